@@ -1,0 +1,1 @@
+//! The agent: VolumeReplication over CSI-Addons

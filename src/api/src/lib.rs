@@ -1,0 +1,1 @@
+//! The custom resources and their mapping to and from the domain

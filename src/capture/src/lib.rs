@@ -1,0 +1,1 @@
+//! PersistentVolumes, claims and workloads as portable records

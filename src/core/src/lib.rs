@@ -1,0 +1,1 @@
+//! Domain types and the planner: pure, total, no I/O

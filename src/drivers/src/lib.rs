@@ -1,0 +1,1 @@
+//! CSI-Addons clients over unix sockets

@@ -1,0 +1,1 @@
+//! The hub: clusters, observation, reconcile loop, executor, archive

@@ -1,0 +1,1 @@
+//! The real hub and agents on a simulated world

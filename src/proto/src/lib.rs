@@ -1,0 +1,1 @@
+//! CSI-Addons messages and services, generated from proto/

@@ -1,0 +1,1 @@
+//! The outside world at the wire: API servers, storage arrays, links that break

@@ -1,0 +1,2 @@
+//! Generate, check, test and bench.
+fn main() {}
