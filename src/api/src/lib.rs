@@ -1,1 +1,41 @@
-//! The custom resources and their mapping to and from the domain
+//! The custom resources: what users write, what the programs answer, and what the CSI-Addons ecosystem defines.
+//!
+//! Invariants of this crate: it holds types and pure mappings, no I/O; a field's doc comment is what
+//! `kubectl explain` shows, so it is written for users; every optional field is skipped when absent, so that an
+//! apply never owns a `null`; conditions are list maps keyed by type.
+
+pub mod cluster;
+pub mod common;
+pub mod names;
+pub mod ownership;
+pub mod placement;
+pub mod policy;
+pub mod replication;
+
+pub use cluster::{DRCluster, DRClusterSpec, DRClusterStatus};
+pub use ownership::{DROwnership, DROwnershipSpec, DROwnershipStatus};
+pub use placement::{DRPlacement, DRPlacementSpec, DRPlacementStatus};
+pub use policy::{DRPolicy, DRPolicySpec, DRPolicyStatus};
+pub use replication::{VolumeReplication, VolumeReplicationClass};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The kinds that live on the hub.
+pub fn hub_crds() -> Vec<CustomResourceDefinition> {
+    vec![DRCluster::crd(), DRPolicy::crd(), DRPlacement::crd()]
+}
+
+/// The kinds that live on a managed cluster: ours, and our rendering of the CSI-Addons kinds.
+pub fn spoke_crds() -> Vec<CustomResourceDefinition> {
+    let mut all = vec![DROwnership::crd()];
+    all.extend(replication::crds());
+    all
+}
+
+/// Every kind, as `cargo xtask gen` writes them to `crds/`.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut all = hub_crds();
+    all.extend(spoke_crds());
+    all
+}

@@ -1,1 +1,22 @@
-//! CSI-Addons clients over unix sockets
+//! Clients of CSI-Addons storage drivers.
+//!
+//! Invariants of this crate: one call in flight per volume handle; every call has a deadline and, when that passes, its
+//! outcome is unknown rather than failed; secrets never appear in `Debug` output, errors or logs; a driver that is away
+//! is an answer like any other, and the next call dials again.
+
+mod capability;
+mod driver;
+mod endpoint;
+mod error;
+mod identity;
+mod volume;
+
+pub use capability::Capability;
+pub use driver::{Driver, DriverConfig, Observer, ReplicationDriver};
+pub use endpoint::{Connect, ConnectError, Endpoint, connector};
+pub use error::{Delivery, DriverError, Retry, Rpc};
+pub use identity::{Flavour, Identity, Liveness};
+pub use volume::{Force, Health, Info, Readiness, Secrets, Source, Volume};
+
+/// The gRPC code type of [`DriverError`].
+pub use tonic::Code;

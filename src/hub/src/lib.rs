@@ -1,1 +1,3 @@
 //! The hub: clusters, observation, reconcile loop, executor, archive
+
+pub mod archive;

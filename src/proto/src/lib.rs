@@ -1,1 +1,18 @@
-//! CSI-Addons messages and services, generated from proto/
+//! CSI-Addons messages and services, generated from `proto/`.
+//!
+//! Invariant: nothing is written by hand here but the module names; what a field means is said in the `.proto` files.
+//! `Debug` of a request prints its secrets: never log a request, log its handle.
+#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+
+/// `replication.Controller`: the role of a volume.
+pub mod replication {
+    tonic::include_proto!("replication");
+}
+/// `identity.Identity`: who a CSI-Addons driver is.
+pub mod identity {
+    tonic::include_proto!("identity");
+}
+/// `csi.v1.Identity`: who an older driver is.
+pub mod csi {
+    tonic::include_proto!("csi.v1");
+}

@@ -1,0 +1,5 @@
+//! Lifeboat against real control planes.
+
+mod control_plane;
+mod crds;
+mod program;

@@ -1,0 +1,76 @@
+//! What all parts of a running agent share.
+
+use std::collections::BTreeMap;
+
+use kube::{Api, Client};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use lifeboat_api::{DROwnership, VolumeReplication};
+use lifeboat_kit::events::Recorder;
+use lifeboat_kit::lease::Held;
+use lifeboat_kit::{SharedClock, WorkQueue};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::cache::{Caches, Work};
+use crate::config::Config;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::secrets::SecretReader;
+use crate::view::{Key, Memory};
+
+/// What all parts of a running agent share.
+pub(crate) struct Agent {
+    pub(crate) client: Client,
+    pub(crate) config: Config,
+    pub(crate) clock: SharedClock,
+    pub(crate) caches: Caches,
+    pub(crate) queue: WorkQueue<Work>,
+    pub(crate) fleet: Fleet,
+    pub(crate) secrets: SecretReader,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) held: watch::Receiver<Held>,
+    pub(crate) memories: Mutex<BTreeMap<Key, Memory>>,
+}
+
+impl Agent {
+    pub(crate) fn volumes(&self, namespace: &str) -> Api<VolumeReplication> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn claims(&self, namespace: &str) -> Api<PersistentVolumeClaim> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    pub(crate) fn ownerships(&self, namespace: &str) -> Api<DROwnership> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Whether this process is the one that acts.
+    pub(crate) fn acts(&self) -> bool {
+        self.held.borrow().is_yes()
+    }
+
+    pub(crate) fn wake(&self, work: impl IntoIterator<Item = Work>) {
+        work.into_iter().for_each(|key| self.queue.wake(key));
+    }
+
+    /// What is remembered of a volume. Another fingerprint starts afresh, but for a status that is owed.
+    pub(crate) fn memory(&self, key: &Key, fingerprint: u64) -> Memory {
+        let mut all = self.memories.lock();
+        let memory = all.entry(key.clone()).or_default();
+        if memory.fingerprint != fingerprint {
+            *memory = Memory { fingerprint, unwritten: memory.unwritten.take(), ..Memory::default() };
+        }
+        memory.clone()
+    }
+
+    pub(crate) fn remember(&self, key: &Key, memory: Memory) {
+        self.memories.lock().insert(key.clone(), memory);
+    }
+
+    pub(crate) fn forget(&self, key: &Key) {
+        self.memories.lock().remove(key);
+        self.queue.forget(&Work::Volume(key.clone()));
+    }
+}

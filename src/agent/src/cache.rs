@@ -1,0 +1,470 @@
+//! What the watches told, and which volumes each thing bears on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use lifeboat_api::{DROwnership, VolumeReplication, VolumeReplicationClass, names};
+use lifeboat_kit::WatchEvent;
+use parking_lot::RwLock;
+
+use crate::view::Key;
+
+/// What the agent works on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    /// An ownership record: store its epoch.
+    Ownership(Key),
+    /// A volume.
+    Volume(Key),
+}
+
+/// The kinds that are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Volumes,
+    Classes,
+    Claims,
+    PersistentVolumes,
+    Ownerships,
+}
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Volumes => "watch volumereplications",
+            Self::Classes => "watch volumereplicationclasses",
+            Self::Claims => "watch persistentvolumeclaims",
+            Self::PersistentVolumes => "watch persistentvolumes",
+            Self::Ownerships => "watch drownerships",
+        }
+    }
+}
+
+/// What is kept of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClaimFacts {
+    pub(crate) version: String,
+    pub(crate) bound: bool,
+    pub(crate) volume: String,
+    pub(crate) deleting: bool,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) owner: Option<String>,
+    pub(crate) group: Option<String>,
+}
+
+impl ClaimFacts {
+    pub(crate) fn of(claim: &PersistentVolumeClaim) -> Self {
+        let annotation = |key: &str| claim.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+        let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
+        Self {
+            version: claim.metadata.resource_version.clone().unwrap_or_default(),
+            bound: phase == Some("Bound"),
+            volume: claim.spec.as_ref().and_then(|s| s.volume_name.clone()).unwrap_or_default(),
+            deleting: claim.metadata.deletion_timestamp.is_some(),
+            finalizers: claim.metadata.finalizers.clone().unwrap_or_default(),
+            owner: annotation(names::VR_OWNER),
+            group: annotation(names::VGR_OWNER),
+        }
+    }
+}
+
+/// What is kept of a persistent volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PvFacts {
+    /// Driver and handle, if it is a CSI volume.
+    pub(crate) csi: Option<(String, String)>,
+    claim: Option<Key>,
+}
+
+impl PvFacts {
+    fn of(pv: &PersistentVolume) -> Self {
+        let spec = pv.spec.as_ref();
+        let claim = spec.and_then(|s| s.claim_ref.as_ref());
+        Self {
+            csi: spec.and_then(|s| s.csi.as_ref()).map(|c| (c.driver.clone(), c.volume_handle.clone())),
+            claim: claim.map(|c| {
+                Key::new(c.namespace.as_deref().unwrap_or_default(), c.name.as_deref().unwrap_or_default())
+            }),
+        }
+    }
+}
+
+/// Objects by key, each at the newest version seen: a watch that lags never takes back what our own write returned.
+#[derive(Debug)]
+struct Store<K, V> {
+    items: BTreeMap<K, (u64, V)>,
+}
+
+impl<K: Ord + Clone, V> Store<K, V> {
+    fn new() -> Self {
+        Self { items: BTreeMap::new() }
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.items.get(key).map(|(_, value)| value)
+    }
+
+    /// Whether it was news.
+    fn put(&mut self, key: K, version: u64, value: V) -> bool {
+        match self.items.get(&key) {
+            Some((known, _)) if *known >= version && version != 0 => false,
+            _ => {
+                self.items.insert(key, (version, value));
+                true
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &K) -> Option<V> {
+        self.items.remove(key).map(|(_, value)| value)
+    }
+
+    fn without(&self, kept: &BTreeSet<K>) -> Vec<K> {
+        self.items.keys().filter(|key| !kept.contains(key)).cloned().collect()
+    }
+}
+
+/// Versions are opaque by the letter of the API, but they are numbers that grow, and since Kubernetes 1.35 promised so.
+fn version(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+fn key_of(meta: &ObjectMeta) -> Key {
+    Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+#[derive(Debug)]
+struct Inner {
+    volumes: Store<Key, Arc<VolumeReplication>>,
+    classes: Store<String, Arc<VolumeReplicationClass>>,
+    claims: Store<Key, ClaimFacts>,
+    pvs: Store<String, PvFacts>,
+    ownerships: Store<Key, Arc<DROwnership>>,
+    by_class: BTreeMap<String, BTreeSet<Key>>,
+    by_claim: BTreeMap<Key, BTreeSet<Key>>,
+    by_ownership: BTreeMap<Key, BTreeSet<Key>>,
+    synced: BTreeSet<Kind>,
+    /// Highest epoch seen per record, whatever its object says now.
+    epochs: BTreeMap<Key, i64>,
+}
+
+/// The caches of all watched kinds.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    inner: RwLock<Inner>,
+}
+
+impl Caches {
+    pub(crate) fn new() -> Self {
+        Self {
+            inner: RwLock::new(Inner {
+                volumes: Store::new(),
+                classes: Store::new(),
+                claims: Store::new(),
+                pvs: Store::new(),
+                ownerships: Store::new(),
+                by_class: BTreeMap::new(),
+                by_claim: BTreeMap::new(),
+                by_ownership: BTreeMap::new(),
+                synced: BTreeSet::new(),
+                epochs: BTreeMap::new(),
+            }),
+        }
+    }
+
+    pub(crate) fn is_synced(&self, kind: Kind) -> bool {
+        self.inner.read().synced.contains(&kind)
+    }
+
+    pub(crate) fn volume(&self, key: &Key) -> Option<Arc<VolumeReplication>> {
+        self.inner.read().volumes.get(key).cloned()
+    }
+
+    pub(crate) fn class(&self, name: &str) -> Option<Arc<VolumeReplicationClass>> {
+        self.inner.read().classes.get(&name.to_owned()).cloned()
+    }
+
+    pub(crate) fn claim(&self, key: &Key) -> Option<ClaimFacts> {
+        self.inner.read().claims.get(key).cloned()
+    }
+
+    pub(crate) fn pv(&self, name: &str) -> Option<PvFacts> {
+        self.inner.read().pvs.get(&name.to_owned()).cloned()
+    }
+
+    /// The record, and the highest epoch ever seen in it.
+    pub(crate) fn ownership(&self, key: &Key) -> Option<(Arc<DROwnership>, i64)> {
+        let inner = self.inner.read();
+        let record = inner.ownerships.get(key)?.clone();
+        let highest = inner.epochs.get(key).copied().unwrap_or(record.spec.epoch);
+        Some((record, highest))
+    }
+
+    /// Every volume.
+    pub(crate) fn volumes(&self) -> Vec<Work> {
+        self.inner.read().volumes.items.keys().cloned().map(Work::Volume).collect()
+    }
+
+    /// Every volume whose class names this driver.
+    pub(crate) fn volumes_of(&self, driver: &str) -> Vec<Work> {
+        let inner = self.inner.read();
+        let ours = inner.classes.items.iter().filter(|(_, (_, class))| class.spec.provisioner == driver);
+        ours.flat_map(|(name, _)| inner.by_class.get(name).cloned().unwrap_or_default()).map(Work::Volume).collect()
+    }
+
+    /// Takes what our own write returned, if the object is still known.
+    pub(crate) fn wrote_volume(&self, volume: VolumeReplication) {
+        let mut inner = self.inner.write();
+        let key = key_of(&volume.metadata);
+        if inner.volumes.get(&key).is_some() {
+            inner.put_volume(volume);
+        }
+    }
+
+    /// Takes what our own write returned, if the object is still known.
+    pub(crate) fn wrote_claim(&self, claim: &PersistentVolumeClaim) {
+        let mut inner = self.inner.write();
+        let key = key_of(&claim.metadata);
+        if inner.claims.get(&key).is_some() {
+            inner.claims.put(key, version(&claim.metadata), ClaimFacts::of(claim));
+        }
+    }
+
+    /// Takes what our own write returned, if the object is still known.
+    pub(crate) fn wrote_ownership(&self, record: DROwnership) {
+        let mut inner = self.inner.write();
+        let key = key_of(&record.metadata);
+        if inner.ownerships.get(&key).is_some() {
+            inner.ownerships.put(key, version(&record.metadata), Arc::new(record));
+        }
+    }
+
+    /// Takes news of volumes; answers what to work on.
+    pub(crate) fn volumes_changed(&self, event: WatchEvent<VolumeReplication>) -> Vec<Work> {
+        let mut inner = self.inner.write();
+        let mut woken = BTreeSet::new();
+        match event {
+            WatchEvent::Synced(all) => {
+                let kept = all.iter().map(|v| key_of(&v.metadata)).collect();
+                for gone in inner.volumes.without(&kept) {
+                    woken.extend(inner.remove_volume(&gone));
+                }
+                for volume in all {
+                    let key = key_of(&volume.metadata);
+                    inner.put_volume(volume);
+                    woken.insert(Work::Volume(key));
+                }
+                inner.synced.insert(Kind::Volumes);
+            }
+            WatchEvent::Apply(volume) => {
+                let key = key_of(&volume.metadata);
+                if inner.put_volume(volume) {
+                    woken.insert(Work::Volume(key));
+                }
+            }
+            WatchEvent::Delete(volume) => woken.extend(inner.remove_volume(&key_of(&volume.metadata))),
+            WatchEvent::Lost(_) => {}
+        }
+        woken.into_iter().collect()
+    }
+
+    /// Takes news of classes; answers what to work on.
+    pub(crate) fn classes_changed(&self, event: WatchEvent<VolumeReplicationClass>) -> Vec<Work> {
+        let mut inner = self.inner.write();
+        let name = |class: &VolumeReplicationClass| class.metadata.name.clone().unwrap_or_default();
+        let changed: Vec<String> = match event {
+            WatchEvent::Synced(all) => {
+                let kept = all.iter().map(name).collect();
+                let mut changed = inner.classes.without(&kept);
+                changed.iter().for_each(|gone| drop(inner.classes.remove(gone)));
+                for class in all {
+                    changed.push(name(&class));
+                    inner.classes.put(name(&class), version(&class.metadata), Arc::new(class));
+                }
+                inner.synced.insert(Kind::Classes);
+                changed
+            }
+            WatchEvent::Apply(class) => {
+                let name = name(&class);
+                inner.classes.put(name.clone(), version(&class.metadata), Arc::new(class));
+                vec![name]
+            }
+            WatchEvent::Delete(class) => {
+                inner.classes.remove(&name(&class));
+                vec![name(&class)]
+            }
+            WatchEvent::Lost(_) => Vec::new(),
+        };
+        let users = changed.iter().flat_map(|name| inner.by_class.get(name).cloned().unwrap_or_default());
+        users.map(Work::Volume).collect()
+    }
+
+    /// Takes news of claims; answers what to work on.
+    pub(crate) fn claims_changed(&self, event: WatchEvent<PersistentVolumeClaim>) -> Vec<Work> {
+        let mut inner = self.inner.write();
+        let changed: Vec<Key> = match event {
+            WatchEvent::Synced(all) => {
+                let kept = all.iter().map(|c| key_of(&c.metadata)).collect();
+                let mut changed = inner.claims.without(&kept);
+                changed.iter().for_each(|gone| drop(inner.claims.remove(gone)));
+                for claim in &all {
+                    let key = key_of(&claim.metadata);
+                    inner.claims.put(key.clone(), version(&claim.metadata), ClaimFacts::of(claim));
+                    changed.push(key);
+                }
+                inner.synced.insert(Kind::Claims);
+                changed
+            }
+            WatchEvent::Apply(claim) => {
+                let key = key_of(&claim.metadata);
+                let news = inner.claims.put(key.clone(), version(&claim.metadata), ClaimFacts::of(&claim));
+                if news { vec![key] } else { Vec::new() }
+            }
+            WatchEvent::Delete(claim) => {
+                let key = key_of(&claim.metadata);
+                inner.claims.remove(&key);
+                vec![key]
+            }
+            WatchEvent::Lost(_) => Vec::new(),
+        };
+        inner.users_of(&changed)
+    }
+
+    /// Takes news of persistent volumes; answers what to work on.
+    pub(crate) fn pvs_changed(&self, event: WatchEvent<PersistentVolume>) -> Vec<Work> {
+        let mut inner = self.inner.write();
+        let name = |pv: &PersistentVolume| pv.metadata.name.clone().unwrap_or_default();
+        let mut claims: Vec<Key> = Vec::new();
+        match event {
+            WatchEvent::Synced(all) => {
+                let kept = all.iter().map(name).collect();
+                for gone in inner.pvs.without(&kept) {
+                    claims.extend(inner.pvs.remove(&gone).and_then(|pv| pv.claim));
+                }
+                for pv in &all {
+                    let facts = PvFacts::of(pv);
+                    claims.extend(facts.claim.clone());
+                    inner.pvs.put(name(pv), version(&pv.metadata), facts);
+                }
+                inner.synced.insert(Kind::PersistentVolumes);
+            }
+            WatchEvent::Apply(pv) => {
+                let facts = PvFacts::of(&pv);
+                claims.extend(facts.claim.clone());
+                inner.pvs.put(name(&pv), version(&pv.metadata), facts);
+            }
+            WatchEvent::Delete(pv) => claims.extend(inner.pvs.remove(&name(&pv)).and_then(|pv| pv.claim)),
+            WatchEvent::Lost(_) => {}
+        }
+        inner.users_of(&claims)
+    }
+
+    /// Takes news of ownership records; answers what to work on.
+    pub(crate) fn ownerships_changed(&self, event: WatchEvent<DROwnership>) -> Vec<Work> {
+        let mut inner = self.inner.write();
+        let changed: Vec<Key> = match event {
+            WatchEvent::Synced(all) => {
+                let kept = all.iter().map(|o| key_of(&o.metadata)).collect();
+                let mut changed = inner.ownerships.without(&kept);
+                changed.iter().for_each(|gone| drop(inner.ownerships.remove(gone)));
+                changed.extend(all.into_iter().map(|record| inner.put_ownership(record)));
+                inner.synced.insert(Kind::Ownerships);
+                // A volume whose record does not exist waits for this first answer too.
+                let users: Vec<Key> = inner.by_ownership.keys().cloned().collect();
+                changed.extend(users);
+                changed
+            }
+            WatchEvent::Apply(record) => vec![inner.put_ownership(record)],
+            WatchEvent::Delete(record) => {
+                let key = key_of(&record.metadata);
+                inner.ownerships.remove(&key);
+                vec![key]
+            }
+            WatchEvent::Lost(_) => Vec::new(),
+        };
+        let mut work = Vec::new();
+        for key in changed.into_iter().collect::<BTreeSet<_>>() {
+            let users = inner.by_ownership.get(&key).cloned().unwrap_or_default();
+            work.push(Work::Ownership(key));
+            work.extend(users.into_iter().map(Work::Volume));
+        }
+        work
+    }
+}
+
+impl Inner {
+    fn put_volume(&mut self, volume: VolumeReplication) -> bool {
+        let key = key_of(&volume.metadata);
+        let version = version(&volume.metadata);
+        let (class, claim, ownership) = refers_to(&key, &volume);
+        let old = self.volumes.get(&key).cloned();
+        if !self.volumes.put(key.clone(), version, Arc::new(volume)) {
+            return false;
+        }
+        if let Some(old) = old {
+            self.unlink(&key, &old);
+        }
+        self.by_class.entry(class).or_default().insert(key.clone());
+        self.by_claim.entry(claim).or_default().insert(key.clone());
+        if let Some(ownership) = ownership {
+            self.by_ownership.entry(ownership).or_default().insert(key);
+        }
+        true
+    }
+
+    /// Removes a volume; answers what to work on: itself, and those that waited for its claim.
+    fn remove_volume(&mut self, key: &Key) -> Vec<Work> {
+        let Some(old) = self.volumes.remove(key) else { return Vec::new() };
+        self.unlink(key, &old);
+        let (_, claim, _) = refers_to(key, &old);
+        let mut work = vec![Work::Volume(key.clone())];
+        work.extend(self.users_of(&[claim]));
+        work
+    }
+
+    fn unlink(&mut self, key: &Key, old: &VolumeReplication) {
+        let (class, claim, ownership) = refers_to(key, old);
+        remove_from(&mut self.by_class, &class, key);
+        remove_from(&mut self.by_claim, &claim, key);
+        if let Some(ownership) = ownership {
+            remove_from(&mut self.by_ownership, &ownership, key);
+        }
+    }
+
+    fn put_ownership(&mut self, record: DROwnership) -> Key {
+        let key = key_of(&record.metadata);
+        let stored = record.status.as_ref().and_then(|s| s.observed_epoch).unwrap_or(0);
+        let seen = record.spec.epoch.max(stored);
+        let highest = self.epochs.entry(key.clone()).or_insert(seen);
+        *highest = (*highest).max(seen);
+        self.ownerships.put(key.clone(), version(&record.metadata), Arc::new(record));
+        key
+    }
+
+    fn users_of(&self, claims: &[Key]) -> Vec<Work> {
+        let users: BTreeSet<Key> =
+            claims.iter().flat_map(|claim| self.by_claim.get(claim).cloned().unwrap_or_default()).collect();
+        users.into_iter().map(Work::Volume).collect()
+    }
+}
+
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key) {
+    if let Some(keys) = index.get_mut(at) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(at);
+        }
+    }
+}
+
+/// The class, claim and ownership record that a volume refers to.
+fn refers_to(key: &Key, volume: &VolumeReplication) -> (String, Key, Option<Key>) {
+    let annotation = volume.metadata.annotations.as_ref().and_then(|a| a.get(names::OWNERSHIP));
+    (
+        volume.spec.volume_replication_class.clone(),
+        Key::new(&key.namespace, &volume.spec.data_source.name),
+        annotation.map(|name| Key::new(&key.namespace, name)),
+    )
+}

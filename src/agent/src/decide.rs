@@ -1,0 +1,427 @@
+//! What to do about a volume. Pure: no clock, no I/O; the same view gives the same decision.
+//!
+//! ```text
+//!            grant, claim, driver in order?
+//!                 no -> Refuse (conditions say why; no call)
+//!  Unknown --Promote--> Primary --Demote--> Secondary --Check until in step--> idle
+//!     ^                    |                    |
+//!     |                    +--Ask now and then  +--Promote--> Primary
+//!     +--Resync (spec) ------------------------------^
+//! ```
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lifeboat_api::common::condition;
+use lifeboat_api::replication::ReplicationState;
+use lifeboat_drivers::{Capability, Force};
+
+use crate::view::{
+    Backing, Class, ClaimView, DriverView, Grant, GrantFacts, HubRule, Life, Mark, Owner, Rule, SecretView, SourceView,
+    VolumeView,
+};
+
+/// What to do next about a volume.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Decision {
+    /// Nothing until something changes.
+    Leave,
+    /// Nothing for this long.
+    Wait(Duration),
+    /// Write the status that could not be written.
+    Rewrite,
+    /// Say why nothing is done.
+    Refuse(Refusal),
+    /// Store the epoch that the hub granted, before acting on it.
+    Accept,
+    /// Put our marks on the VolumeReplication and its claim.
+    Claim,
+    /// Enable and promote.
+    Promote(ForceRule),
+    /// Demote; enable first a volume that we know nothing of.
+    Demote { enable: Mark },
+    /// Ask a secondary whether it is in step; demote again first if that is not confirmed.
+    Check { demote: Mark, force: Force },
+    /// Throw the local copy away and take the peer's.
+    Resync { enable: Mark, force: Force },
+    /// Note that the one forced resync of this epoch is about to be sent.
+    IssueResync { epoch: i64 },
+    /// The role is right: bring the conditions up to date without a call.
+    Refresh,
+    /// Ask how replication goes.
+    Ask,
+    /// Stop replicating: the object is being deleted.
+    Disable,
+    /// Remove our marks; if the volume was given up without Disable, say why.
+    Release { why: Option<String> },
+    /// Deletion cannot go on; say why.
+    Stuck { why: String },
+}
+
+/// When a promotion may be forced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ForceRule {
+    /// As soon as the driver asks for it, as upstream does.
+    WhenAsked,
+    /// The hub granted force for this epoch.
+    Granted,
+    /// Not at this epoch.
+    Denied { epoch: i64 },
+}
+
+/// Why nothing is done, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What is wrong and what to do about it.
+    pub(crate) text: String,
+    /// Reason of the Warning event, if there is one.
+    pub(crate) event: Option<&'static str>,
+    /// When to look again, if no watch would tell.
+    pub(crate) again: Option<Duration>,
+}
+
+impl Refusal {
+    fn because(text: impl Into<String>) -> Self {
+        Self { text: text.into(), event: None, again: None }
+    }
+}
+
+/// A Secret is not watched: reading every Secret of a cluster is more than the agent should be able to do.
+const SECRET_AGAIN: Duration = Duration::from_secs(2);
+
+/// Decides the next step for one volume.
+pub(crate) fn decide(v: &VolumeView, now: Timestamp) -> Decision {
+    if v.memory.unwritten.is_some() && v.life == Life::Living {
+        return Decision::Rewrite;
+    }
+    match v.life {
+        Life::Ending => ending(v, now),
+        Life::Living => living(v, now).unwrap_or_else(Decision::Refuse),
+    }
+}
+
+fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
+    let class = match &v.class {
+        Class::Foreign => return Ok(Decision::Leave),
+        Class::Missing { name } => {
+            return Err(Refusal::because(format!("VolumeReplicationClass {name:?} does not exist; create it")));
+        }
+        Class::Broken { why } => return Err(Refusal::because(why)),
+        Class::Ours(class) => class,
+    };
+    if let Some(decision) = granted(v)? {
+        return Ok(decision);
+    }
+    if let SecretView::Unusable { why } = &v.secret {
+        return Err(Refusal { again: Some(SECRET_AGAIN), ..Refusal::because(why) });
+    }
+    let claim = usable_claim(v, &class.driver)?;
+    let wait = |until: Option<Timestamp>| until.filter(|until| *until > now).map(|until| left(until, now));
+    let action = match v.wanted {
+        ReplicationState::Primary => primary(v),
+        ReplicationState::Secondary => secondary(v),
+        ReplicationState::Resync => resync(v),
+    };
+    let marks = v.finalizer == Mark::There && claim.finalizer == Mark::There && claim.owner == Owner::Us;
+    match action {
+        Decision::Leave | Decision::Refresh => return Ok(if marks { action } else { Decision::Claim }),
+        Decision::Ask => {
+            if let Some(wait) = wait(v.memory.next_info) {
+                return Ok(Decision::Wait(wait));
+            }
+        }
+        _ => {
+            if let Some(wait) = wait(v.memory.not_before) {
+                return Ok(Decision::Wait(wait));
+            }
+        }
+    }
+    match &v.driver {
+        DriverView::Unknown => return Ok(Decision::Leave),
+        // Steady roles stay as they are while a driver is away; the supervisor wakes us when it is back.
+        DriverView::Away { .. } if steady(v) => return Ok(Decision::Leave),
+        DriverView::Away { why } => {
+            return Err(Refusal::because(format!("driver {} is not ready: {why}", class.driver)));
+        }
+        DriverView::Ready(offers) if !offers.contains(&Capability::VolumeReplication) => {
+            return Err(Refusal::because(format!("driver {} does not offer volume replication", class.driver)));
+        }
+        DriverView::Ready(_) => {}
+    }
+    if !marks {
+        return Ok(Decision::Claim);
+    }
+    Ok(action)
+}
+
+/// Whether the volume has the role it should have, however well it does.
+fn steady(v: &VolumeView) -> bool {
+    match v.wanted {
+        ReplicationState::Primary => state(v) == State::Primary,
+        ReplicationState::Secondary | ReplicationState::Resync => state(v) == State::Secondary,
+    }
+}
+
+/// The role that status claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Primary,
+    Secondary,
+    Unknown,
+}
+
+pub(crate) fn state(v: &VolumeView) -> State {
+    match v.status.state.as_deref() {
+        Some("Primary") => State::Primary,
+        Some("Secondary") => State::Secondary,
+        _ => State::Unknown,
+    }
+}
+
+fn primary(v: &VolumeView) -> Decision {
+    if state(v) != State::Primary {
+        return Decision::Promote(force_rule(v));
+    }
+    let current = v.status.observed_generation == Some(v.generation);
+    let well = is(v, "Completed", "True") && is(v, "Degraded", "False") && is(v, "Resyncing", "False");
+    if current && well { Decision::Ask } else { Decision::Refresh }
+}
+
+fn force_rule(v: &VolumeView) -> ForceRule {
+    match &v.rule {
+        Rule::Upstream => ForceRule::WhenAsked,
+        Rule::Hub(HubRule { epoch: Some(epoch), grant: Grant::Present(grant), .. })
+            if grant.force_epoch == Some(*epoch) =>
+        {
+            ForceRule::Granted
+        }
+        Rule::Hub(hub) => ForceRule::Denied { epoch: hub.epoch.unwrap_or_default() },
+    }
+}
+
+fn secondary(v: &VolumeView) -> Decision {
+    match state(v) {
+        State::Unknown => Decision::Demote { enable: Mark::There },
+        State::Primary => Decision::Demote { enable: Mark::Absent },
+        State::Secondary if in_step(v) => Decision::Leave,
+        State::Secondary => {
+            let confirmed = matches!(v.rule, Rule::Hub(_)) && v.memory.demoted == Some(v.generation);
+            let force = match v.rule {
+                Rule::Upstream => v.auto_resync,
+                // A hub-managed secondary never throws data away; resync is asked for by name.
+                Rule::Hub(_) => Force::No,
+            };
+            Decision::Check { demote: Mark::of(!confirmed), force }
+        }
+    }
+}
+
+fn resync(v: &VolumeView) -> Decision {
+    let syncing = is(v, "Resyncing", "True");
+    let enable = Mark::of(state(v) == State::Unknown && !syncing);
+    match &v.rule {
+        Rule::Upstream if in_step(v) => Decision::Leave,
+        Rule::Upstream => Decision::Resync { enable, force: Force::Yes },
+        Rule::Hub(HubRule { epoch: Some(epoch), resync_issued, .. }) => match resync_issued {
+            Some(issued) if issued == epoch && in_step(v) => Decision::Leave,
+            Some(issued) if issued == epoch => Decision::Resync { enable: Mark::Absent, force: Force::No },
+            _ => Decision::IssueResync { epoch: *epoch },
+        },
+        // `granted` refused it before.
+        Rule::Hub(_) => Decision::Leave,
+    }
+}
+
+/// Whether this generation's secondary was found in step with its peer.
+fn in_step(v: &VolumeView) -> bool {
+    state(v) == State::Secondary
+        && v.status.observed_generation == Some(v.generation)
+        && is(v, "Completed", "True")
+        && is(v, "Degraded", "False")
+        && is(v, "Resyncing", "False")
+}
+
+fn is(v: &VolumeView, kind: &str, status: &str) -> bool {
+    condition(&v.status.conditions, kind).is_some_and(|c| c.status == status)
+}
+
+fn left(until: Timestamp, now: Timestamp) -> Duration {
+    until.duration_since(now).try_into().unwrap_or_default()
+}
+
+/// Whether the hub's record allows what is asked; the epoch is stored before it is acted on.
+fn granted(v: &VolumeView) -> Result<Option<Decision>, Refusal> {
+    let Rule::Hub(hub) = &v.rule else { return Ok(None) };
+    let Some(epoch) = hub.epoch else {
+        return Err(refused("StaleEpoch", "its annotation lifeboat.dev/epoch is not a number; the hub must write it anew"));
+    };
+    let grant = match &hub.grant {
+        Grant::Unread => return Ok(Some(Decision::Leave)),
+        // To give up a role needs no grant.
+        Grant::Missing { .. } if v.wanted == ReplicationState::Secondary => return Ok(None),
+        Grant::Missing { name } => {
+            let text = format!(
+                "epoch {epoch} is not granted: there is no DROwnership {name:?} in this namespace; the hub writes it before it asks"
+            );
+            return Err(refused("NoGrant", text));
+        }
+        Grant::Present(grant) => grant,
+    };
+    match v.wanted {
+        ReplicationState::Primary => may_own(epoch, grant)?,
+        ReplicationState::Secondary => may_demote(epoch, grant)?,
+        ReplicationState::Resync => may_resync(epoch, grant)?,
+    }
+    Ok((grant.stored == Mark::Absent).then_some(Decision::Accept))
+}
+
+fn may_own(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
+    let known = grant.observed.unwrap_or(grant.epoch);
+    if grant.epoch < known {
+        return Err(refused("StaleEpoch", went_down(grant, known)));
+    }
+    if grant.owner != grant.cluster {
+        let text = format!(
+            "{} owns it since epoch {}, not {}; the hub must ask for secondary here",
+            grant.owner, grant.epoch, grant.cluster
+        );
+        return Err(refused(if epoch < grant.epoch { "StaleEpoch" } else { "NoGrant" }, text));
+    }
+    match epoch.cmp(&grant.epoch) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(refused("StaleEpoch", stale(epoch, grant))),
+        std::cmp::Ordering::Greater => Err(refused(
+            "NoGrant",
+            format!("epoch {epoch} is not granted yet: {} grants epoch {}; waiting for the hub", grant.name, grant.epoch),
+        )),
+    }
+}
+
+fn may_demote(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
+    // A hub that lost its memory must not take the role from the rightful owner. Anyone else may always step down.
+    if grant.owner == grant.cluster && epoch < grant.epoch {
+        return Err(refused("StaleEpoch", stale(epoch, grant)));
+    }
+    Ok(())
+}
+
+fn may_resync(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
+    let known = grant.observed.unwrap_or(grant.epoch);
+    if grant.epoch < known {
+        return Err(refused("StaleEpoch", went_down(grant, known)));
+    }
+    if grant.owner == grant.cluster {
+        let text = format!("{} owns it at epoch {}: its copy is not thrown away", grant.cluster, grant.epoch);
+        return Err(refused("NoGrant", text));
+    }
+    match epoch.cmp(&grant.epoch) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(refused("StaleEpoch", stale(epoch, grant))),
+        std::cmp::Ordering::Greater => Err(refused(
+            "NoGrant",
+            format!("epoch {epoch} is not recorded yet: {} is at epoch {}; waiting for the hub", grant.name, grant.epoch),
+        )),
+    }
+}
+
+fn stale(epoch: i64, grant: &GrantFacts) -> String {
+    format!(
+        "it was written at epoch {epoch}, but {} owns the volume since epoch {}: another hub took over or this object is old; nothing to do here",
+        grant.owner, grant.epoch
+    )
+}
+
+fn went_down(grant: &GrantFacts, known: i64) -> String {
+    format!("{} fell from epoch {known} to {}; an epoch never goes down, the hub must write a higher one", grant.name, grant.epoch)
+}
+
+fn refused(event: &'static str, text: impl Into<String>) -> Refusal {
+    Refusal { text: text.into(), event: Some(event), again: None }
+}
+
+fn usable_claim<'a>(v: &'a VolumeView, driver: &str) -> Result<&'a ClaimView, Refusal> {
+    let claim = match &v.source {
+        SourceView::UnsupportedKind => return Err(Refusal::because("unsupported datasource kind")),
+        SourceView::NoClaim { name } => {
+            return Err(Refusal::because(format!("PersistentVolumeClaim {name:?} does not exist")));
+        }
+        SourceView::Claim(claim) => claim,
+    };
+    let name = &claim.name;
+    match &claim.owner {
+        Owner::Nobody | Owner::Us => {}
+        Owner::Other { name: owner } => {
+            let text = format!("PersistentVolumeClaim {name:?} is already replicated by VolumeReplication {owner:?}; delete one of the two");
+            return Err(Refusal::because(text));
+        }
+        Owner::Group { name: group } => {
+            let text = format!("PersistentVolumeClaim {name:?} is already replicated by VolumeGroupReplication {group:?}");
+            return Err(Refusal::because(text));
+        }
+    }
+    if claim.life == Life::Ending && claim.finalizer == Mark::Absent {
+        return Err(Refusal::because(format!("PersistentVolumeClaim {name:?} is marked for deletion")));
+    }
+    match &claim.volume {
+        Backing::NotBound => Err(Refusal::because(format!("PersistentVolumeClaim {name:?} is not bound to any PersistentVolume"))),
+        Backing::NoVolume { name } => Err(Refusal::because(format!("PersistentVolume {name:?} does not exist"))),
+        Backing::NotCsi { name } => Err(Refusal::because(format!("PersistentVolume {name:?} is not a CSI volume"))),
+        Backing::Driver { name, driver: other } => Err(Refusal::because(format!(
+            "PersistentVolume {name:?} is of driver {other}, the class is of driver {driver}"
+        ))),
+        Backing::Handle(_) => Ok(claim),
+    }
+}
+
+fn ending(v: &VolumeView, now: Timestamp) -> Decision {
+    if v.finalizer == Mark::Absent || matches!(v.class, Class::Foreign) {
+        return Decision::Leave;
+    }
+    if let Rule::Hub(HubRule { release: Mark::There, .. }) = &v.rule {
+        return Decision::Release { why: None };
+    }
+    let claim = match &v.source {
+        SourceView::UnsupportedKind => return Decision::Release { why: None },
+        SourceView::NoClaim { name } => {
+            let why = format!("PersistentVolumeClaim {name:?} is gone, and with it the volume's handle: let go without Disable");
+            return Decision::Release { why: Some(why) };
+        }
+        SourceView::Claim(claim) => claim,
+    };
+    match &claim.owner {
+        Owner::Us => {}
+        // An older controller marks the claim with its finalizer alone.
+        Owner::Nobody if claim.finalizer == Mark::There => {}
+        // Not ours to stop: no call was made for it, or its owner goes on replicating it.
+        Owner::Nobody | Owner::Other { .. } | Owner::Group { .. } => return Decision::Release { why: None },
+    }
+    let class = match &v.class {
+        Class::Ours(class) => class,
+        Class::Foreign => return Decision::Leave,
+        Class::Missing { name } => {
+            let why = format!("VolumeReplicationClass {name:?} does not exist, so the driver is not known; create it again");
+            return Decision::Stuck { why };
+        }
+        Class::Broken { why } => return Decision::Stuck { why: why.clone() },
+    };
+    let blocked = match (&v.secret, &claim.volume, &v.driver) {
+        (SecretView::Unusable { why }, _, _) => Some(why.clone()),
+        (_, Backing::Handle(_), DriverView::Ready(_)) => None,
+        (_, Backing::Handle(_), DriverView::Unknown) => return Decision::Leave,
+        (_, Backing::Handle(_), DriverView::Away { why }) => Some(format!("driver {} is not ready: {why}", class.driver)),
+        (_, Backing::NotBound, _) => Some(format!("PersistentVolumeClaim {:?} is not bound", claim.name)),
+        (_, Backing::NoVolume { name } | Backing::NotCsi { name } | Backing::Driver { name, .. }, _) => {
+            Some(format!("PersistentVolume {name:?} does not exist, or is not of driver {}", class.driver))
+        }
+    };
+    if let Some(why) = blocked {
+        return Decision::Stuck { why };
+    }
+    match v.memory.not_before {
+        Some(until) if until > now => Decision::Wait(left(until, now)),
+        _ => Decision::Disable,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Ownership records: the highest epoch seen is stored before anything is done at it.
+
+use lifeboat_api::common::{set_condition, to_time};
+use lifeboat_api::{DROwnership, DROwnershipStatus, names};
+use lifeboat_kit::{CallError, apply_status};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::view::Key;
+
+/// Stores the epoch of a record in its status, or that it is refused.
+/// Idempotent because nothing is written when status says it already. If interrupted: nothing was done at the epoch.
+pub(crate) async fn store(agent: &Agent, key: &Key) -> Result<(), CallError> {
+    let Some((record, highest)) = agent.caches.ownership(key) else { return Ok(()) };
+    let old = record.status.clone().unwrap_or_default();
+    let new = judged(&record, highest, agent.clock.now());
+    if old == new {
+        return Ok(());
+    }
+    let body = json!({
+        "apiVersion": DROwnership::api_version(&()),
+        "kind": DROwnership::kind(&()),
+        "metadata": { "name": key.name, "namespace": key.namespace },
+        "status": new,
+    });
+    let api = agent.ownerships(&key.namespace);
+    let version = record.metadata.resource_version.as_deref();
+    match apply_status(&api, &key.name, names::AGENT_MANAGER, body, version).await {
+        Ok(written) => agent.caches.wrote_ownership(written),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// The status of a record, given the highest epoch ever seen in it. Pure.
+fn judged(record: &DROwnership, highest: i64, now: jiff::Timestamp) -> DROwnershipStatus {
+    let mut status = record.status.clone().unwrap_or_default();
+    let (epoch, generation) = (record.spec.epoch, record.metadata.generation);
+    let (accepted, reason, message) = if epoch >= highest {
+        ("True", "EpochStored", format!("{} owns it since epoch {epoch}", record.spec.owner))
+    } else {
+        let text = format!("epoch {highest} was seen here before, {epoch} is lower; the hub must write a higher one");
+        ("False", "StaleEpoch", text)
+    };
+    status.observed_epoch = Some(highest.max(epoch));
+    status.observed_generation = generation;
+    let condition = Condition {
+        type_: "Accepted".to_owned(),
+        status: accepted.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: to_time(now),
+    };
+    set_condition(&mut status.conditions, condition);
+    status
+}

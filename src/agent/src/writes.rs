@@ -1,0 +1,202 @@
+//! Our marks on objects, and their status. Metadata and status only: nothing here moves a generation.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use lifeboat_api::replication::VolumeReplicationStatus;
+use lifeboat_api::{VolumeReplication, names};
+use lifeboat_kit::{CallError, patch_metadata, patch_status};
+use serde_json::{Map, Value, json};
+
+use crate::agent::Agent;
+use crate::cache::ClaimFacts;
+use crate::gather::has_finalizer;
+use crate::view::Key;
+
+/// How often a write is tried again on a newer version of the object.
+const TRIES: usize = 5;
+/// Fields of a status that a later one may lack.
+const OPTIONAL: [&str; 10] = [
+    "state",
+    "message",
+    "conditions",
+    "observedGeneration",
+    "lastStartTime",
+    "lastCompletionTime",
+    "lastSyncTime",
+    "lastSyncDuration",
+    "lastSyncBytes",
+    "destinationVolumeID",
+];
+
+/// Puts our finalizer on the VolumeReplication, then our annotation and finalizer on its claim.
+/// Idempotent because each is only added when it is missing. Undo: [`release`]. If interrupted: nothing was asked of a
+/// driver yet.
+pub(crate) async fn claim(agent: &Agent, key: &Key, claim: &str) -> Result<(), CallError> {
+    edit_volume(agent, key, |finalizers| add(finalizers, names::VR_FINALIZER)).await?;
+    edit_claim(agent, &Key::new(&key.namespace, claim), |facts| {
+        let finalizers = add(&facts.finalizers, names::PVC_FINALIZER);
+        let annotation = (facts.owner.as_deref() != Some(&key.name)).then(|| json!(key.name));
+        (finalizers, annotation)
+    })
+    .await
+}
+
+/// Removes our annotation and finalizer from the claim, then our finalizer from the VolumeReplication.
+/// Idempotent because each is only removed when it is there. If interrupted: the finalizer of the VolumeReplication goes
+/// last, so deletion starts over.
+pub(crate) async fn release(agent: &Agent, key: &Key, claim: Option<&str>) -> Result<(), CallError> {
+    if let Some(claim) = claim {
+        edit_claim(agent, &Key::new(&key.namespace, claim), |facts| {
+            let finalizers = remove(&facts.finalizers, names::PVC_FINALIZER);
+            (finalizers, facts.owner.is_some().then_some(Value::Null))
+        })
+        .await?;
+    }
+    edit_volume(agent, key, |finalizers| remove(finalizers, names::VR_FINALIZER)).await
+}
+
+/// Sets or removes one annotation of a VolumeReplication.
+pub(crate) async fn annotate(agent: &Agent, key: &Key, name: &str, value: Option<&str>) -> Result<(), CallError> {
+    let api = agent.volumes(&key.namespace);
+    let metadata = json!({ "annotations": { name: value } });
+    let written = patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await?;
+    agent.caches.wrote_volume(written);
+    Ok(())
+}
+
+fn add(finalizers: &[String], name: &str) -> Option<Vec<String>> {
+    if has_finalizer(Some(finalizers), name) {
+        return None;
+    }
+    let mut all = finalizers.to_vec();
+    all.push(name.to_owned());
+    Some(all)
+}
+
+fn remove(finalizers: &[String], name: &str) -> Option<Vec<String>> {
+    has_finalizer(Some(finalizers), name).then(|| finalizers.iter().filter(|f| *f != name).cloned().collect())
+}
+
+async fn edit_volume(
+    agent: &Agent,
+    key: &Key,
+    edit: impl Fn(&[String]) -> Option<Vec<String>>,
+) -> Result<(), CallError> {
+    let api = agent.volumes(&key.namespace);
+    let mut current: Option<Arc<VolumeReplication>> = agent.caches.volume(key);
+    for attempt in 1.. {
+        let Some(volume) = current else { return Ok(()) };
+        let Some(finalizers) = edit(volume.metadata.finalizers.as_deref().unwrap_or_default()) else { return Ok(()) };
+        let metadata = json!({ "resourceVersion": volume.metadata.resource_version, "finalizers": finalizers });
+        match patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await {
+            Ok(written) => {
+                agent.caches.wrote_volume(written);
+                return Ok(());
+            }
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_conflict() && attempt < TRIES => {
+                current = reread(agent, key, volume.metadata.uid.as_deref()).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn edit_claim(
+    agent: &Agent,
+    key: &Key,
+    edit: impl Fn(&ClaimFacts) -> (Option<Vec<String>>, Option<Value>),
+) -> Result<(), CallError> {
+    let api = agent.claims(&key.namespace);
+    let mut current = agent.caches.claim(key);
+    for attempt in 1.. {
+        let Some(facts) = current else { return Ok(()) };
+        let (finalizers, owner) = edit(&facts);
+        let mut metadata = Map::new();
+        if let Some(owner) = owner {
+            metadata.insert("annotations".to_owned(), json!({ names::VR_OWNER: owner }));
+        }
+        if let Some(finalizers) = finalizers {
+            metadata.insert("finalizers".to_owned(), json!(finalizers));
+        }
+        if metadata.is_empty() {
+            return Ok(());
+        }
+        metadata.insert("resourceVersion".to_owned(), json!(facts.version));
+        match patch_metadata(&api, &key.name, names::AGENT_MANAGER, Value::Object(metadata)).await {
+            Ok(written) => {
+                agent.caches.wrote_claim(&written);
+                return Ok(());
+            }
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) if error.is_conflict() && attempt < TRIES => {
+                let call = api.get_opt(&key.name);
+                let read: Option<PersistentVolumeClaim> =
+                    lifeboat_kit::deadline(format!("get claim {key}"), lifeboat_kit::apply::WRITE_DEADLINE, call).await?;
+                current = read.as_ref().map(ClaimFacts::of);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes a status if it differs from what is there. On a conflict the object is read again and the same status written
+/// again: what was done on the driver is not done twice for it.
+pub(crate) async fn status(agent: &Agent, key: &Key, status: &VolumeReplicationStatus) -> Result<Wrote, CallError> {
+    let api = agent.volumes(&key.namespace);
+    let mut current: Option<Arc<VolumeReplication>> = agent.caches.volume(key);
+    let body = with_nulls(status);
+    for attempt in 1.. {
+        let Some(volume) = current else { return Ok(Wrote::Nothing) };
+        if volume.status.as_ref() == Some(status) {
+            return Ok(Wrote::Nothing);
+        }
+        let version = volume.metadata.resource_version.clone().unwrap_or_default();
+        match patch_status(&api, &key.name, names::AGENT_MANAGER, body.clone(), &version).await {
+            Ok(written) => {
+                agent.metrics.status_written();
+                agent.caches.wrote_volume(written);
+                return Ok(Wrote::Something);
+            }
+            Err(error) if error.is_not_found() => return Ok(Wrote::Nothing),
+            Err(error) if error.is_conflict() && attempt < TRIES => {
+                current = reread(agent, key, volume.metadata.uid.as_deref()).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Wrote::Nothing)
+}
+
+/// Whether a write was needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wrote {
+    Something,
+    Nothing,
+}
+
+/// The object as it is now, if it is still the same one.
+async fn reread(agent: &Agent, key: &Key, uid: Option<&str>) -> Result<Option<Arc<VolumeReplication>>, CallError> {
+    let api = agent.volumes(&key.namespace);
+    let what = format!("get volumereplication {key}");
+    let read = lifeboat_kit::deadline(what, lifeboat_kit::apply::WRITE_DEADLINE, api.get_opt(&key.name)).await?;
+    let same = read.filter(|volume| volume.metadata.uid.as_deref() == uid);
+    if let Some(volume) = &same {
+        agent.caches.wrote_volume(volume.clone());
+    }
+    Ok(same.map(Arc::new))
+}
+
+fn with_nulls(status: &VolumeReplicationStatus) -> Value {
+    let mut body = match serde_json::to_value(status) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    for field in OPTIONAL {
+        body.entry(field).or_insert(Value::Null);
+    }
+    Value::Object(body)
+}

@@ -1,0 +1,54 @@
+//! Pieces that several kinds share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A name of an object in a known place.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NameRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// One storage driver, as the agent of a cluster sees it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DriverState {
+    /// Name of the driver, as StorageClasses and VolumeReplicationClasses name it.
+    pub name: String,
+    /// Whether the driver answers and offers volume replication: Ready, NotReady or Unknown.
+    pub state: String,
+    /// What is wrong, when it is not ready.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// What it offers, such as `volume_replication.VOLUME_REPLICATION`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+}
+
+/// Sets one condition in a list: replaces the one of its type, and keeps its transition time unless the status changes.
+pub fn set_condition(conditions: &mut Vec<Condition>, new: Condition) {
+    match conditions.iter_mut().find(|c| c.type_ == new.type_) {
+        Some(old) => {
+            let since = if old.status == new.status { old.last_transition_time.clone() } else { new.last_transition_time.clone() };
+            *old = new;
+            old.last_transition_time = since;
+        }
+        None => conditions.push(new),
+    }
+}
+
+/// The condition of that type, if it is there.
+pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == kind)
+}
+
+/// A time as the API writes it: seconds, UTC.
+pub fn to_time(at: jiff::Timestamp) -> Time {
+    let whole = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
+    Time(whole)
+}
+

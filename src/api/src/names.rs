@@ -1,0 +1,66 @@
+//! Names that more than one program must spell alike.
+
+/// API group of the project's own kinds.
+pub const GROUP: &str = "lifeboat.dev";
+/// Namespace that hub and agent are installed into.
+pub const SYSTEM_NAMESPACE: &str = "lifeboat-system";
+/// Field manager of the hub's applies.
+pub const HUB_MANAGER: &str = "lifeboat-hub";
+/// Field manager of the agent's applies.
+pub const AGENT_MANAGER: &str = "lifeboat-agent";
+
+/// Label: uid of the DRPlacement that an object was made for. The mark that makes an object ours.
+pub const PLACEMENT_UID: &str = "lifeboat.dev/placement-uid";
+/// Annotation: `namespace/name` of that DRPlacement, for people.
+pub const PLACEMENT: &str = "lifeboat.dev/placement";
+/// Annotation on a VolumeReplication: the ownership epoch it was written at. Makes it hub-managed.
+pub const EPOCH: &str = "lifeboat.dev/epoch";
+/// Annotation on a VolumeReplication: name of the DROwnership in its namespace that grants the epoch.
+pub const OWNERSHIP: &str = "lifeboat.dev/ownership";
+/// Annotation on a VolumeReplication, value `true`: on deletion let the volume go without
+/// DisableVolumeReplication, because another cluster owns it now and goes on replicating it.
+pub const RELEASE: &str = "lifeboat.dev/release";
+/// Annotation that the agent writes on a VolumeReplication before it sends a forced resync: the epoch it is for.
+/// One request never becomes two.
+pub const RESYNC_ISSUED: &str = "lifeboat.dev/resync-issued";
+/// Annotation on a PersistentVolume: the reclaim policy it had before protection.
+pub const RECLAIM_POLICY: &str = "lifeboat.dev/reclaim-policy";
+/// Annotation on an object made from a capture: the epoch it was made at.
+pub const RESTORED_EPOCH: &str = "lifeboat.dev/restored-epoch";
+/// Annotation on a workload that was scaled to zero: the replica count to give back.
+pub const REPLICAS: &str = "lifeboat.dev/replicas";
+/// Annotation that wakes the volume binder; its value means nothing.
+pub const NUDGE: &str = "lifeboat.dev/nudge";
+/// Finalizer of the hub on DRPlacements.
+pub const FINALIZER: &str = "lifeboat.dev/hub";
+/// Name of the Lease that the agent renews in [`SYSTEM_NAMESPACE`] of its cluster.
+pub const AGENT_LEASE: &str = "lifeboat-agent";
+/// Annotation on that Lease: JSON list of the drivers the agent serves, see `common::DriverState`.
+pub const DRIVERS: &str = "lifeboat.dev/drivers";
+/// Name of the Lease that the acting hub renews.
+pub const HUB_LEASE: &str = "lifeboat-hub";
+/// Key of a kubeconfig in a cluster's Secret.
+pub const KUBECONFIG_KEY: &str = "kubeconfig";
+
+/// Upstream's finalizer on a VolumeReplication, and prefix of its reserved parameters.
+pub const VR_FINALIZER: &str = "replication.storage.openshift.io";
+/// Upstream's finalizer on a claim that a VolumeReplication uses.
+pub const PVC_FINALIZER: &str = "replication.storage.openshift.io/pvc-protection";
+/// Upstream's annotation on a claim: name of the VolumeReplication that owns it.
+pub const VR_OWNER: &str = "replication.storage.openshift.io/volume-replication-name";
+/// Upstream's annotation on a claim: name of the VolumeGroupReplication that owns it.
+pub const VGR_OWNER: &str = "replication.storage.openshift.io/volume-group-replication-name";
+/// Prefix of parameters that a VolumeReplicationClass reserves for the controller.
+pub const RESERVED_PREFIX: &str = "replication.storage.openshift.io/";
+/// Parameter: name of the Secret that is handed to the driver.
+pub const SECRET_NAME: &str = "replication.storage.openshift.io/replication-secret-name";
+/// Parameter: namespace of that Secret.
+pub const SECRET_NAMESPACE: &str = "replication.storage.openshift.io/replication-secret-namespace";
+
+/// Name of the DROwnership of a placement, the same on every cluster: its name and the start of its uid, so that
+/// two placements of one name in different namespaces of the hub never share one.
+pub fn ownership_name(placement: &str, uid: &str) -> String {
+    let head: String = placement.chars().take(200).collect();
+    let tail: String = uid.chars().take(8).collect();
+    format!("{head}-{tail}")
+}

@@ -1,0 +1,262 @@
+//! A Lease object: who acts, and that it is alive.
+//!
+//! Another holder's lease is taken over when *we* have seen it unchanged for its whole duration, on our own monotonic
+//! clock: wall clocks of two machines are never compared. Our own is given up when it could not be renewed for as long,
+//! less a margin, so that we stop before anyone else may start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::SharedClock;
+use crate::error::{CallError, deadline};
+
+/// What lease to hold, and as whom.
+#[derive(Debug, Clone)]
+pub struct LeaseConfig {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub name: String,
+    /// Who we are: a pod name, or anything else that differs between two processes.
+    pub identity: String,
+    /// How long a lease lasts that is not renewed. It is renewed each third of it.
+    pub ttl: Duration,
+}
+
+/// Whether we hold the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Someone else does, or we do not know.
+    No,
+    /// We do.
+    Yes {
+        /// When we got it.
+        since: Timestamp,
+        /// How often the lease has changed hands: a fencing number.
+        transitions: i32,
+    },
+}
+
+impl Held {
+    /// Whether it is ours.
+    pub fn is_yes(self) -> bool {
+        matches!(self, Self::Yes { .. })
+    }
+}
+
+/// Sets annotations on the Lease; a change is written at once, not at the next renewal.
+pub type Annotations = watch::Sender<BTreeMap<String, String>>;
+
+/// One contender for one Lease.
+pub struct Lease {
+    api: Api<LeaseObject>,
+    config: LeaseConfig,
+    clock: SharedClock,
+    held: watch::Sender<Held>,
+    annotations: watch::Receiver<BTreeMap<String, String>>,
+    seen: Option<(String, Instant)>,
+    renewed: Option<Instant>,
+}
+
+impl Lease {
+    /// A contender, what tells whether it holds the lease, and what sets the Lease's annotations.
+    pub fn new(
+        client: Client,
+        config: LeaseConfig,
+        clock: SharedClock,
+    ) -> (Self, watch::Receiver<Held>, Annotations) {
+        let (held, is_held) = watch::channel(Held::No);
+        let (annotate, annotations) = watch::channel(BTreeMap::new());
+        let api = Api::namespaced(client, &config.namespace);
+        (
+            Self {
+                api,
+                config,
+                clock,
+                held,
+                annotations,
+                seen: None,
+                renewed: None,
+            },
+            is_held,
+            annotate,
+        )
+    }
+
+    /// Contends for the lease and renews it until cancelled, then gives it up.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut annotations = self.annotations.clone();
+        // An annotation set before the start is written with the first renewal anyway.
+        annotations.mark_unchanged();
+        loop {
+            let wait = self.turn().await;
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                Ok(()) = annotations.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        if self.held.borrow().is_yes() {
+            self.release().await;
+        }
+        self.held.send_replace(Held::No);
+    }
+
+    /// One try. Answers how long to wait before the next.
+    async fn turn(&mut self) -> Duration {
+        match self.contend().await {
+            Ok(held) => self.became(held),
+            Err(error) => {
+                warn!(lease = %self.config.name, error = %error.full(), "lease not renewed");
+                let margin = self.config.ttl / 5;
+                let lost = self
+                    .renewed
+                    .is_none_or(|at| at.elapsed() + margin >= self.config.ttl);
+                if lost || error.is_conflict() {
+                    self.became(Held::No);
+                }
+            }
+        }
+        let third = self.config.ttl / 3;
+        if self.held.borrow().is_yes() && self.renewed.is_some_and(|at| at.elapsed() < third) {
+            third
+        } else {
+            third.min(Duration::from_secs(2))
+        }
+    }
+
+    fn became(&self, held: Held) {
+        self.held.send_if_modified(|now| {
+            if *now == held {
+                return false;
+            }
+            info!(lease = %self.config.name, ?held, "lease");
+            *now = held;
+            true
+        });
+    }
+
+    async fn contend(&mut self) -> Result<Held, CallError> {
+        let (started, params) = (Instant::now(), PostParams::default());
+        let (name, limit) = (self.config.name.clone(), self.config.ttl / 3);
+        let Some(object) =
+            deadline(format!("get lease {name}"), limit, self.api.get_opt(&name)).await?
+        else {
+            let fresh = self.desired(None);
+            let call = self.api.create(&params, &fresh);
+            let made = deadline(format!("create lease {name}"), limit, call).await?;
+            self.renewed = Some(started);
+            return Ok(held(&made));
+        };
+        if !self.is_free(&object) {
+            return Ok(Held::No);
+        }
+        // replace carries the resourceVersion we read: of two contenders one gets a conflict.
+        let next = self.desired(Some(object));
+        let call = self.api.replace(&name, &params, &next);
+        let made = deadline(format!("renew lease {name}"), limit, call).await?;
+        self.renewed = Some(started);
+        Ok(held(&made))
+    }
+
+    /// Whether we may write the lease: it is ours, given up, or was not renewed while we watched.
+    fn is_free(&mut self, object: &LeaseObject) -> bool {
+        let spec = object.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.unwrap_or_default();
+        if holder.is_empty() || holder == self.config.identity {
+            return true;
+        }
+        let version = object.metadata.resource_version.clone().unwrap_or_default();
+        let since = match &self.seen {
+            Some((seen, at)) if *seen == version => *at,
+            _ => {
+                let now = Instant::now();
+                self.seen = Some((version, now));
+                now
+            }
+        };
+        let ttl = spec
+            .lease_duration_seconds
+            .and_then(|s| u64::try_from(s).ok())
+            .map_or(self.config.ttl, Duration::from_secs);
+        since.elapsed() >= ttl
+    }
+
+    fn desired(&self, old: Option<LeaseObject>) -> LeaseObject {
+        let now = MicroTime(self.clock.now());
+        let mut object = old.unwrap_or_else(|| LeaseObject {
+            metadata: ObjectMeta {
+                name: Some(self.config.name.clone()),
+                namespace: Some(self.config.namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
+        });
+        object.metadata.managed_fields = None;
+        let wanted = self.annotations.borrow().clone();
+        if !wanted.is_empty() {
+            object
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .extend(wanted);
+        }
+        let spec = object.spec.get_or_insert_with(LeaseSpec::default);
+        if spec.holder_identity.as_deref() != Some(self.config.identity.as_str()) {
+            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(-1) + 1);
+            spec.acquire_time = Some(now.clone());
+            spec.holder_identity = Some(self.config.identity.clone());
+        }
+        spec.lease_duration_seconds = i32::try_from(self.config.ttl.as_secs().max(1)).ok();
+        spec.renew_time = Some(now);
+        object
+    }
+
+    async fn release(&self) {
+        let name = &self.config.name;
+        let given_up = async {
+            let Some(mut object) =
+                deadline("get lease", self.config.ttl / 3, self.api.get_opt(name)).await?
+            else {
+                return Ok(());
+            };
+            let spec = object.spec.get_or_insert_with(LeaseSpec::default);
+            if spec.holder_identity.as_deref() != Some(self.config.identity.as_str()) {
+                return Ok(());
+            }
+            spec.holder_identity = None;
+            spec.lease_duration_seconds = Some(1);
+            let params = PostParams::default();
+            let call = self.api.replace(name, &params, &object);
+            deadline("release lease", self.config.ttl / 3, call)
+                .await
+                .map(|_| ())
+        };
+        let result: Result<(), CallError> = given_up.await;
+        match result {
+            Ok(()) => info!(lease = %name, "lease given up"),
+            Err(error) => {
+                warn!(lease = %name, error = %error.full(), "lease not given up; it will run out")
+            }
+        }
+    }
+}
+
+fn held(object: &LeaseObject) -> Held {
+    let spec = object.spec.clone().unwrap_or_default();
+    Held::Yes {
+        since: spec.acquire_time.map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+        transitions: spec.lease_transitions.unwrap_or(0),
+    }
+}

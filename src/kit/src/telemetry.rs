@@ -1,0 +1,100 @@
+//! Logs to standard error, and traces to a collector when one is named.
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+/// The variable that names a collector; without it no trace leaves the process.
+const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object per line.
+    Json,
+}
+
+/// Telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The log filter makes no sense.
+    #[error("could not read the log filter {filter:?}")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The exporter of traces could not be made.
+    #[error("could not set up the export of traces")]
+    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// It was set up before.
+    #[error("telemetry is set up already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends out what is left when dropped. Keep it for as long as the process runs.
+#[derive(Debug)]
+#[must_use = "dropping it ends the export of traces"]
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(provider) = self.provider.take() {
+            // Nobody is left to tell.
+            let _ = provider.shutdown();
+        }
+    }
+}
+
+/// Starts logging as `service`. The variable `RUST_LOG` replaces `filter`, such as `info` or `lifeboat_agent=debug,info`.
+pub fn init(
+    service: &'static str,
+    format: LogFormat,
+    filter: &str,
+) -> Result<Telemetry, TelemetryError> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| filter.to_owned());
+    let parsed =
+        EnvFilter::try_new(&filter).map_err(|source| TelemetryError::Filter { filter, source })?;
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .with_writer(std::io::stderr)
+            .boxed(),
+    };
+    let provider = match std::env::var_os(COLLECTOR) {
+        Some(_) => Some(provider(service)?),
+        None => None,
+    };
+    let traces = provider
+        .as_ref()
+        .map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer(service)));
+    let all = tracing_subscriber::registry().with(lines.and_then(traces).with_filter(parsed));
+    all.try_init().map_err(TelemetryError::Twice)?;
+    Ok(Telemetry { provider })
+}
+
+fn provider(service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_tonic()
+        .build()
+        .map_err(TelemetryError::Exporter)?;
+    let resource = opentelemetry_sdk::Resource::builder()
+        .with_service_name(service)
+        .build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
+}

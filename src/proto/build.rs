@@ -1,0 +1,9 @@
+//! Turns `proto/*.proto` into Rust, without a protoc on the machine.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = "../../proto";
+    println!("cargo:rerun-if-changed={root}");
+    let files = ["replication.proto", "identity.proto", "csi.proto"];
+    tonic_prost_build::configure().compile_fds(protox::compile(files, [root])?)?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What objects, labels, annotations and finalizers may be called.
+
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, Cause, Result};
+use super::resource::Resource;
+use super::tree::{list_at, meta, meta_text};
+
+const SUBDOMAIN: &str =
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
+     with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const QUALIFIED: &str =
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
+     character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+     '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+const LABEL_VALUE: &str =
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end \
+     with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
+     '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+/// Refuses a new object whose name or metadata it cannot have.
+pub(crate) fn check(res: &Resource, name: &str, obj: &Value) -> Result<()> {
+    let mut causes = Vec::new();
+    let fine = if res.group == "rbac.authorization.k8s.io" {
+        !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '%'])
+    } else {
+        is_subdomain(name)
+    };
+    if !fine {
+        causes.push(Cause::invalid("metadata.name", format!("\"{name}\": {SUBDOMAIN}")));
+    }
+    collect(obj, &mut causes);
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(res, name, &causes)) }
+}
+
+/// Refuses metadata an object cannot be given.
+pub(crate) fn check_metadata(res: &Resource, obj: &Value) -> Result<()> {
+    let mut causes = Vec::new();
+    collect(obj, &mut causes);
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(res, meta_text(obj, "name"), &causes)) }
+}
+
+fn collect(obj: &Value, out: &mut Vec<Cause>) {
+    let map = |key: &str| meta(obj).get(key).and_then(Value::as_object);
+    keys("metadata.labels", map("labels"), out);
+    for value in map("labels").into_iter().flatten().filter_map(|(_, v)| v.as_str()) {
+        if !value.is_empty() && !is_name_part(value) {
+            out.push(Cause::invalid("metadata.labels", format!("\"{value}\": {LABEL_VALUE}")));
+        }
+    }
+    keys("metadata.annotations", map("annotations"), out);
+    for (i, finalizer) in list_at(obj, "/metadata/finalizers").iter().filter_map(Value::as_str).enumerate() {
+        let field = format!("metadata.finalizers[{i}]");
+        if !is_qualified(finalizer) {
+            out.push(Cause::invalid(field, format!("\"{finalizer}\": {QUALIFIED}")));
+        } else if !finalizer.contains('/') && !is_standard(finalizer) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            out.push(Cause::invalid(field, format!("\"{finalizer}\": {why}")));
+        }
+    }
+}
+
+fn is_standard(finalizer: &str) -> bool {
+    // The cleanup of custom resources has no slash either.
+    matches!(finalizer, "orphan" | "foregroundDeletion" | "kubernetes" | super::crd::CLEANUP)
+}
+
+fn keys(field: &str, map: Option<&Map<String, Value>>, out: &mut Vec<Cause>) {
+    for key in map.into_iter().flat_map(Map::keys).filter(|k| !is_qualified(k)) {
+        out.push(Cause::invalid(field, format!("\"{key}\": {QUALIFIED}")));
+    }
+}
+
+/// A name with an optional subdomain before a slash.
+fn is_qualified(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_subdomain(prefix) && is_name_part(name),
+        None => is_name_part(key),
+    }
+}
+
+/// Letters, digits, `-`, `_` and `.`, at most 63, alphanumeric at the ends.
+fn is_name_part(name: &str) -> bool {
+    let inner = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    inner && name.len() <= 63 && name.starts_with(ends) && name.ends_with(ends)
+}
+
+/// Lower case letters, digits, `-` and `.`, at most 253, alphanumeric at the ends of each label.
+fn is_subdomain(name: &str) -> bool {
+    let label = |l: &str| {
+        let inner = l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        inner && !l.is_empty() && !l.starts_with('-') && !l.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}

@@ -1,0 +1,110 @@
+//! Get and list.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::error::{ApiError, Result};
+use super::log::Facts;
+use super::present::Presenter;
+use super::request::{Request, ResourcePath};
+use super::resource::Resource;
+use super::select::Selector;
+use super::store::{Key, State};
+use super::tree::object;
+
+impl State {
+    /// The bytes of a list.
+    pub(crate) fn list(
+        &self,
+        path: &ResourcePath<'_>,
+        stored: &Resource,
+        request: &Request,
+        presenter: &Presenter,
+    ) -> Result<Vec<u8>> {
+        let selector = Selector::parse(
+            &presenter.res,
+            request.param("labelSelector"),
+            request.param("fieldSelector"),
+        )?;
+        self.check_version(request.param("resourceVersion"))?;
+        let limit: usize = request.param("limit").parse().unwrap_or_default();
+        let (first_rv, after) = match request.param("continue") {
+            "" => (self.version(), None),
+            token => {
+                let (rv, key) = read_token(token)?;
+                (rv, Some(key))
+            }
+        };
+        let mut items: Vec<Arc<Value>> = Vec::new();
+        let mut more: Option<Key> = None;
+        let mut left = 0_usize;
+        for (key, obj) in self.table(stored)?.scan(path.namespace, after.as_ref()) {
+            if !selector.is_all() && !selector.matches(&Facts::of(stored, obj)) {
+                continue;
+            }
+            if limit > 0 && items.len() >= limit {
+                left += 1;
+                if !selector.is_all() {
+                    break;
+                }
+                continue;
+            }
+            more = Some(key.clone());
+            items.push(obj.clone());
+        }
+        let mut list_meta = json!({"resourceVersion": first_rv.to_string()});
+        if left > 0
+            && let Some(last) = more
+        {
+            let m = object(&mut list_meta);
+            m.insert("continue".into(), token(first_rv, &last).into());
+            if selector.is_all() {
+                m.insert("remainingItemCount".into(), left.into());
+            }
+        }
+        Ok(presenter.list_bytes(&items, &list_meta, self.clock.now()))
+    }
+
+    /// A client must not ask for a version that does not exist yet.
+    pub(crate) fn check_version(&self, asked: &str) -> Result<()> {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let rv: u64 = asked
+            .parse()
+            .map_err(|_| ApiError::bad(format!("invalid resource version: {asked}")))?;
+        let now = self.version();
+        if rv > now {
+            let message = format!("Too large resource version: {rv}, current: {now}");
+            let cause = super::error::Cause {
+                reason: "ResourceVersionTooLarge",
+                field: String::new(),
+                message: "Too large resource version".into(),
+            };
+            return Err(ApiError::new(504, "Timeout", message).with_causes(&[cause]));
+        }
+        Ok(())
+    }
+}
+
+fn token(rv: u64, last: &Key) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{rv}\n{}\n{}", last.0, last.1))
+}
+
+fn read_token(token: &str) -> Result<(u64, Key)> {
+    let wrong = || ApiError::bad("continue key is not valid");
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?)
+        .map_err(|_| wrong())?;
+    let mut parts = text.splitn(3, '\n');
+    match (
+        parts.next().and_then(|rv| rv.parse().ok()),
+        parts.next(),
+        parts.next(),
+    ) {
+        (Some(rv), Some(ns), Some(name)) => Ok((rv, (ns.to_owned(), name.to_owned()))),
+        _ => Err(wrong()),
+    }
+}

@@ -1,0 +1,490 @@
+//! From a request to what the state does about it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::auth::Identity;
+use super::delete::Deletion;
+use super::error::{ApiError, Result};
+use super::managed::{self, Applier};
+use super::patch::{self, Format};
+use super::present::Presenter;
+use super::rbac::{self, Access};
+use super::request::{Request, ResourcePath};
+use super::resource::{Resource, Scope};
+use super::store::{Key, State, key_of};
+use super::subresource::{self, ScaleChange};
+use super::table::Rows;
+use super::watch::WatchStart;
+use super::write::{Part, WriteOptions};
+use super::{discovery, events, openapi, select, tree};
+
+/// A finished answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) code: u16,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    pub(crate) fn json(code: u16, v: &Value) -> Self {
+        Self {
+            code,
+            content_type: "application/json",
+            body: Bytes::from(tree::bytes(v)),
+        }
+    }
+
+    fn bytes(code: u16, body: Vec<u8>) -> Self {
+        Self {
+            code,
+            content_type: "application/json",
+            body: Bytes::from(body),
+        }
+    }
+
+    pub(crate) fn text(body: &'static str) -> Self {
+        Self {
+            code: 200,
+            content_type: "text/plain; charset=utf-8",
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+}
+
+impl From<ApiError> for Reply {
+    fn from(e: ApiError) -> Self {
+        // What no resource answers is answered by the web server below, which knows no `Status`.
+        if e.code == 404 && e.reason.is_empty() {
+            let body = Bytes::from(format!("{}
+", e.message));
+            return Self { code: 404, content_type: "text/plain; charset=utf-8", body };
+        }
+        Self::json(e.code, &e.status())
+    }
+}
+
+/// An answer at once, or a stream.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Reply(Reply),
+    Watch(Box<WatchStart>),
+}
+
+/// Whether stored roles decide what a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Authorization {
+    Rbac,
+    AllowAll,
+}
+
+/// Whether a caller's requests are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    Counted,
+    Quiet,
+}
+
+/// One request to a resource with everything that was looked up for it.
+struct Call<'a> {
+    path: ResourcePath<'a>,
+    request: &'a Request,
+    /// As the client sees it.
+    res: Arc<Resource>,
+    /// As it is stored.
+    stored: Arc<Resource>,
+    key: Key,
+    presenter: Presenter,
+}
+
+impl State {
+    /// Answers a request.
+    pub(crate) fn handle(
+        &mut self,
+        who: &Identity,
+        request: &Request,
+        auth: Authorization,
+        counting: Counting,
+    ) -> Outcome {
+        match self.try_handle(who, request, auth, counting) {
+            Ok(outcome) => outcome,
+            Err(e) => Outcome::Reply(e.into()),
+        }
+    }
+
+    fn try_handle(
+        &mut self,
+        who: &Identity,
+        request: &Request,
+        auth: Authorization,
+        counting: Counting,
+    ) -> Result<Outcome> {
+        let Some(path) = ResourcePath::parse(&request.path) else {
+            let access = Access {
+                verb: "get",
+                path: &request.path,
+                ..Access::default()
+            };
+            if auth == Authorization::Rbac && !self.allows(who, &access) {
+                return Err(rbac::path_denial(who, &access));
+            }
+            return self.other_path(request).map(Outcome::Reply);
+        };
+        if !request.takes_json() {
+            let why =
+                "only the following media types are accepted: application/json, application/yaml";
+            return Err(ApiError::new(406, "NotAcceptable", why));
+        }
+        let verb = path.verb(request);
+        if counting == Counting::Counted {
+            let resource = rbac::full_name(path.plural, path.subresource);
+            *self
+                .counts
+                .entry((who.user.clone(), verb.to_owned(), resource))
+                .or_default() += 1;
+        }
+        if path.name.is_empty()
+            && verb == "create"
+            && let Some(reply) = self.try_review(who, &path, request, auth)?
+        {
+            return Ok(Outcome::Reply(reply));
+        }
+        let res = self.resource(path.group, path.plural)?;
+        if res.version != path.version {
+            return Err(ApiError::no_such_path());
+        }
+        // For a namespace itself, the namespace of the access is its own name.
+        let namespace = if res.is("", "Namespace") {
+            path.name
+        } else {
+            path.namespace
+        };
+        let (verb_group, name) = (path.group, path.name);
+        let access = Access {
+            verb,
+            group: verb_group,
+            resource: path.plural,
+            subresource: path.subresource,
+            namespace,
+            name,
+            path: "",
+        };
+        if auth == Authorization::Rbac && !self.allows(who, &access) {
+            return Err(rbac::denial(&res, who, &access));
+        }
+        self.resource_call(path, request, res)
+    }
+
+    fn resource_call(
+        &mut self,
+        path: ResourcePath<'_>,
+        request: &Request,
+        res: Arc<Resource>,
+    ) -> Result<Outcome> {
+        if (res.scope == Scope::Cluster) != path.namespace.is_empty()
+            && !(path.namespace.is_empty() && path.name.is_empty())
+        {
+            return Err(ApiError::no_such_path());
+        }
+        let stored = self.table(&res)?.resource.clone();
+        let presenter = Presenter {
+            res: res.clone(),
+            form: request.form(),
+            rows: Rows::parse(request.param("includeObject")),
+        };
+        let key = (path.namespace.to_owned(), path.name.to_owned());
+        let call = Call {
+            path,
+            request,
+            res,
+            stored,
+            key,
+            presenter,
+        };
+        if request.is_set("watch")
+            && request.method == http::Method::GET
+            && path.subresource.is_empty()
+        {
+            let watch = self.watch(&path, &call.stored, request, call.presenter)?;
+            return Ok(Outcome::Watch(Box::new(watch)));
+        }
+        if !path.subresource.is_empty() && path.subresource != "status" {
+            return self.subresource_call(&call).map(Outcome::Reply);
+        }
+        let part = subresource::part(&call.stored, path.subresource)?;
+        self.object_call(&call, part).map(Outcome::Reply)
+    }
+
+    fn object_call(&mut self, call: &Call<'_>, part: Part) -> Result<Reply> {
+        let (request, named) = (call.request, !call.path.name.is_empty());
+        match request.method.as_str() {
+            "GET" | "HEAD" if named => {
+                let obj = self.get(&call.stored, &call.key)?;
+                Ok(Reply::bytes(
+                    200,
+                    call.presenter.one_bytes(&obj, self.clock.now()),
+                ))
+            }
+            "GET" | "HEAD" if part == Part::Main => {
+                let list = self.list(&call.path, &call.stored, request, &call.presenter)?;
+                Ok(Reply::bytes(200, list))
+            }
+            "POST" if !named => {
+                if call.stored.is_namespaced() && call.key.0.is_empty() {
+                    return Err(ApiError::method());
+                }
+                let body = events::stored(&call.res, &call.stored, request.value()?);
+                let obj = self.create(
+                    &call.stored,
+                    &call.key.0,
+                    body,
+                    &request.write_options(part),
+                )?;
+                Ok(self.written(call, 201, &obj))
+            }
+            "PUT" if named => {
+                let body = events::stored(&call.res, &call.stored, request.value()?);
+                let obj = self.update(
+                    &call.stored,
+                    &call.key,
+                    &request.write_options(part),
+                    |_| Ok(body),
+                )?;
+                Ok(self.written(call, 200, &obj))
+            }
+            "PATCH" if named => self.patch_call(call, part),
+            "DELETE" if part == Part::Main => self.delete_call(call, named),
+            _ => Err(ApiError::method()),
+        }
+    }
+
+    fn written(&self, call: &Call<'_>, code: u16, obj: &Value) -> Reply {
+        Reply::bytes(code, call.presenter.one_bytes(obj, self.clock.now()))
+    }
+
+    fn patch_call(&mut self, call: &Call<'_>, part: Part) -> Result<Reply> {
+        let opts = call.request.write_options(part);
+        let format = Format::parse(&call.request.content_type)?;
+        let body = call.request.value()?;
+        if format == Format::Apply {
+            return self.apply_call(call, &opts, body);
+        }
+        let (res, stored) = (&call.res, &call.stored);
+        let out = self.update(stored, &call.key, &opts, |live| {
+            let mut seen = events::shown(res, live.clone());
+            // A patch is against whatever is there, unless it names a version itself.
+            if format != Format::Json {
+                tree::meta_mut(&mut seen).remove("resourceVersion");
+            }
+            Ok(events::stored(
+                res,
+                stored,
+                patch::apply(res, format, &seen, &body)?,
+            ))
+        })?;
+        Ok(self.written(call, 200, &out))
+    }
+
+    fn apply_call(&mut self, call: &Call<'_>, opts: &WriteOptions, body: Value) -> Result<Reply> {
+        let (stored, name) = (&call.stored, &call.key.1);
+        if call.request.param("fieldManager").is_empty() {
+            let why = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
+            return Err(ApiError::new(422, "Invalid", why));
+        }
+        let config = events::stored(&call.res, stored, body);
+        let now = self.clock.stamp();
+        let by = Applier {
+            manager: &opts.manager,
+            subresource: opts.part.name(),
+            conflicts: opts.conflicts,
+            now: &now,
+        };
+        let missing = self.get(stored, &call.key).is_err();
+        if missing && opts.part == Part::Main {
+            if tree::meta_text(&config, "name").is_empty() {
+                return Err(ApiError::bad(format!(
+                    "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+                )));
+            }
+            let mut empty = json!({"metadata": {"name": name}});
+            if stored.is_namespaced() {
+                tree::meta_mut(&mut empty).insert("namespace".into(), call.key.0.clone().into());
+            }
+            let want = managed::apply(stored, &empty, &config, by)?;
+            let obj = self.create(stored, &call.key.0, want, opts)?;
+            return Ok(self.written(call, 201, &obj));
+        }
+        let obj = self.update(stored, &call.key, opts, |live| {
+            managed::apply(stored, live, &config, by)
+        })?;
+        Ok(self.written(call, 200, &obj))
+    }
+
+    fn delete_call(&mut self, call: &Call<'_>, named: bool) -> Result<Reply> {
+        let mut options = call.request.optional_value()?;
+        for key in ["propagationPolicy", "gracePeriodSeconds"] {
+            let asked = call.request.param(key);
+            if !asked.is_empty() {
+                tree::object(&mut options).insert(key.to_owned(), asked.into());
+            }
+        }
+        let commit = call.request.commit();
+        let dry = options
+            .get("dryRun")
+            .is_some_and(|d| d.as_array().is_some_and(|a| !a.is_empty()));
+        let commit = if dry {
+            super::write::Commit::DryRun
+        } else {
+            commit
+        };
+        if !named {
+            return self.delete_collection(call, &options, commit);
+        }
+        match self.delete(&call.stored, &call.key, &options, commit)? {
+            Deletion::Pending(obj) => Ok(self.written(call, 200, &obj)),
+            Deletion::Gone(obj) if call.stored.is("", "Pod") => Ok(self.written(call, 200, &obj)),
+            Deletion::Gone(obj) => {
+                let details = json!({"name": call.key.1, "group": call.res.group, "kind": call.res.plural,
+                    "uid": tree::meta_text(&obj, "uid")});
+                Ok(Reply::json(200, &success(Some(details))))
+            }
+        }
+    }
+
+    fn delete_collection(
+        &mut self,
+        call: &Call<'_>,
+        options: &Value,
+        commit: super::write::Commit,
+    ) -> Result<Reply> {
+        let (labels, fields) = (
+            call.request.param("labelSelector"),
+            call.request.param("fieldSelector"),
+        );
+        let selector = select::Selector::parse(&call.res, labels, fields)?;
+        let hit = |o: &Value| selector.matches(&super::log::Facts::of(&call.stored, o));
+        let all = self.table(&call.stored)?.scan(&call.key.0, None);
+        let hits: Vec<Arc<Value>> = all
+            .filter(|(_, o)| hit(o))
+            .map(|(_, o)| o.clone())
+            .collect();
+        for obj in hits {
+            match self.delete(&call.stored, &key_of(&obj), options, commit) {
+                Err(e) if e.code != 404 => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(Reply::json(200, &success(None)))
+    }
+
+    fn subresource_call(&mut self, call: &Call<'_>) -> Result<Reply> {
+        let (request, stored, key) = (call.request, &call.stored, &call.key);
+        match (
+            call.path.plural,
+            call.path.subresource,
+            request.method.as_str(),
+        ) {
+            (_, "scale", "GET") => {
+                let paths = stored.scale.as_ref().ok_or_else(ApiError::no_such_path)?;
+                let obj = self.get(stored, key)?;
+                Ok(Reply::json(
+                    200,
+                    &subresource::scale_of(stored, paths, &obj),
+                ))
+            }
+            (_, "scale", "PUT" | "PATCH") => {
+                let opts = WriteOptions {
+                    version: super::write::VersionCheck::IfGiven,
+                    ..request.write_options(subresource::part(stored, "scale")?)
+                };
+                let change = if request.method == http::Method::PUT {
+                    ScaleChange::Put(request.value()?)
+                } else {
+                    ScaleChange::Patch(Format::parse(&request.content_type)?, request.value()?)
+                };
+                Ok(Reply::json(200, &self.rescale(stored, key, change, &opts)?))
+            }
+            ("pods", "binding", "POST") => {
+                self.bind(
+                    stored,
+                    key,
+                    &request.value()?,
+                    &request.write_options(Part::Other("binding")),
+                )?;
+                Ok(Reply::json(201, &success(None)))
+            }
+            ("pods", "eviction", "POST") => {
+                let body = request.value()?;
+                self.delete(stored, key, &body["deleteOptions"], request.commit())?;
+                Ok(Reply::json(201, &success(None)))
+            }
+            ("serviceaccounts", "token", "POST") => Ok(Reply::json(
+                201,
+                &self.request_token(&key.0, &key.1, request.value()?)?,
+            )),
+            ("namespaces", "finalize", "PUT") => Ok(Reply::json(
+                200,
+                &self.finalize(stored, key, &request.value()?)?,
+            )),
+            ("pods" | "services" | "nodes", sub, _) => match subresource::not_simulated(sub) {
+                Some(what) => Err(ApiError::not_simulated(what)),
+                None => Err(ApiError::no_such_path()),
+            },
+            _ => Err(ApiError::no_such_path()),
+        }
+    }
+
+    fn try_review(
+        &self,
+        who: &Identity,
+        path: &ResourcePath<'_>,
+        request: &Request,
+        auth: Authorization,
+    ) -> Result<Option<Reply>> {
+        let Some(kind) = discovery::review_kind(path.group, path.plural) else {
+            return Ok(None);
+        };
+        let access = Access {
+            verb: "create",
+            group: path.group,
+            resource: path.plural,
+            ..Access::default()
+        };
+        if auth == Authorization::Rbac && !self.allows(who, &access) {
+            let res = Resource::builtin(
+                (path.group, path.version),
+                path.plural,
+                kind,
+                Scope::Cluster,
+            );
+            return Err(rbac::denial(&res, who, &access));
+        }
+        let body = request.value()?;
+        Ok(self
+            .review(who, path.group, path.plural, &body)
+            .map(|v| Reply::json(201, &v)))
+    }
+
+    fn other_path(&self, request: &Request) -> Result<Reply> {
+        let path = request.path.trim_end_matches('/');
+        match path {
+            "/healthz" | "/readyz" | "/livez" => Ok(Reply::text("ok")),
+            "/version" => Ok(Reply::json(200, &discovery::version())),
+            _ if path.starts_with("/openapi") => openapi::answer(self, request, path),
+            _ => discovery::answer(self, path)
+                .map(|v| Reply::json(200, &v))
+                .ok_or_else(ApiError::no_such_path),
+        }
+    }
+}
+
+fn success(details: Option<Value>) -> Value {
+    let mut v = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    if let Some(details) = details {
+        tree::object(&mut v).insert("details".into(), details);
+    }
+    v
+}

@@ -1,0 +1,207 @@
+//! Label and field selectors.
+
+use serde_json::{Map, Value};
+
+use super::error::{ApiError, Result};
+use super::log::Facts;
+use super::resource::Resource;
+
+#[derive(Debug, Clone)]
+enum Requirement {
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Exists(String),
+    Missing(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compare {
+    Equal,
+    Different,
+}
+
+/// What a request selects.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selector {
+    labels: Vec<Requirement>,
+    fields: Vec<(String, Compare, String)>,
+}
+
+impl Selector {
+    pub(crate) fn parse(res: &Resource, labels: &str, fields: &str) -> Result<Self> {
+        let labels = split(labels)
+            .iter()
+            .map(|p| requirement(p))
+            .collect::<Result<_>>()?;
+        let fields = fields
+            .split(',')
+            .filter(|p| !p.is_empty())
+            .map(|p| field(res, p))
+            .collect::<Result<_>>()?;
+        Ok(Self { labels, fields })
+    }
+
+    /// Whether everything matches.
+    pub(crate) fn is_all(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    pub(crate) fn matches(&self, facts: &Facts) -> bool {
+        self.labels.iter().all(|r| holds(r, &facts.labels))
+            && self
+                .fields
+                .iter()
+                .all(|(f, op, want)| compare(facts, f, *op, want))
+    }
+}
+
+fn compare(facts: &Facts, name: &str, op: Compare, want: &str) -> bool {
+    let have = match name {
+        "metadata.name" => &facts.key.1,
+        "metadata.namespace" => &facts.key.0,
+        _ => match facts.fields.iter().find(|(f, _)| f == name) {
+            Some((_, v)) => v,
+            None => "",
+        },
+    };
+    (have == want) == (op == Compare::Equal)
+}
+
+fn holds(r: &Requirement, labels: &Map<String, Value>) -> bool {
+    let label = |key: &String| labels.get(key).and_then(Value::as_str);
+    match r {
+        Requirement::In(key, values) => label(key).is_some_and(|v| values.iter().any(|x| x == v)),
+        Requirement::NotIn(key, values) => {
+            !label(key).is_some_and(|v| values.iter().any(|x| x == v))
+        }
+        Requirement::Exists(key) => label(key).is_some(),
+        Requirement::Missing(key) => label(key).is_none(),
+    }
+}
+
+/// The parts between commas that are not inside parentheses.
+fn split(selector: &str) -> Vec<String> {
+    let (mut parts, mut part, mut depth) = (Vec::new(), String::new(), 0_u32);
+    for c in selector.chars() {
+        match c {
+            ',' if depth == 0 => parts.push(std::mem::take(&mut part)),
+            _ => {
+                depth = match c {
+                    '(' => depth + 1,
+                    ')' => depth.saturating_sub(1),
+                    _ => depth,
+                };
+                part.push(c);
+            }
+        }
+    }
+    parts.push(part);
+    parts
+        .iter()
+        .map(|p| p.trim().to_owned())
+        .filter(|p| !p.is_empty())
+        .collect()
+}
+
+fn requirement(part: &str) -> Result<Requirement> {
+    let key = |k: &str| k.trim().to_owned();
+    let set = |v: &str| -> Vec<String> {
+        let inner = v.trim().trim_start_matches('(').trim_end_matches(')');
+        inner.split(',').map(|x| x.trim().to_owned()).collect()
+    };
+    if let Some((k, v)) = part.split_once(" notin ") {
+        return Ok(Requirement::NotIn(key(k), set(v)));
+    }
+    if let Some((k, v)) = part.split_once(" in ") {
+        return Ok(Requirement::In(key(k), set(v)));
+    }
+    if let Some((k, v)) = part.split_once("!=") {
+        return Ok(Requirement::NotIn(key(k), vec![key(v)]));
+    }
+    if let Some((k, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
+        return Ok(Requirement::In(key(k), vec![key(v)]));
+    }
+    if let Some(k) = part.strip_prefix('!') {
+        return Ok(Requirement::Missing(key(k)));
+    }
+    if part.contains(char::is_whitespace) {
+        return Err(ApiError::bad(format!(
+            "unable to parse requirement: {part}"
+        )));
+    }
+    Ok(Requirement::Exists(key(part)))
+}
+
+fn field(res: &Resource, part: &str) -> Result<(String, Compare, String)> {
+    let (name, op, want) = if let Some((k, v)) = part.split_once("!=") {
+        (k, Compare::Different, v)
+    } else if let Some((k, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
+        (k, Compare::Equal, v)
+    } else {
+        return Err(ApiError::bad(format!("invalid field selector {part}")));
+    };
+    let name = events_alias(res, name);
+    let known = matches!(name, "metadata.name" | "metadata.namespace")
+        || res.selectable.iter().any(|f| f == name);
+    if !known {
+        return Err(ApiError::bad(format!("field label not supported: {name}")));
+    }
+    Ok((name.to_owned(), op, want.to_owned()))
+}
+
+/// `events.k8s.io` says `regarding` where the stored core event says `involvedObject`.
+fn events_alias<'a>(res: &Resource, name: &'a str) -> &'a str {
+    if res.group != "events.k8s.io" {
+        return name;
+    }
+    match name {
+        "regarding.kind" => "involvedObject.kind",
+        "regarding.namespace" => "involvedObject.namespace",
+        "regarding.name" => "involvedObject.name",
+        "regarding.uid" => "involvedObject.uid",
+        "reportingController" => "reportingComponent",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::resource::{Resource, Scope};
+    use super::*;
+
+    fn facts(labels: &Value) -> Facts {
+        Facts {
+            labels: labels.as_object().cloned().unwrap(),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn label_selectors_understand_every_operator() {
+        let res = Resource::builtin(("", "v1"), "configmaps", "ConfigMap", Scope::Namespaced);
+        let f = facts(&json!({"app": "db", "tier": "back"}));
+        for (selector, want) in [
+            ("app=db", true),
+            ("app==db,tier!=front", true),
+            ("app in (db, web)", true),
+            ("app notin (db)", false),
+            ("tier", true),
+            ("!tier", false),
+            ("!other,app in (x,db),tier=back", true),
+            ("other=1", false),
+            ("other!=1", true),
+        ] {
+            let s = Selector::parse(&res, selector, "").unwrap();
+            assert_eq!(s.matches(&f), want, "{selector}");
+        }
+    }
+
+    #[test]
+    fn a_field_selector_on_an_unknown_field_is_refused() {
+        let res = Resource::builtin(("", "v1"), "configmaps", "ConfigMap", Scope::Namespaced);
+        assert!(Selector::parse(&res, "", "metadata.name=a").is_ok());
+        assert_eq!(Selector::parse(&res, "", "spec.x=a").unwrap_err().code, 400);
+    }
+}

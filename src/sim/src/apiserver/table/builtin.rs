@@ -1,0 +1,396 @@
+//! The columns of the built-in kinds people look at.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::super::resource::Resource;
+use super::super::tree::{list_at, meta, meta_text, number, strings_at, text, text_at};
+use super::age;
+
+/// A column and how its cell is read off an object.
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) priority: i64,
+    pub(super) cell: fn(&Value, Timestamp) -> Value,
+}
+
+const fn column(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
+    Column {
+        name,
+        kind: "string",
+        priority: 0,
+        cell,
+    }
+}
+
+const fn integer(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
+    Column {
+        name,
+        kind: "integer",
+        priority: 0,
+        cell,
+    }
+}
+
+const fn wide(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
+    Column {
+        name,
+        kind: "string",
+        priority: 1,
+        cell,
+    }
+}
+
+const AGE: Column = column("Age", |o, now| age(meta_text(o, "creationTimestamp"), now));
+
+/// The columns after the name.
+pub(super) fn columns(res: &Resource) -> &'static [Column] {
+    match (res.group.as_str(), res.kind.as_str()) {
+        ("", "Pod") => &PODS,
+        ("", "PersistentVolumeClaim") => &CLAIMS,
+        ("", "PersistentVolume") => &VOLUMES,
+        ("", "Namespace") => &NAMESPACES,
+        ("", "Node") => &NODES,
+        ("", "Secret") => &SECRETS,
+        ("", "ConfigMap") => &CONFIG_MAPS,
+        ("", "Service") => &SERVICES,
+        (_, "Event") => &EVENTS,
+        ("apps", "Deployment") => &DEPLOYMENTS,
+        ("apps", "StatefulSet") => &STATEFUL_SETS,
+        ("apps", "ReplicaSet") => &REPLICA_SETS,
+        ("batch", "Job") => &JOBS,
+        ("coordination.k8s.io", "Lease") => &LEASES,
+        ("storage.k8s.io", "StorageClass") => &STORAGE_CLASSES,
+        ("storage.k8s.io", "VolumeAttachment") => &ATTACHMENTS,
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => &BINDINGS,
+        _ => &PLAIN,
+    }
+}
+
+static PLAIN: [Column; 1] = [AGE];
+
+static PODS: [Column; 6] = [
+    column("Ready", |o, _| {
+        let all = list_at(o, "/spec/containers").len();
+        let ready = list_at(o, "/status/containerStatuses")
+            .iter()
+            .filter(|c| c["ready"] == json!(true))
+            .count();
+        format!("{ready}/{all}").into()
+    }),
+    column("Status", |o, _| {
+        if meta(o).get("deletionTimestamp").is_some() {
+            return "Terminating".into();
+        }
+        let waiting = list_at(o, "/status/containerStatuses")
+            .iter()
+            .map(|c| text_at(c, "/state/waiting/reason"));
+        let reason = waiting
+            .into_iter()
+            .find(|r| !r.is_empty())
+            .unwrap_or_else(|| text_at(o, "/status/reason"));
+        or_none(if reason.is_empty() {
+            text_at(o, "/status/phase")
+        } else {
+            reason
+        })
+    }),
+    column("Restarts", |o, _| {
+        let counts = list_at(o, "/status/containerStatuses")
+            .iter()
+            .filter_map(|c| c["restartCount"].as_i64());
+        counts.sum::<i64>().to_string().into()
+    }),
+    AGE,
+    wide("IP", |o, _| or_none(text_at(o, "/status/podIP"))),
+    wide("Node", |o, _| or_none(text_at(o, "/spec/nodeName"))),
+];
+
+static CLAIMS: [Column; 8] = [
+    column("Status", |o, _| phase(o)),
+    column("Volume", |o, _| text_at(o, "/spec/volumeName").into()),
+    column("Capacity", |o, _| {
+        text_at(o, "/status/capacity/storage").into()
+    }),
+    column("Access Modes", |o, _| {
+        modes(&strings_at(o, "/status/accessModes"))
+    }),
+    column("StorageClass", |o, _| {
+        text_at(o, "/spec/storageClassName").into()
+    }),
+    column("VolumeAttributesClass", |o, _| {
+        or_unset(text_at(o, "/spec/volumeAttributesClassName"))
+    }),
+    AGE,
+    wide("VolumeMode", |o, _| text_at(o, "/spec/volumeMode").into()),
+];
+
+static VOLUMES: [Column; 10] = [
+    column("Capacity", |o, _| {
+        text_at(o, "/spec/capacity/storage").into()
+    }),
+    column("Access Modes", |o, _| {
+        modes(&strings_at(o, "/spec/accessModes"))
+    }),
+    column("Reclaim Policy", |o, _| {
+        text_at(o, "/spec/persistentVolumeReclaimPolicy").into()
+    }),
+    column("Status", |o, _| phase(o)),
+    column("Claim", |o, _| {
+        let (ns, name) = (
+            text_at(o, "/spec/claimRef/namespace"),
+            text_at(o, "/spec/claimRef/name"),
+        );
+        if name.is_empty() {
+            "".into()
+        } else {
+            format!("{ns}/{name}").into()
+        }
+    }),
+    column("StorageClass", |o, _| {
+        text_at(o, "/spec/storageClassName").into()
+    }),
+    column("VolumeAttributesClass", |o, _| {
+        or_unset(text_at(o, "/spec/volumeAttributesClassName"))
+    }),
+    column("Reason", |o, _| text_at(o, "/status/reason").into()),
+    AGE,
+    wide("VolumeMode", |o, _| text_at(o, "/spec/volumeMode").into()),
+];
+
+static NAMESPACES: [Column; 2] = [
+    column("Status", |o, _| text_at(o, "/status/phase").into()),
+    AGE,
+];
+
+static NODES: [Column; 4] = [
+    column("Status", |o, _| {
+        let ready = list_at(o, "/status/conditions")
+            .iter()
+            .find(|c| text(c, "type") == "Ready");
+        let state = match ready.map(|c| text(c, "status")) {
+            Some("True") => "Ready",
+            Some(_) => "NotReady",
+            None => "Unknown",
+        };
+        let off = o.pointer("/spec/unschedulable") == Some(&json!(true));
+        if off {
+            format!("{state},SchedulingDisabled").into()
+        } else {
+            state.into()
+        }
+    }),
+    column("Roles", |o, _| {
+        let labels = meta(o).get("labels").and_then(Value::as_object);
+        let roles = labels
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, _)| k.strip_prefix("node-role.kubernetes.io/"));
+        or_none(&roles.collect::<Vec<_>>().join(","))
+    }),
+    AGE,
+    column("Version", |o, _| {
+        text_at(o, "/status/nodeInfo/kubeletVersion").into()
+    }),
+];
+
+static SECRETS: [Column; 3] = [
+    column("Type", |o, _| text(o, "type").into()),
+    integer("Data", |o, _| size(&o["data"]).into()),
+    AGE,
+];
+
+static CONFIG_MAPS: [Column; 2] = [
+    integer("Data", |o, _| {
+        (size(&o["data"]) + size(&o["binaryData"])).into()
+    }),
+    AGE,
+];
+
+static SERVICES: [Column; 5] = [
+    column("Type", |o, _| text_at(o, "/spec/type").into()),
+    column("Cluster-IP", |o, _| or_none(text_at(o, "/spec/clusterIP"))),
+    column("External-IP", |_, _| "<none>".into()),
+    column("Port(s)", |o, _| {
+        let ports = list_at(o, "/spec/ports")
+            .iter()
+            .map(|p| format!("{}/{}", p["port"], text(p, "protocol")));
+        or_none(&ports.collect::<Vec<_>>().join(","))
+    }),
+    AGE,
+];
+
+static EVENTS: [Column; 5] = [
+    column("Last Seen", |o, now| {
+        let times = [
+            text(o, "lastTimestamp"),
+            text_at(o, "/series/lastObservedTime"),
+            text(o, "eventTime"),
+            meta_text(o, "creationTimestamp"),
+        ];
+        age(
+            times
+                .into_iter()
+                .find(|t| !t.is_empty())
+                .unwrap_or_default(),
+            now,
+        )
+    }),
+    column("Type", |o, _| text(o, "type").into()),
+    column("Reason", |o, _| text(o, "reason").into()),
+    column("Object", |o, _| {
+        let target = o
+            .get("involvedObject")
+            .or_else(|| o.get("regarding"))
+            .unwrap_or(&Value::Null);
+        format!(
+            "{}/{}",
+            text(target, "kind").to_lowercase(),
+            text(target, "name")
+        )
+        .into()
+    }),
+    column("Message", |o, _| {
+        let message = text(o, "message");
+        if message.is_empty() {
+            text(o, "note").into()
+        } else {
+            message.into()
+        }
+    }),
+];
+
+static DEPLOYMENTS: [Column; 4] = [
+    column("Ready", |o, _| ready(o)),
+    integer("Up-to-date", |o, _| {
+        count(o, "/status/updatedReplicas").into()
+    }),
+    integer("Available", |o, _| {
+        count(o, "/status/availableReplicas").into()
+    }),
+    AGE,
+];
+
+static STATEFUL_SETS: [Column; 2] = [column("Ready", |o, _| ready(o)), AGE];
+
+static REPLICA_SETS: [Column; 4] = [
+    integer("Desired", |o, _| count(o, "/spec/replicas").into()),
+    integer("Current", |o, _| count(o, "/status/replicas").into()),
+    integer("Ready", |o, _| count(o, "/status/readyReplicas").into()),
+    AGE,
+];
+
+static JOBS: [Column; 3] = [
+    column("Status", |o, _| {
+        let done = list_at(o, "/status/conditions")
+            .iter()
+            .find(|c| text(c, "status") == "True");
+        done.map_or_else(|| "Running".into(), |c| text(c, "type").into())
+    }),
+    column("Completions", |o, _| {
+        let wanted = o.pointer("/spec/completions").and_then(number).unwrap_or(1);
+        format!("{}/{wanted}", count(o, "/status/succeeded")).into()
+    }),
+    AGE,
+];
+
+static LEASES: [Column; 2] = [
+    column("Holder", |o, _| text_at(o, "/spec/holderIdentity").into()),
+    AGE,
+];
+
+static STORAGE_CLASSES: [Column; 5] = [
+    column("Provisioner", |o, _| text(o, "provisioner").into()),
+    column("ReclaimPolicy", |o, _| text(o, "reclaimPolicy").into()),
+    column("VolumeBindingMode", |o, _| {
+        text(o, "volumeBindingMode").into()
+    }),
+    Column {
+        name: "AllowVolumeExpansion",
+        kind: "boolean",
+        priority: 0,
+        cell: |o, _| (o["allowVolumeExpansion"] == json!(true)).into(),
+    },
+    AGE,
+];
+
+static ATTACHMENTS: [Column; 5] = [
+    column("Attacher", |o, _| text_at(o, "/spec/attacher").into()),
+    column("PV", |o, _| {
+        text_at(o, "/spec/source/persistentVolumeName").into()
+    }),
+    column("Node", |o, _| text_at(o, "/spec/nodeName").into()),
+    Column {
+        name: "Attached",
+        kind: "boolean",
+        priority: 0,
+        cell: |o, _| (o.pointer("/status/attached") == Some(&json!(true))).into(),
+    },
+    AGE,
+];
+
+static BINDINGS: [Column; 2] = [
+    column("Role", |o, _| {
+        format!(
+            "{}/{}",
+            text_at(o, "/roleRef/kind"),
+            text_at(o, "/roleRef/name")
+        )
+        .into()
+    }),
+    AGE,
+];
+
+fn or_none(s: &str) -> Value {
+    if s.is_empty() {
+        "<none>".into()
+    } else {
+        s.into()
+    }
+}
+
+fn or_unset(s: &str) -> Value {
+    if s.is_empty() {
+        "<unset>".into()
+    } else {
+        s.into()
+    }
+}
+
+fn phase(o: &Value) -> Value {
+    let going = meta(o).get("deletionTimestamp").is_some();
+    if going {
+        "Terminating".into()
+    } else {
+        text_at(o, "/status/phase").into()
+    }
+}
+
+fn count(o: &Value, pointer: &str) -> i64 {
+    o.pointer(pointer).and_then(number).unwrap_or_default()
+}
+
+fn ready(o: &Value) -> Value {
+    format!(
+        "{}/{}",
+        count(o, "/status/readyReplicas"),
+        count(o, "/spec/replicas")
+    )
+    .into()
+}
+
+fn size(v: &Value) -> usize {
+    v.as_object().map(serde_json::Map::len).unwrap_or_default()
+}
+
+fn modes(all: &[String]) -> Value {
+    let short = all.iter().map(|m| match m.as_str() {
+        "ReadWriteOnce" => "RWO",
+        "ReadOnlyMany" => "ROX",
+        "ReadWriteMany" => "RWX",
+        "ReadWriteOncePod" => "RWOP",
+        other => other,
+    });
+    short.collect::<Vec<_>>().join(",").into()
+}
