@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use kube::Resource;
 use lifeboat_api::names;
 use lifeboat_drivers::{
-    Capability, Code, Delivery, Driver, DriverError, Force, Readiness, ReplicationDriver, Retry, Source, Volume,
+    Capability, Code, Delivery, Driver, DriverError, Force, Readiness, ReplicationDriver, Retry,
+    Source, Volume,
 };
 use lifeboat_kit::events::{EventKind, News};
 use lifeboat_kit::hash::fnv;
@@ -41,7 +42,18 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
             let epoch = epoch.to_string();
             match writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&epoch)).await {
                 // The note is stored: this pass, and no other, may send the one forced resync.
-                Ok(()) => call(agent, v, begun, Decision::Resync { enable: Mark::There, force: Force::Yes }).await,
+                Ok(()) => {
+                    call(
+                        agent,
+                        v,
+                        begun,
+                        Decision::Resync {
+                            enable: Mark::There,
+                            force: Force::Yes,
+                        },
+                    )
+                    .await
+                }
                 Err(error) => again(Err(error), v),
             }
         }
@@ -82,7 +94,9 @@ async fn rewrite(agent: &Agent, v: &VolumeView) -> Step {
 
 async fn accept(agent: &Agent, v: &VolumeView) -> Result<(), CallError> {
     let volume = agent.caches.volume(&v.key);
-    let annotations = volume.as_ref().and_then(|volume| volume.metadata.annotations.as_ref());
+    let annotations = volume
+        .as_ref()
+        .and_then(|volume| volume.metadata.annotations.as_ref());
     match annotations.and_then(|all| all.get(names::OWNERSHIP)) {
         Some(name) => ownership::store(agent, &Key::new(&v.key.namespace, name)).await,
         None => Ok(()),
@@ -120,7 +134,9 @@ async fn release(agent: &Agent, v: &VolumeView, why: Option<String>) -> Step {
         warn_about(agent, v, "ReleasedWithoutDisable", "Delete", why).await;
     }
     let ours = match &v.source {
-        SourceView::Claim(claim) if claim.owner == crate::view::Owner::Us => Some(claim.name.as_str()),
+        SourceView::Claim(claim) if claim.owner == crate::view::Owner::Us => {
+            Some(claim.name.as_str())
+        }
         SourceView::Claim(_) | SourceView::NoClaim { .. } | SourceView::UnsupportedKind => None,
     };
     match writes::release(agent, &v.key, ours).await {
@@ -139,11 +155,14 @@ fn claim_name(v: &VolumeView) -> &str {
 
 /// The driver and what to tell it; `None` cannot happen after a decision to call it, and means to look again.
 fn target<'a>(agent: &'a Agent, v: &VolumeView) -> Option<(&'a Driver, Volume)> {
-    let (Class::Ours(class), SecretView::Present(secrets), SourceView::Claim(claim)) = (&v.class, &v.secret, &v.source)
+    let (Class::Ours(class), SecretView::Present(secrets), SourceView::Claim(claim)) =
+        (&v.class, &v.secret, &v.source)
     else {
         return None;
     };
-    let Backing::Handle(handle) = &claim.volume else { return None };
+    let Backing::Handle(handle) = &claim.volume else {
+        return None;
+    };
     let volume = Volume {
         source: Source::Volume(handle.clone()),
         parameters: class.parameters.clone(),
@@ -168,7 +187,11 @@ impl Caller<'_> {
     /// Before each call: whether the spec, the grant and the volume are still those that were decided on.
     fn still(&self) -> Result<(), Superseded> {
         let now = fingerprint(&self.agent.caches, &self.v.key);
-        if now == Some(self.v.memory.fingerprint) && self.agent.acts() { Ok(()) } else { Err(Superseded) }
+        if now == Some(self.v.memory.fingerprint) && self.agent.acts() {
+            Ok(())
+        } else {
+            Err(Superseded)
+        }
     }
 
     async fn promote(&self, rule: &ForceRule) -> Result<Outcome, Superseded> {
@@ -188,7 +211,9 @@ impl Caller<'_> {
         };
         if let ForceRule::Denied { epoch } = rule {
             let mut failed = self.failed(Aim::Promote, &refused).await;
-            let why = format!("the peer still looks primary, and there is no force grant for epoch {epoch}");
+            let why = format!(
+                "the peer still looks primary, and there is no force grant for epoch {epoch}"
+            );
             failed.text = format!("{why}: {}", failed.text);
             failed.message = format!("{why}: {}", failed.message);
             return Ok(Outcome::Failed(failed));
@@ -248,7 +273,8 @@ impl Caller<'_> {
     /// A forced resync that the driver refused was not one: it may be sent again.
     async fn take_back_resync(&self) {
         if let crate::view::Rule::Hub(_) = self.v.rule
-            && let Err(error) = writes::annotate(self.agent, &self.v.key, names::RESYNC_ISSUED, None).await
+            && let Err(error) =
+                writes::annotate(self.agent, &self.v.key, names::RESYNC_ISSUED, None).await
         {
             warn!(volume = %self.v.key, error = %error.full(), "could not take back the note of a resync");
         }
@@ -261,7 +287,9 @@ impl Caller<'_> {
             Err(error) => match error.code {
                 Code::Unimplemented => Outcome::NotTold(NotTold::NotOffered),
                 Code::NotFound => Outcome::NotTold(NotTold::Nothing),
-                _ => Outcome::NotTold(NotTold::Failed(self.failed(Aim::Promote, &error).await.text)),
+                _ => Outcome::NotTold(NotTold::Failed(
+                    self.failed(Aim::Promote, &error).await.text,
+                )),
             },
         })
     }
@@ -269,7 +297,9 @@ impl Caller<'_> {
     async fn destination(&self) -> Result<Outcome, Superseded> {
         self.still()?;
         let found = self.driver.destination_info(&self.volume).await;
-        Ok(Outcome::Destination(found.map_err(|error| error.upstream_text())))
+        Ok(Outcome::Destination(
+            found.map_err(|error| error.upstream_text()),
+        ))
     }
 
     /// A failed call as an outcome; on the way, what it says about driver and credentials is passed on.
@@ -289,12 +319,22 @@ impl Caller<'_> {
 
 fn had_no_effect(error: &DriverError) -> bool {
     error.delivery == Delivery::NotSent
-        || matches!(error.retry(), Retry::AfterChange | Retry::AfterCredentials | Retry::Never)
+        || matches!(
+            error.retry(),
+            Retry::AfterChange | Retry::AfterCredentials | Retry::Never
+        )
 }
 
 async fn call(agent: &Agent, v: &VolumeView, begun: Timestamp, decision: Decision) -> Step {
-    let Some((driver, volume)) = target(agent, v) else { return Step::Rest(Next::Failed) };
-    let caller = Caller { agent, v, driver, volume };
+    let Some((driver, volume)) = target(agent, v) else {
+        return Step::Rest(Next::Failed);
+    };
+    let caller = Caller {
+        agent,
+        v,
+        driver,
+        volume,
+    };
     let result = match &decision {
         Decision::Promote(rule) => caller.promote(rule).await,
         Decision::Demote { enable } => caller.demote(*enable).await,
@@ -323,11 +363,20 @@ fn wants_destination(v: &VolumeView) -> bool {
 
 /// What the volume is called at the peer. Asked after the rest is stored, so that its failure holds nothing back.
 async fn destination(agent: &Agent, caller: &Caller<'_>, begun: Timestamp) -> Step {
-    let Ok(outcome) = caller.destination().await else { return Step::Again };
-    let Some(volume) = agent.caches.volume(&caller.v.key) else { return Step::Again };
+    let Ok(outcome) = caller.destination().await else {
+        return Step::Again;
+    };
+    let Some(volume) = agent.caches.volume(&caller.v.key) else {
+        return Step::Again;
+    };
     let old = volume.status.clone().unwrap_or_default();
     let status = status::after(&old, &outcome, about(agent, caller.v, begun));
-    again(writes::status(agent, &caller.v.key, &status).await.map(|_| ()), caller.v)
+    again(
+        writes::status(agent, &caller.v.key, &status)
+            .await
+            .map(|_| ()),
+        caller.v,
+    )
 }
 
 async fn disable(caller: &Caller<'_>, begun: Timestamp) -> Step {
@@ -345,7 +394,10 @@ async fn disable(caller: &Caller<'_>, begun: Timestamp) -> Step {
             let delay = lifeboat_kit::queue::backoff(memory.failures, seed(v));
             memory.not_before = agent.clock.now().checked_add(delay).ok();
             agent.remember(&v.key, memory);
-            let text = format!("the driver does not let go of the volume: {}", failed.message);
+            let text = format!(
+                "the driver does not let go of the volume: {}",
+                failed.message
+            );
             return match stuck(agent, v, text, begun).await {
                 Step::Rest(_) => Step::Rest(Next::After(delay)),
                 Step::Again => Step::Again,
@@ -359,7 +411,12 @@ async fn disable(caller: &Caller<'_>, begun: Timestamp) -> Step {
 }
 
 fn about(agent: &Agent, v: &VolumeView, begun: Timestamp) -> status::About {
-    status::About { generation: v.generation, wanted: v.wanted, begun, now: agent.clock.now() }
+    status::About {
+        generation: v.generation,
+        wanted: v.wanted,
+        begun,
+        now: agent.clock.now(),
+    }
 }
 
 fn seed(v: &VolumeView) -> u64 {
@@ -390,8 +447,21 @@ async fn settle(agent: &Agent, v: &VolumeView, outcome: Outcome, begun: Timestam
     Step::Again
 }
 
-async fn warn_about(agent: &Agent, v: &VolumeView, reason: &'static str, action: &'static str, note: String) {
-    let Some(volume) = agent.caches.volume(&v.key) else { return };
-    let news = News { kind: EventKind::Warning, reason, action, note };
+async fn warn_about(
+    agent: &Agent,
+    v: &VolumeView,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+) {
+    let Some(volume) = agent.caches.volume(&v.key) else {
+        return;
+    };
+    let news = News {
+        kind: EventKind::Warning,
+        reason,
+        action,
+        note,
+    };
     agent.recorder.tell(&volume.object_ref(&()), news).await;
 }

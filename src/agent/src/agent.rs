@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kube::{Api, Client};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{Api, Client};
 use lifeboat_api::{DROwnership, VolumeReplication};
 use lifeboat_kit::events::Recorder;
 use lifeboat_kit::lease::Held;
@@ -60,7 +60,11 @@ impl Agent {
         let mut all = self.memories.lock();
         let memory = all.entry(key.clone()).or_default();
         if memory.fingerprint != fingerprint {
-            *memory = Memory { fingerprint, unwritten: memory.unwritten.take(), ..Memory::default() };
+            *memory = Memory {
+                fingerprint,
+                unwritten: memory.unwritten.take(),
+                ..Memory::default()
+            };
         }
         memory.clone()
     }

@@ -56,12 +56,23 @@ pub(crate) struct ClaimFacts {
 
 impl ClaimFacts {
     pub(crate) fn of(claim: &PersistentVolumeClaim) -> Self {
-        let annotation = |key: &str| claim.metadata.annotations.as_ref().and_then(|a| a.get(key)).cloned();
+        let annotation = |key: &str| {
+            claim
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(key))
+                .cloned()
+        };
         let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
         Self {
             version: claim.metadata.resource_version.clone().unwrap_or_default(),
             bound: phase == Some("Bound"),
-            volume: claim.spec.as_ref().and_then(|s| s.volume_name.clone()).unwrap_or_default(),
+            volume: claim
+                .spec
+                .as_ref()
+                .and_then(|s| s.volume_name.clone())
+                .unwrap_or_default(),
             deleting: claim.metadata.deletion_timestamp.is_some(),
             finalizers: claim.metadata.finalizers.clone().unwrap_or_default(),
             owner: annotation(names::VR_OWNER),
@@ -83,9 +94,14 @@ impl PvFacts {
         let spec = pv.spec.as_ref();
         let claim = spec.and_then(|s| s.claim_ref.as_ref());
         Self {
-            csi: spec.and_then(|s| s.csi.as_ref()).map(|c| (c.driver.clone(), c.volume_handle.clone())),
+            csi: spec
+                .and_then(|s| s.csi.as_ref())
+                .map(|c| (c.driver.clone(), c.volume_handle.clone())),
             claim: claim.map(|c| {
-                Key::new(c.namespace.as_deref().unwrap_or_default(), c.name.as_deref().unwrap_or_default())
+                Key::new(
+                    c.namespace.as_deref().unwrap_or_default(),
+                    c.name.as_deref().unwrap_or_default(),
+                )
             }),
         }
     }
@@ -99,7 +115,9 @@ struct Store<K, V> {
 
 impl<K: Ord + Clone, V> Store<K, V> {
     fn new() -> Self {
-        Self { items: BTreeMap::new() }
+        Self {
+            items: BTreeMap::new(),
+        }
     }
 
     fn get(&self, key: &K) -> Option<&V> {
@@ -122,17 +140,27 @@ impl<K: Ord + Clone, V> Store<K, V> {
     }
 
     fn without(&self, kept: &BTreeSet<K>) -> Vec<K> {
-        self.items.keys().filter(|key| !kept.contains(key)).cloned().collect()
+        self.items
+            .keys()
+            .filter(|key| !kept.contains(key))
+            .cloned()
+            .collect()
     }
 }
 
 /// Versions are opaque by the letter of the API, but they are numbers that grow, and since Kubernetes 1.35 promised so.
 fn version(meta: &ObjectMeta) -> u64 {
-    meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+    meta.resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
 }
 
 fn key_of(meta: &ObjectMeta) -> Key {
-    Key::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+    Key::new(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
 }
 
 #[derive(Debug)]
@@ -204,14 +232,27 @@ impl Caches {
 
     /// Every volume.
     pub(crate) fn volumes(&self) -> Vec<Work> {
-        self.inner.read().volumes.items.keys().cloned().map(Work::Volume).collect()
+        self.inner
+            .read()
+            .volumes
+            .items
+            .keys()
+            .cloned()
+            .map(Work::Volume)
+            .collect()
     }
 
     /// Every volume whose class names this driver.
     pub(crate) fn volumes_of(&self, driver: &str) -> Vec<Work> {
         let inner = self.inner.read();
-        let ours = inner.classes.items.iter().filter(|(_, (_, class))| class.spec.provisioner == driver);
-        ours.flat_map(|(name, _)| inner.by_class.get(name).cloned().unwrap_or_default()).map(Work::Volume).collect()
+        let ours = inner
+            .classes
+            .items
+            .iter()
+            .filter(|(_, (_, class))| class.spec.provisioner == driver);
+        ours.flat_map(|(name, _)| inner.by_class.get(name).cloned().unwrap_or_default())
+            .map(Work::Volume)
+            .collect()
     }
 
     /// Takes what our own write returned, if the object is still known.
@@ -228,7 +269,9 @@ impl Caches {
         let mut inner = self.inner.write();
         let key = key_of(&claim.metadata);
         if inner.claims.get(&key).is_some() {
-            inner.claims.put(key, version(&claim.metadata), ClaimFacts::of(claim));
+            inner
+                .claims
+                .put(key, version(&claim.metadata), ClaimFacts::of(claim));
         }
     }
 
@@ -237,7 +280,9 @@ impl Caches {
         let mut inner = self.inner.write();
         let key = key_of(&record.metadata);
         if inner.ownerships.get(&key).is_some() {
-            inner.ownerships.put(key, version(&record.metadata), Arc::new(record));
+            inner
+                .ownerships
+                .put(key, version(&record.metadata), Arc::new(record));
         }
     }
 
@@ -264,7 +309,9 @@ impl Caches {
                     woken.insert(Work::Volume(key));
                 }
             }
-            WatchEvent::Delete(volume) => woken.extend(inner.remove_volume(&key_of(&volume.metadata))),
+            WatchEvent::Delete(volume) => {
+                woken.extend(inner.remove_volume(&key_of(&volume.metadata)))
+            }
             WatchEvent::Lost(_) => {}
         }
         woken.into_iter().collect()
@@ -278,17 +325,23 @@ impl Caches {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(name).collect();
                 let mut changed = inner.classes.without(&kept);
-                changed.iter().for_each(|gone| drop(inner.classes.remove(gone)));
+                changed
+                    .iter()
+                    .for_each(|gone| drop(inner.classes.remove(gone)));
                 for class in all {
                     changed.push(name(&class));
-                    inner.classes.put(name(&class), version(&class.metadata), Arc::new(class));
+                    inner
+                        .classes
+                        .put(name(&class), version(&class.metadata), Arc::new(class));
                 }
                 inner.synced.insert(Kind::Classes);
                 changed
             }
             WatchEvent::Apply(class) => {
                 let name = name(&class);
-                inner.classes.put(name.clone(), version(&class.metadata), Arc::new(class));
+                inner
+                    .classes
+                    .put(name.clone(), version(&class.metadata), Arc::new(class));
                 vec![name]
             }
             WatchEvent::Delete(class) => {
@@ -297,7 +350,9 @@ impl Caches {
             }
             WatchEvent::Lost(_) => Vec::new(),
         };
-        let users = changed.iter().flat_map(|name| inner.by_class.get(name).cloned().unwrap_or_default());
+        let users = changed
+            .iter()
+            .flat_map(|name| inner.by_class.get(name).cloned().unwrap_or_default());
         users.map(Work::Volume).collect()
     }
 
@@ -308,10 +363,14 @@ impl Caches {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(|c| key_of(&c.metadata)).collect();
                 let mut changed = inner.claims.without(&kept);
-                changed.iter().for_each(|gone| drop(inner.claims.remove(gone)));
+                changed
+                    .iter()
+                    .for_each(|gone| drop(inner.claims.remove(gone)));
                 for claim in &all {
                     let key = key_of(&claim.metadata);
-                    inner.claims.put(key.clone(), version(&claim.metadata), ClaimFacts::of(claim));
+                    inner
+                        .claims
+                        .put(key.clone(), version(&claim.metadata), ClaimFacts::of(claim));
                     changed.push(key);
                 }
                 inner.synced.insert(Kind::Claims);
@@ -319,7 +378,11 @@ impl Caches {
             }
             WatchEvent::Apply(claim) => {
                 let key = key_of(&claim.metadata);
-                let news = inner.claims.put(key.clone(), version(&claim.metadata), ClaimFacts::of(&claim));
+                let news = inner.claims.put(
+                    key.clone(),
+                    version(&claim.metadata),
+                    ClaimFacts::of(&claim),
+                );
                 if news { vec![key] } else { Vec::new() }
             }
             WatchEvent::Delete(claim) => {
@@ -355,7 +418,9 @@ impl Caches {
                 claims.extend(facts.claim.clone());
                 inner.pvs.put(name(&pv), version(&pv.metadata), facts);
             }
-            WatchEvent::Delete(pv) => claims.extend(inner.pvs.remove(&name(&pv)).and_then(|pv| pv.claim)),
+            WatchEvent::Delete(pv) => {
+                claims.extend(inner.pvs.remove(&name(&pv)).and_then(|pv| pv.claim))
+            }
             WatchEvent::Lost(_) => {}
         }
         inner.users_of(&claims)
@@ -368,7 +433,9 @@ impl Caches {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(|o| key_of(&o.metadata)).collect();
                 let mut changed = inner.ownerships.without(&kept);
-                changed.iter().for_each(|gone| drop(inner.ownerships.remove(gone)));
+                changed
+                    .iter()
+                    .for_each(|gone| drop(inner.ownerships.remove(gone)));
                 changed.extend(all.into_iter().map(|record| inner.put_ownership(record)));
                 inner.synced.insert(Kind::Ownerships);
                 // A volume whose record does not exist waits for this first answer too.
@@ -416,7 +483,9 @@ impl Inner {
 
     /// Removes a volume; answers what to work on: itself, and those that waited for its claim.
     fn remove_volume(&mut self, key: &Key) -> Vec<Work> {
-        let Some(old) = self.volumes.remove(key) else { return Vec::new() };
+        let Some(old) = self.volumes.remove(key) else {
+            return Vec::new();
+        };
         self.unlink(key, &old);
         let (_, claim, _) = refers_to(key, &old);
         let mut work = vec![Work::Volume(key.clone())];
@@ -435,17 +504,24 @@ impl Inner {
 
     fn put_ownership(&mut self, record: DROwnership) -> Key {
         let key = key_of(&record.metadata);
-        let stored = record.status.as_ref().and_then(|s| s.observed_epoch).unwrap_or(0);
+        let stored = record
+            .status
+            .as_ref()
+            .and_then(|s| s.observed_epoch)
+            .unwrap_or(0);
         let seen = record.spec.epoch.max(stored);
         let highest = self.epochs.entry(key.clone()).or_insert(seen);
         *highest = (*highest).max(seen);
-        self.ownerships.put(key.clone(), version(&record.metadata), Arc::new(record));
+        self.ownerships
+            .put(key.clone(), version(&record.metadata), Arc::new(record));
         key
     }
 
     fn users_of(&self, claims: &[Key]) -> Vec<Work> {
-        let users: BTreeSet<Key> =
-            claims.iter().flat_map(|claim| self.by_claim.get(claim).cloned().unwrap_or_default()).collect();
+        let users: BTreeSet<Key> = claims
+            .iter()
+            .flat_map(|claim| self.by_claim.get(claim).cloned().unwrap_or_default())
+            .collect();
         users.into_iter().map(Work::Volume).collect()
     }
 }
@@ -461,7 +537,11 @@ fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key
 
 /// The class, claim and ownership record that a volume refers to.
 fn refers_to(key: &Key, volume: &VolumeReplication) -> (String, Key, Option<Key>) {
-    let annotation = volume.metadata.annotations.as_ref().and_then(|a| a.get(names::OWNERSHIP));
+    let annotation = volume
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(names::OWNERSHIP));
     (
         volume.spec.volume_replication_class.clone(),
         Key::new(&key.namespace, &volume.spec.data_source.name),

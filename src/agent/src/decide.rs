@@ -17,8 +17,8 @@ use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{Capability, Force};
 
 use crate::view::{
-    Backing, Class, ClaimView, DriverView, Grant, GrantFacts, HubRule, Life, Mark, Owner, Rule, SecretView, SourceView,
-    VolumeView,
+    Backing, ClaimView, Class, DriverView, Grant, GrantFacts, HubRule, Life, Mark, Owner, Rule,
+    SecretView, SourceView, VolumeView,
 };
 
 /// What to do next about a volume.
@@ -82,7 +82,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn because(text: impl Into<String>) -> Self {
-        Self { text: text.into(), event: None, again: None }
+        Self {
+            text: text.into(),
+            event: None,
+            again: None,
+        }
     }
 }
 
@@ -104,7 +108,9 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
     let class = match &v.class {
         Class::Foreign => return Ok(Decision::Leave),
         Class::Missing { name } => {
-            return Err(Refusal::because(format!("VolumeReplicationClass {name:?} does not exist; create it")));
+            return Err(Refusal::because(format!(
+                "VolumeReplicationClass {name:?} does not exist; create it"
+            )));
         }
         Class::Broken { why } => return Err(Refusal::because(why)),
         Class::Ours(class) => class,
@@ -113,18 +119,28 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
         return Ok(decision);
     }
     if let SecretView::Unusable { why } = &v.secret {
-        return Err(Refusal { again: Some(SECRET_AGAIN), ..Refusal::because(why) });
+        return Err(Refusal {
+            again: Some(SECRET_AGAIN),
+            ..Refusal::because(why)
+        });
     }
     let claim = usable_claim(v, &class.driver)?;
-    let wait = |until: Option<Timestamp>| until.filter(|until| *until > now).map(|until| left(until, now));
+    let wait = |until: Option<Timestamp>| {
+        until
+            .filter(|until| *until > now)
+            .map(|until| left(until, now))
+    };
     let action = match v.wanted {
         ReplicationState::Primary => primary(v),
         ReplicationState::Secondary => secondary(v),
         ReplicationState::Resync => resync(v),
     };
-    let marks = v.finalizer == Mark::There && claim.finalizer == Mark::There && claim.owner == Owner::Us;
+    let marks =
+        v.finalizer == Mark::There && claim.finalizer == Mark::There && claim.owner == Owner::Us;
     match action {
-        Decision::Leave | Decision::Refresh => return Ok(if marks { action } else { Decision::Claim }),
+        Decision::Leave | Decision::Refresh => {
+            return Ok(if marks { action } else { Decision::Claim });
+        }
         Decision::Ask => {
             if let Some(wait) = wait(v.memory.next_info) {
                 return Ok(Decision::Wait(wait));
@@ -141,10 +157,16 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
         // Steady roles stay as they are while a driver is away; the supervisor wakes us when it is back.
         DriverView::Away { .. } if steady(v) => return Ok(Decision::Leave),
         DriverView::Away { why } => {
-            return Err(Refusal::because(format!("driver {} is not ready: {why}", class.driver)));
+            return Err(Refusal::because(format!(
+                "driver {} is not ready: {why}",
+                class.driver
+            )));
         }
         DriverView::Ready(offers) if !offers.contains(&Capability::VolumeReplication) => {
-            return Err(Refusal::because(format!("driver {} does not offer volume replication", class.driver)));
+            return Err(Refusal::because(format!(
+                "driver {} does not offer volume replication",
+                class.driver
+            )));
         }
         DriverView::Ready(_) => {}
     }
@@ -183,35 +205,50 @@ fn primary(v: &VolumeView) -> Decision {
         return Decision::Promote(force_rule(v));
     }
     let current = v.status.observed_generation == Some(v.generation);
-    let well = is(v, "Completed", "True") && is(v, "Degraded", "False") && is(v, "Resyncing", "False");
-    if current && well { Decision::Ask } else { Decision::Refresh }
+    let well =
+        is(v, "Completed", "True") && is(v, "Degraded", "False") && is(v, "Resyncing", "False");
+    if current && well {
+        Decision::Ask
+    } else {
+        Decision::Refresh
+    }
 }
 
 fn force_rule(v: &VolumeView) -> ForceRule {
     match &v.rule {
         Rule::Upstream => ForceRule::WhenAsked,
-        Rule::Hub(HubRule { epoch: Some(epoch), grant: Grant::Present(grant), .. })
-            if grant.force_epoch == Some(*epoch) =>
-        {
-            ForceRule::Granted
-        }
-        Rule::Hub(hub) => ForceRule::Denied { epoch: hub.epoch.unwrap_or_default() },
+        Rule::Hub(HubRule {
+            epoch: Some(epoch),
+            grant: Grant::Present(grant),
+            ..
+        }) if grant.force_epoch == Some(*epoch) => ForceRule::Granted,
+        Rule::Hub(hub) => ForceRule::Denied {
+            epoch: hub.epoch.unwrap_or_default(),
+        },
     }
 }
 
 fn secondary(v: &VolumeView) -> Decision {
     match state(v) {
-        State::Unknown => Decision::Demote { enable: Mark::There },
-        State::Primary => Decision::Demote { enable: Mark::Absent },
+        State::Unknown => Decision::Demote {
+            enable: Mark::There,
+        },
+        State::Primary => Decision::Demote {
+            enable: Mark::Absent,
+        },
         State::Secondary if in_step(v) => Decision::Leave,
         State::Secondary => {
-            let confirmed = matches!(v.rule, Rule::Hub(_)) && v.memory.demoted == Some(v.generation);
+            let confirmed =
+                matches!(v.rule, Rule::Hub(_)) && v.memory.demoted == Some(v.generation);
             let force = match v.rule {
                 Rule::Upstream => v.auto_resync,
                 // A hub-managed secondary never throws data away; resync is asked for by name.
                 Rule::Hub(_) => Force::No,
             };
-            Decision::Check { demote: Mark::of(!confirmed), force }
+            Decision::Check {
+                demote: Mark::of(!confirmed),
+                force,
+            }
         }
     }
 }
@@ -221,10 +258,20 @@ fn resync(v: &VolumeView) -> Decision {
     let enable = Mark::of(state(v) == State::Unknown && !syncing);
     match &v.rule {
         Rule::Upstream if in_step(v) => Decision::Leave,
-        Rule::Upstream => Decision::Resync { enable, force: Force::Yes },
-        Rule::Hub(HubRule { epoch: Some(epoch), resync_issued, .. }) => match resync_issued {
+        Rule::Upstream => Decision::Resync {
+            enable,
+            force: Force::Yes,
+        },
+        Rule::Hub(HubRule {
+            epoch: Some(epoch),
+            resync_issued,
+            ..
+        }) => match resync_issued {
             Some(issued) if issued == epoch && in_step(v) => Decision::Leave,
-            Some(issued) if issued == epoch => Decision::Resync { enable: Mark::Absent, force: Force::No },
+            Some(issued) if issued == epoch => Decision::Resync {
+                enable: Mark::Absent,
+                force: Force::No,
+            },
             _ => Decision::IssueResync { epoch: *epoch },
         },
         // `granted` refused it before.
@@ -251,9 +298,14 @@ fn left(until: Timestamp, now: Timestamp) -> Duration {
 
 /// Whether the hub's record allows what is asked; the epoch is stored before it is acted on.
 fn granted(v: &VolumeView) -> Result<Option<Decision>, Refusal> {
-    let Rule::Hub(hub) = &v.rule else { return Ok(None) };
+    let Rule::Hub(hub) = &v.rule else {
+        return Ok(None);
+    };
     let Some(epoch) = hub.epoch else {
-        return Err(refused("StaleEpoch", "its annotation lifeboat.dev/epoch is not a number; the hub must write it anew"));
+        return Err(refused(
+            "StaleEpoch",
+            "its annotation lifeboat.dev/epoch is not a number; the hub must write it anew",
+        ));
     };
     let grant = match &hub.grant {
         Grant::Unread => return Ok(Some(Decision::Leave)),
@@ -285,14 +337,24 @@ fn may_own(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
             "{} owns it since epoch {}, not {}; the hub must ask for secondary here",
             grant.owner, grant.epoch, grant.cluster
         );
-        return Err(refused(if epoch < grant.epoch { "StaleEpoch" } else { "NoGrant" }, text));
+        return Err(refused(
+            if epoch < grant.epoch {
+                "StaleEpoch"
+            } else {
+                "NoGrant"
+            },
+            text,
+        ));
     }
     match epoch.cmp(&grant.epoch) {
         std::cmp::Ordering::Equal => Ok(()),
         std::cmp::Ordering::Less => Err(refused("StaleEpoch", stale(epoch, grant))),
         std::cmp::Ordering::Greater => Err(refused(
             "NoGrant",
-            format!("epoch {epoch} is not granted yet: {} grants epoch {}; waiting for the hub", grant.name, grant.epoch),
+            format!(
+                "epoch {epoch} is not granted yet: {} grants epoch {}; waiting for the hub",
+                grant.name, grant.epoch
+            ),
         )),
     }
 }
@@ -311,7 +373,10 @@ fn may_resync(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
         return Err(refused("StaleEpoch", went_down(grant, known)));
     }
     if grant.owner == grant.cluster {
-        let text = format!("{} owns it at epoch {}: its copy is not thrown away", grant.cluster, grant.epoch);
+        let text = format!(
+            "{} owns it at epoch {}: its copy is not thrown away",
+            grant.cluster, grant.epoch
+        );
         return Err(refused("NoGrant", text));
     }
     match epoch.cmp(&grant.epoch) {
@@ -319,7 +384,10 @@ fn may_resync(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
         std::cmp::Ordering::Less => Err(refused("StaleEpoch", stale(epoch, grant))),
         std::cmp::Ordering::Greater => Err(refused(
             "NoGrant",
-            format!("epoch {epoch} is not recorded yet: {} is at epoch {}; waiting for the hub", grant.name, grant.epoch),
+            format!(
+                "epoch {epoch} is not recorded yet: {} is at epoch {}; waiting for the hub",
+                grant.name, grant.epoch
+            ),
         )),
     }
 }
@@ -332,18 +400,27 @@ fn stale(epoch: i64, grant: &GrantFacts) -> String {
 }
 
 fn went_down(grant: &GrantFacts, known: i64) -> String {
-    format!("{} fell from epoch {known} to {}; an epoch never goes down, the hub must write a higher one", grant.name, grant.epoch)
+    format!(
+        "{} fell from epoch {known} to {}; an epoch never goes down, the hub must write a higher one",
+        grant.name, grant.epoch
+    )
 }
 
 fn refused(event: &'static str, text: impl Into<String>) -> Refusal {
-    Refusal { text: text.into(), event: Some(event), again: None }
+    Refusal {
+        text: text.into(),
+        event: Some(event),
+        again: None,
+    }
 }
 
 fn usable_claim<'a>(v: &'a VolumeView, driver: &str) -> Result<&'a ClaimView, Refusal> {
     let claim = match &v.source {
         SourceView::UnsupportedKind => return Err(Refusal::because("unsupported datasource kind")),
         SourceView::NoClaim { name } => {
-            return Err(Refusal::because(format!("PersistentVolumeClaim {name:?} does not exist")));
+            return Err(Refusal::because(format!(
+                "PersistentVolumeClaim {name:?} does not exist"
+            )));
         }
         SourceView::Claim(claim) => claim,
     };
@@ -351,22 +428,37 @@ fn usable_claim<'a>(v: &'a VolumeView, driver: &str) -> Result<&'a ClaimView, Re
     match &claim.owner {
         Owner::Nobody | Owner::Us => {}
         Owner::Other { name: owner } => {
-            let text = format!("PersistentVolumeClaim {name:?} is already replicated by VolumeReplication {owner:?}; delete one of the two");
+            let text = format!(
+                "PersistentVolumeClaim {name:?} is already replicated by VolumeReplication {owner:?}; delete one of the two"
+            );
             return Err(Refusal::because(text));
         }
         Owner::Group { name: group } => {
-            let text = format!("PersistentVolumeClaim {name:?} is already replicated by VolumeGroupReplication {group:?}");
+            let text = format!(
+                "PersistentVolumeClaim {name:?} is already replicated by VolumeGroupReplication {group:?}"
+            );
             return Err(Refusal::because(text));
         }
     }
     if claim.life == Life::Ending && claim.finalizer == Mark::Absent {
-        return Err(Refusal::because(format!("PersistentVolumeClaim {name:?} is marked for deletion")));
+        return Err(Refusal::because(format!(
+            "PersistentVolumeClaim {name:?} is marked for deletion"
+        )));
     }
     match &claim.volume {
-        Backing::NotBound => Err(Refusal::because(format!("PersistentVolumeClaim {name:?} is not bound to any PersistentVolume"))),
-        Backing::NoVolume { name } => Err(Refusal::because(format!("PersistentVolume {name:?} does not exist"))),
-        Backing::NotCsi { name } => Err(Refusal::because(format!("PersistentVolume {name:?} is not a CSI volume"))),
-        Backing::Driver { name, driver: other } => Err(Refusal::because(format!(
+        Backing::NotBound => Err(Refusal::because(format!(
+            "PersistentVolumeClaim {name:?} is not bound to any PersistentVolume"
+        ))),
+        Backing::NoVolume { name } => Err(Refusal::because(format!(
+            "PersistentVolume {name:?} does not exist"
+        ))),
+        Backing::NotCsi { name } => Err(Refusal::because(format!(
+            "PersistentVolume {name:?} is not a CSI volume"
+        ))),
+        Backing::Driver {
+            name,
+            driver: other,
+        } => Err(Refusal::because(format!(
             "PersistentVolume {name:?} is of driver {other}, the class is of driver {driver}"
         ))),
         Backing::Handle(_) => Ok(claim),
@@ -377,13 +469,19 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
     if v.finalizer == Mark::Absent || matches!(v.class, Class::Foreign) {
         return Decision::Leave;
     }
-    if let Rule::Hub(HubRule { release: Mark::There, .. }) = &v.rule {
+    if let Rule::Hub(HubRule {
+        release: Mark::There,
+        ..
+    }) = &v.rule
+    {
         return Decision::Release { why: None };
     }
     let claim = match &v.source {
         SourceView::UnsupportedKind => return Decision::Release { why: None },
         SourceView::NoClaim { name } => {
-            let why = format!("PersistentVolumeClaim {name:?} is gone, and with it the volume's handle: let go without Disable");
+            let why = format!(
+                "PersistentVolumeClaim {name:?} is gone, and with it the volume's handle: let go without Disable"
+            );
             return Decision::Release { why: Some(why) };
         }
         SourceView::Claim(claim) => claim,
@@ -393,13 +491,17 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
         // An older controller marks the claim with its finalizer alone.
         Owner::Nobody if claim.finalizer == Mark::There => {}
         // Not ours to stop: no call was made for it, or its owner goes on replicating it.
-        Owner::Nobody | Owner::Other { .. } | Owner::Group { .. } => return Decision::Release { why: None },
+        Owner::Nobody | Owner::Other { .. } | Owner::Group { .. } => {
+            return Decision::Release { why: None };
+        }
     }
     let class = match &v.class {
         Class::Ours(class) => class,
         Class::Foreign => return Decision::Leave,
         Class::Missing { name } => {
-            let why = format!("VolumeReplicationClass {name:?} does not exist, so the driver is not known; create it again");
+            let why = format!(
+                "VolumeReplicationClass {name:?} does not exist, so the driver is not known; create it again"
+            );
             return Decision::Stuck { why };
         }
         Class::Broken { why } => return Decision::Stuck { why: why.clone() },
@@ -408,11 +510,21 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
         (SecretView::Unusable { why }, _, _) => Some(why.clone()),
         (_, Backing::Handle(_), DriverView::Ready(_)) => None,
         (_, Backing::Handle(_), DriverView::Unknown) => return Decision::Leave,
-        (_, Backing::Handle(_), DriverView::Away { why }) => Some(format!("driver {} is not ready: {why}", class.driver)),
-        (_, Backing::NotBound, _) => Some(format!("PersistentVolumeClaim {:?} is not bound", claim.name)),
-        (_, Backing::NoVolume { name } | Backing::NotCsi { name } | Backing::Driver { name, .. }, _) => {
-            Some(format!("PersistentVolume {name:?} does not exist, or is not of driver {}", class.driver))
+        (_, Backing::Handle(_), DriverView::Away { why }) => {
+            Some(format!("driver {} is not ready: {why}", class.driver))
         }
+        (_, Backing::NotBound, _) => Some(format!(
+            "PersistentVolumeClaim {:?} is not bound",
+            claim.name
+        )),
+        (
+            _,
+            Backing::NoVolume { name } | Backing::NotCsi { name } | Backing::Driver { name, .. },
+            _,
+        ) => Some(format!(
+            "PersistentVolume {name:?} does not exist, or is not of driver {}",
+            class.driver
+        )),
     };
     if let Some(why) = blocked {
         return Decision::Stuck { why };

@@ -43,13 +43,28 @@ impl Fleet {
         readiness: Readiness,
     ) -> Self {
         let member = |(name, endpoint): &(String, Endpoint)| {
-            let config = DriverConfig { name: name.clone(), endpoint: endpoint.clone(), rpc_timeout };
+            let config = DriverConfig {
+                name: name.clone(),
+                endpoint: endpoint.clone(),
+                rpc_timeout,
+            };
             let driver = Driver::observed(config, Arc::new(metrics.clone()));
             readiness.set(&part(name), Ready::No("not asked yet".to_owned()));
-            (name.clone(), Member { driver, view: RwLock::new(DriverView::Unknown), doubt: Notify::new() })
+            (
+                name.clone(),
+                Member {
+                    driver,
+                    view: RwLock::new(DriverView::Unknown),
+                    doubt: Notify::new(),
+                },
+            )
         };
         let members = drivers.iter().map(member).collect();
-        let fleet = Self { members, annotations, readiness };
+        let fleet = Self {
+            members,
+            annotations,
+            readiness,
+        };
         fleet.publish();
         fleet
     }
@@ -67,7 +82,9 @@ impl Fleet {
     }
 
     pub(crate) fn view(&self, name: &str) -> DriverView {
-        self.members.get(name).map_or(DriverView::Unknown, |member| member.view.read().clone())
+        self.members
+            .get(name)
+            .map_or(DriverView::Unknown, |member| member.view.read().clone())
     }
 
     /// A call did not reach the driver: ask it at once how it is.
@@ -83,23 +100,34 @@ impl Fleet {
             let (state, message, capabilities) = match &*member.view.read() {
                 DriverView::Unknown => ("Unknown", String::new(), Vec::new()),
                 DriverView::Away { why } => ("NotReady", why.clone(), Vec::new()),
-                DriverView::Ready(offers) => {
-                    ("Ready", String::new(), offers.iter().map(|c| c.as_str().to_owned()).collect())
-                }
+                DriverView::Ready(offers) => (
+                    "Ready",
+                    String::new(),
+                    offers.iter().map(|c| c.as_str().to_owned()).collect(),
+                ),
             };
-            DriverState { name: name.clone(), state: state.to_owned(), message, capabilities }
+            DriverState {
+                name: name.clone(),
+                state: state.to_owned(),
+                message,
+                capabilities,
+            }
         };
         self.members.iter().map(state).collect()
     }
 
     fn publish(&self) {
         let text = serde_json::to_string(&self.states()).unwrap_or_default();
-        self.annotations.send_if_modified(|all| all.insert(names::DRIVERS.to_owned(), text.clone()) != Some(text.clone()));
+        self.annotations.send_if_modified(|all| {
+            all.insert(names::DRIVERS.to_owned(), text.clone()) != Some(text.clone())
+        });
     }
 
     /// Takes what a supervisor found; answers whether it is news.
     fn learn(&self, name: &str, view: DriverView) -> bool {
-        let Some(member) = self.members.get(name) else { return false };
+        let Some(member) = self.members.get(name) else {
+            return false;
+        };
         if *member.view.read() == view {
             return false;
         }
@@ -121,7 +149,9 @@ fn part(name: &str) -> String {
 
 /// Asks one driver now and then how it is, for ever; a driver that is away is asked more often.
 pub(crate) async fn supervise(agent: Arc<Agent>, name: String, cancel: CancellationToken) {
-    let Some(member) = agent.fleet.members.get(&name) else { return };
+    let Some(member) = agent.fleet.members.get(&name) else {
+        return;
+    };
     loop {
         let view = look(&member.driver).await;
         let wait = match &view {
@@ -151,7 +181,9 @@ async fn look(driver: &Driver) -> DriverView {
     }
     match driver.probe().await {
         Ok(Liveness::Ready) => DriverView::Ready(identity.capabilities),
-        Ok(Liveness::Starting) => DriverView::Away { why: "it says it is not ready".to_owned() },
+        Ok(Liveness::Starting) => DriverView::Away {
+            why: "it says it is not ready".to_owned(),
+        },
         Err(error) => DriverView::Away { why: error.message },
     }
 }
@@ -169,12 +201,22 @@ async fn tell(agent: &Agent, name: &str, view: &DriverView) {
         DriverView::Ready(_) => {
             info!(driver = name, "driver is ready");
             let note = format!("driver {name} is ready");
-            News { kind: EventKind::Normal, reason: "DriverReady", action: "Probe", note }
+            News {
+                kind: EventKind::Normal,
+                reason: "DriverReady",
+                action: "Probe",
+                note,
+            }
         }
         DriverView::Away { why } => {
             warn!(driver = name, %why, "driver is not ready");
             let note = format!("driver {name} is not ready: {why}; its volumes wait for it");
-            News { kind: EventKind::Warning, reason: "DriverNotReady", action: "Probe", note }
+            News {
+                kind: EventKind::Warning,
+                reason: "DriverNotReady",
+                action: "Probe",
+                note,
+            }
         }
     };
     agent.recorder.tell(&lease, news).await;

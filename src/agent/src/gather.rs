@@ -11,13 +11,14 @@ use lifeboat_kit::hash::fnv;
 use crate::agent::Agent;
 use crate::cache::{Caches, ClaimFacts, Kind};
 use crate::view::{
-    Backing, ClaimView, Class, ClassFacts, DriverView, Grant, GrantFacts, HubRule, Key, Life, Mark, Owner, Rule,
-    SecretView, SourceView, VolumeView,
+    Backing, ClaimView, Class, ClassFacts, DriverView, Grant, GrantFacts, HubRule, Key, Life, Mark,
+    Owner, Rule, SecretView, SourceView, VolumeView,
 };
 
 /// Reserved keys that name a Secret for single volumes and for groups; the latter are accepted and not read.
 const GROUP_SECRET_NAME: &str = "replication.storage.openshift.io/group-replication-secret-name";
-const GROUP_SECRET_NAMESPACE: &str = "replication.storage.openshift.io/group-replication-secret-namespace";
+const GROUP_SECRET_NAMESPACE: &str =
+    "replication.storage.openshift.io/group-replication-secret-namespace";
 
 /// Everything that bears on one volume now; `None` if it does not exist.
 pub(crate) async fn gather(agent: &Agent, key: &Key) -> Option<VolumeView> {
@@ -37,15 +38,30 @@ pub(crate) async fn gather(agent: &Agent, key: &Key) -> Option<VolumeView> {
         }
     };
     let memory = agent.memory(key, fingerprint(caches, key)?);
-    let status = memory.unwritten.clone().or_else(|| volume.status.clone()).unwrap_or_default();
+    let status = memory
+        .unwritten
+        .clone()
+        .or_else(|| volume.status.clone())
+        .unwrap_or_default();
     Some(VolumeView {
         key: key.clone(),
         generation: volume.metadata.generation.unwrap_or_default(),
         wanted: volume.spec.replication_state,
-        auto_resync: if volume.spec.auto_resync { Force::Yes } else { Force::No },
+        auto_resync: if volume.spec.auto_resync {
+            Force::Yes
+        } else {
+            Force::No
+        },
         replication_id: volume.spec.replication_handle.clone().unwrap_or_default(),
-        life: if volume.metadata.deletion_timestamp.is_some() { Life::Ending } else { Life::Living },
-        finalizer: Mark::of(has_finalizer(volume.meta().finalizers.as_deref(), names::VR_FINALIZER)),
+        life: if volume.metadata.deletion_timestamp.is_some() {
+            Life::Ending
+        } else {
+            Life::Living
+        },
+        finalizer: Mark::of(has_finalizer(
+            volume.meta().finalizers.as_deref(),
+            names::VR_FINALIZER,
+        )),
         status,
         rule: rule(caches, key, &volume),
         source: source(caches, key, &volume, &class),
@@ -61,15 +77,21 @@ pub(crate) async fn gather(agent: &Agent, key: &Key) -> Option<VolumeView> {
 pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
     let volume = caches.volume(key)?;
     let annotation = |name: &str| annotation(&volume, name).unwrap_or_default().to_owned();
-    let grant = ownership_name(&volume).and_then(|name| caches.ownership(&Key::new(&key.namespace, name)));
+    let grant =
+        ownership_name(&volume).and_then(|name| caches.ownership(&Key::new(&key.namespace, name)));
     let grant = grant.map(|(record, _)| {
         let spec = &record.spec;
-        format!("{}|{}|{}|{:?}", spec.owner, spec.cluster, spec.epoch, spec.force_epoch)
+        format!(
+            "{}|{}|{}|{:?}",
+            spec.owner, spec.cluster, spec.epoch, spec.force_epoch
+        )
     });
     let class = caches.class(&volume.spec.volume_replication_class);
     let class = class.map(|c| format!("{:?}|{:?}", c.metadata.uid, c.spec));
     let claim = caches.claim(&Key::new(&key.namespace, &volume.spec.data_source.name));
-    let pv = claim.and_then(|c| caches.pv(&c.volume)).map(|pv| format!("{:?}", pv.csi));
+    let pv = claim
+        .and_then(|c| caches.pv(&c.volume))
+        .map(|pv| format!("{:?}", pv.csi));
     Some(fnv(&format!(
         "{:?}|{:?}|{:?}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}",
         volume.metadata.uid,
@@ -86,7 +108,12 @@ pub(crate) fn has_finalizer(finalizers: Option<&[String]>, name: &str) -> bool {
 }
 
 fn annotation<'a>(volume: &'a VolumeReplication, name: &str) -> Option<&'a str> {
-    volume.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    volume
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(name)
+        .map(String::as_str)
 }
 
 fn ownership_name(volume: &VolumeReplication) -> Option<&str> {
@@ -94,7 +121,9 @@ fn ownership_name(volume: &VolumeReplication) -> Option<&str> {
 }
 
 fn rule(caches: &Caches, key: &Key, volume: &VolumeReplication) -> Rule {
-    let Some(epoch) = annotation(volume, names::EPOCH) else { return Rule::Upstream };
+    let Some(epoch) = annotation(volume, names::EPOCH) else {
+        return Rule::Upstream;
+    };
     let number = |text: &str| text.trim().parse::<i64>().ok();
     Rule::Hub(HubRule {
         epoch: number(epoch),
@@ -109,7 +138,9 @@ fn grant(caches: &Caches, key: &Key, name: &str) -> Grant {
         return Grant::Unread;
     }
     let Some((record, highest)) = caches.ownership(&Key::new(&key.namespace, name)) else {
-        return Grant::Missing { name: name.to_owned() };
+        return Grant::Missing {
+            name: name.to_owned(),
+        };
     };
     let stored = record.status.as_ref().and_then(|s| s.observed_epoch);
     Grant::Present(GrantFacts {
@@ -124,7 +155,11 @@ fn grant(caches: &Caches, key: &Key, name: &str) -> Grant {
 }
 
 fn class(agent: &Agent, name: &str) -> Class {
-    let Some(class) = agent.caches.class(name) else { return Class::Missing { name: name.to_owned() } };
+    let Some(class) = agent.caches.class(name) else {
+        return Class::Missing {
+            name: name.to_owned(),
+        };
+    };
     if !agent.fleet.serves(&class.spec.provisioner) {
         return Class::Foreign;
     }
@@ -143,7 +178,9 @@ fn parameters(class: &VolumeReplicationClass) -> Result<ClassFacts, String> {
             names::SECRET_NAMESPACE => Some(&mut namespace),
             GROUP_SECRET_NAME | GROUP_SECRET_NAMESPACE => None,
             reserved if reserved.starts_with(names::RESERVED_PREFIX) => {
-                return Err(format!("parameter {reserved:?} of the class is reserved and not known"));
+                return Err(format!(
+                    "parameter {reserved:?} of the class is reserved and not known"
+                ));
             }
             _ => {
                 rest.insert(key.clone(), value.clone());
@@ -151,7 +188,11 @@ fn parameters(class: &VolumeReplicationClass) -> Result<ClassFacts, String> {
             }
         };
         if value.is_empty() {
-            let which = if key.ends_with("-namespace") { "namespace" } else { "name" };
+            let which = if key.ends_with("-namespace") {
+                "namespace"
+            } else {
+                "name"
+            };
             return Err(format!("secret {which} cannot be empty"));
         }
         if let Some(slot) = slot {
@@ -159,21 +200,38 @@ fn parameters(class: &VolumeReplicationClass) -> Result<ClassFacts, String> {
         }
     }
     // Half a pair names no Secret.
-    let secret = namespace.zip(name).map(|(namespace, name)| Key::new(&namespace, &name));
-    Ok(ClassFacts { driver: class.spec.provisioner.clone(), parameters: rest, secret })
+    let secret = namespace
+        .zip(name)
+        .map(|(namespace, name)| Key::new(&namespace, &name));
+    Ok(ClassFacts {
+        driver: class.spec.provisioner.clone(),
+        parameters: rest,
+        secret,
+    })
 }
 
 fn source(caches: &Caches, key: &Key, volume: &VolumeReplication, class: &Class) -> SourceView {
     let data = &volume.spec.data_source;
-    if data.kind != "PersistentVolumeClaim" || data.api_group.as_deref().is_some_and(|group| !group.is_empty()) {
+    if data.kind != "PersistentVolumeClaim"
+        || data
+            .api_group
+            .as_deref()
+            .is_some_and(|group| !group.is_empty())
+    {
         return SourceView::UnsupportedKind;
     }
     let Some(claim) = caches.claim(&Key::new(&key.namespace, &data.name)) else {
-        return SourceView::NoClaim { name: data.name.clone() };
+        return SourceView::NoClaim {
+            name: data.name.clone(),
+        };
     };
     SourceView::Claim(ClaimView {
         name: data.name.clone(),
-        life: if claim.deleting { Life::Ending } else { Life::Living },
+        life: if claim.deleting {
+            Life::Ending
+        } else {
+            Life::Living
+        },
         finalizer: Mark::of(has_finalizer(Some(&claim.finalizers), names::PVC_FINALIZER)),
         owner: owner(caches, key, &claim),
         volume: backing(caches, &claim, class),
@@ -184,7 +242,9 @@ fn owner(caches: &Caches, key: &Key, claim: &ClaimFacts) -> Owner {
     if let Some(name) = claim.group.clone() {
         return Owner::Group { name };
     }
-    let Some(owner) = claim.owner.as_deref() else { return Owner::Nobody };
+    let Some(owner) = claim.owner.as_deref() else {
+        return Owner::Nobody;
+    };
     // Some versions wrote the namespace too.
     let name = owner.rsplit_once('/').map_or(owner, |(_, name)| name);
     if name == key.name {
@@ -192,7 +252,9 @@ fn owner(caches: &Caches, key: &Key, claim: &ClaimFacts) -> Owner {
     }
     // A mark of a VolumeReplication that is gone holds nobody back.
     match caches.volume(&Key::new(&key.namespace, name)) {
-        Some(_) => Owner::Other { name: name.to_owned() },
+        Some(_) => Owner::Other {
+            name: name.to_owned(),
+        },
         None => Owner::Nobody,
     }
 }
@@ -202,10 +264,14 @@ fn backing(caches: &Caches, claim: &ClaimFacts, class: &Class) -> Backing {
         return Backing::NotBound;
     }
     let name = claim.volume.clone();
-    let Some(pv) = caches.pv(&name) else { return Backing::NoVolume { name } };
+    let Some(pv) = caches.pv(&name) else {
+        return Backing::NoVolume { name };
+    };
     match (pv.csi, class) {
         (None, _) => Backing::NotCsi { name },
-        (Some((driver, _)), Class::Ours(class)) if class.driver != driver => Backing::Driver { name, driver },
+        (Some((driver, _)), Class::Ours(class)) if class.driver != driver => {
+            Backing::Driver { name, driver }
+        }
         (Some((_, handle)), _) => Backing::Handle(handle),
     }
 }

@@ -10,7 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-const BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0];
+const BUCKETS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
@@ -54,11 +56,20 @@ impl Metrics {
         let help = "How long calls to a driver took, by how they ended";
         registry.register("lifeboat_driver_call_seconds", help, metrics.calls.clone());
         let help = "Calls to a driver that have not been answered yet";
-        registry.register("lifeboat_driver_calls_in_flight", help, metrics.in_flight.clone());
-        let help = "Requests of a hub that were refused because of their epoch or for want of a grant";
+        registry.register(
+            "lifeboat_driver_calls_in_flight",
+            help,
+            metrics.in_flight.clone(),
+        );
+        let help =
+            "Requests of a hub that were refused because of their epoch or for want of a grant";
         registry.register("lifeboat_agent_refusals", help, metrics.refused.clone());
         let help = "Statuses of VolumeReplications that were written";
-        registry.register("lifeboat_agent_status_writes", help, metrics.status_writes.clone());
+        registry.register(
+            "lifeboat_agent_status_writes",
+            help,
+            metrics.status_writes.clone(),
+        );
         metrics
     }
 
@@ -73,14 +84,28 @@ impl Metrics {
 
 impl Observer for Metrics {
     fn begun(&self, driver: &str, rpc: Rpc) {
-        let labels = Flight { driver: driver.to_owned(), rpc: rpc.as_str() };
+        let labels = Flight {
+            driver: driver.to_owned(),
+            rpc: rpc.as_str(),
+        };
         self.in_flight.get_or_create(&labels).inc();
     }
 
     fn ended(&self, driver: &str, rpc: Rpc, code: Code, took: Duration) {
         let (driver, rpc) = (driver.to_owned(), rpc.as_str());
-        self.in_flight.get_or_create(&Flight { driver: driver.clone(), rpc }).dec();
-        let labels = Call { driver, rpc, code: format!("{code:?}") };
-        self.calls.get_or_create(&labels).observe(took.as_secs_f64());
+        self.in_flight
+            .get_or_create(&Flight {
+                driver: driver.clone(),
+                rpc,
+            })
+            .dec();
+        let labels = Call {
+            driver,
+            rpc,
+            code: format!("{code:?}"),
+        };
+        self.calls
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
     }
 }

@@ -1,10 +1,10 @@
 //! Ownership records: the highest epoch seen is stored before anything is done at it.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use lifeboat_api::common::{set_condition, to_time};
 use lifeboat_api::{DROwnership, DROwnershipStatus, names};
 use lifeboat_kit::{CallError, apply_status};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource;
 use serde_json::json;
 
 use crate::agent::Agent;
@@ -13,7 +13,9 @@ use crate::view::Key;
 /// Stores the epoch of a record in its status, or that it is refused.
 /// Idempotent because nothing is written when status says it already. If interrupted: nothing was done at the epoch.
 pub(crate) async fn store(agent: &Agent, key: &Key) -> Result<(), CallError> {
-    let Some((record, highest)) = agent.caches.ownership(key) else { return Ok(()) };
+    let Some((record, highest)) = agent.caches.ownership(key) else {
+        return Ok(());
+    };
     let old = record.status.clone().unwrap_or_default();
     let new = judged(&record, highest, agent.clock.now());
     if old == new {
@@ -40,9 +42,15 @@ fn judged(record: &DROwnership, highest: i64, now: jiff::Timestamp) -> DROwnersh
     let mut status = record.status.clone().unwrap_or_default();
     let (epoch, generation) = (record.spec.epoch, record.metadata.generation);
     let (accepted, reason, message) = if epoch >= highest {
-        ("True", "EpochStored", format!("{} owns it since epoch {epoch}", record.spec.owner))
+        (
+            "True",
+            "EpochStored",
+            format!("{} owns it since epoch {epoch}", record.spec.owner),
+        )
     } else {
-        let text = format!("epoch {highest} was seen here before, {epoch} is lower; the hub must write a higher one");
+        let text = format!(
+            "epoch {highest} was seen here before, {epoch} is lower; the hub must write a higher one"
+        );
         ("False", "StaleEpoch", text)
     };
     status.observed_epoch = Some(highest.max(epoch));

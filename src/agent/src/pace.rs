@@ -17,7 +17,13 @@ use crate::view::{Class, Memory, Rule, VolumeView};
 const BUSY: Duration = Duration::from_secs(1);
 
 /// What to remember after `outcome` of a step on `v`.
-pub(crate) fn after(v: &VolumeView, outcome: &Outcome, now: Timestamp, polls: &Polls, seed: u64) -> Memory {
+pub(crate) fn after(
+    v: &VolumeView,
+    outcome: &Outcome,
+    now: Timestamp,
+    polls: &Polls,
+    seed: u64,
+) -> Memory {
     let mut memory = v.memory.clone();
     let hub = matches!(v.rule, Rule::Hub(_));
     let at = |delay: Duration| now.checked_add(delay).ok();
@@ -33,12 +39,20 @@ pub(crate) fn after(v: &VolumeView, outcome: &Outcome, now: Timestamp, polls: &P
         Outcome::Demoted => {
             memory.polls = 0;
             memory.demoted = Some(v.generation);
-            memory.not_before = at(if hub { polls.hub_first } else { polls.after_demote });
+            memory.not_before = at(if hub {
+                polls.hub_first
+            } else {
+                polls.after_demote
+            });
         }
         Outcome::InStep => memory.not_before = None,
         Outcome::NotInStep => {
             let adaptive = hub && v.wanted == ReplicationState::Secondary;
-            memory.not_before = at(if adaptive { doubled(polls, memory.polls) } else { polls.resync });
+            memory.not_before = at(if adaptive {
+                doubled(polls, memory.polls)
+            } else {
+                polls.resync
+            });
             memory.polls = memory.polls.saturating_add(1);
         }
         Outcome::Failed(failed) => {
@@ -64,14 +78,28 @@ pub(crate) fn after(v: &VolumeView, outcome: &Outcome, now: Timestamp, polls: &P
     memory
 }
 
-fn after_failure(v: &VolumeView, failed: &Failed, failures: u32, polls: &Polls, seed: u64) -> Duration {
-    let busy = if failed.retry == Retry::Busy { BUSY } else { Duration::ZERO };
+fn after_failure(
+    v: &VolumeView,
+    failed: &Failed,
+    failures: u32,
+    polls: &Polls,
+    seed: u64,
+) -> Duration {
+    let busy = if failed.retry == Retry::Busy {
+        BUSY
+    } else {
+        Duration::ZERO
+    };
     let hub = matches!(v.rule, Rule::Hub(_));
     let secondary = state(v) == State::Secondary && v.wanted != ReplicationState::Primary;
     if secondary && !hub {
         return polls.after_demote;
     }
-    let longest = if hub { polls.hub_longest } else { Duration::MAX };
+    let longest = if hub {
+        polls.hub_longest
+    } else {
+        Duration::MAX
+    };
     backoff(failures, seed).min(longest).max(busy)
 }
 
@@ -85,11 +113,18 @@ fn next_info(v: &VolumeView, polls: &Polls, young: bool, asked: u32) -> Duration
         Rule::Upstream => period,
         Rule::Hub(_) => {
             let steady = period.min(polls.sync);
-            if young { doubled(polls, asked).min(steady) } else { steady }
+            if young {
+                doubled(polls, asked).min(steady)
+            } else {
+                steady
+            }
         }
     }
 }
 
 fn doubled(polls: &Polls, times: u32) -> Duration {
-    polls.hub_first.saturating_mul(1 << times.min(16)).min(polls.hub_longest)
+    polls
+        .hub_first
+        .saturating_mul(1 << times.min(16))
+        .min(polls.hub_longest)
 }

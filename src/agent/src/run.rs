@@ -11,7 +11,9 @@ use lifeboat_api::{DROwnership, VolumeReplication, VolumeReplicationClass, names
 use lifeboat_kit::events::Recorder;
 use lifeboat_kit::lease::{Lease, LeaseConfig};
 use lifeboat_kit::task::{Task, spawn};
-use lifeboat_kit::{Next, Readiness, Ready, SharedClock, WatchEvent, WorkQueue, admin, run_queue, watch_into};
+use lifeboat_kit::{
+    Next, Readiness, Ready, SharedClock, WatchEvent, WorkQueue, admin, run_queue, watch_into,
+};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +69,11 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<(), AgentError> {
     let mut seen = BTreeSet::new();
-    if let Some((name, _)) = config.drivers.iter().find(|(name, _)| !seen.insert(name.clone())) {
+    if let Some((name, _)) = config
+        .drivers
+        .iter()
+        .find(|(name, _)| !seen.insert(name.clone()))
+    {
         return Err(AgentError::DuplicateDriver { name: name.clone() });
     }
     let mut registry = Registry::default();
@@ -80,9 +86,20 @@ pub async fn run(
         ttl: config.lease_ttl,
     };
     let (lease, held, annotations) = Lease::new(client.clone(), lease, clock.clone());
-    let fleet = Fleet::new(&config.drivers, config.rpc_timeout, &metrics, annotations, readiness.clone());
+    let fleet = Fleet::new(
+        &config.drivers,
+        config.rpc_timeout,
+        &metrics,
+        annotations,
+        readiness.clone(),
+    );
     let agent = Arc::new(Agent {
-        recorder: Recorder::new(client.clone(), names::AGENT_MANAGER, &config.identity, clock.clone()),
+        recorder: Recorder::new(
+            client.clone(),
+            names::AGENT_MANAGER,
+            &config.identity,
+            clock.clone(),
+        ),
         secrets: SecretReader::new(client.clone()),
         caches: Caches::new(),
         queue: WorkQueue::new(),
@@ -119,7 +136,15 @@ pub async fn run(
 
 fn supervisors(agent: &Arc<Agent>, cancel: &CancellationToken) -> Vec<Task<()>> {
     let names = agent.fleet.names();
-    names.into_iter().map(|name| spawn(format!("driver {name}"), supervise(agent.clone(), name, cancel.clone()))).collect()
+    names
+        .into_iter()
+        .map(|name| {
+            spawn(
+                format!("driver {name}"),
+                supervise(agent.clone(), name, cancel.clone()),
+            )
+        })
+        .collect()
 }
 
 /// Never answers when there is no admin server, or when it ends because it was asked to.
@@ -130,8 +155,15 @@ async fn serve_admin(
     cancel: &CancellationToken,
 ) -> Result<(), AgentError> {
     if let Some(addr) = agent.config.admin {
-        let server = admin::serve(addr, admin::router(readiness.clone(), registry), cancel.clone());
-        let answer = spawn("admin", server).join().await.map_err(AgentError::AdminStopped)?;
+        let server = admin::serve(
+            addr,
+            admin::router(readiness.clone(), registry),
+            cancel.clone(),
+        );
+        let answer = spawn("admin", server)
+            .join()
+            .await
+            .map_err(AgentError::AdminStopped)?;
         answer.map_err(|source| AgentError::Admin { addr, source })?;
     }
     std::future::pending().await
@@ -139,11 +171,41 @@ async fn serve_admin(
 
 fn watches(agent: &Arc<Agent>, readiness: &Readiness, cancel: &CancellationToken) -> Vec<Task<()>> {
     vec![
-        watch(agent, readiness, cancel, Kind::Volumes, |caches, e: WatchEvent<VolumeReplication>| caches.volumes_changed(e)),
-        watch(agent, readiness, cancel, Kind::Classes, |caches, e: WatchEvent<VolumeReplicationClass>| caches.classes_changed(e)),
-        watch(agent, readiness, cancel, Kind::Claims, |caches, e: WatchEvent<PersistentVolumeClaim>| caches.claims_changed(e)),
-        watch(agent, readiness, cancel, Kind::PersistentVolumes, |caches, e: WatchEvent<PersistentVolume>| caches.pvs_changed(e)),
-        watch(agent, readiness, cancel, Kind::Ownerships, |caches, e: WatchEvent<DROwnership>| caches.ownerships_changed(e)),
+        watch(
+            agent,
+            readiness,
+            cancel,
+            Kind::Volumes,
+            |caches, e: WatchEvent<VolumeReplication>| caches.volumes_changed(e),
+        ),
+        watch(
+            agent,
+            readiness,
+            cancel,
+            Kind::Classes,
+            |caches, e: WatchEvent<VolumeReplicationClass>| caches.classes_changed(e),
+        ),
+        watch(
+            agent,
+            readiness,
+            cancel,
+            Kind::Claims,
+            |caches, e: WatchEvent<PersistentVolumeClaim>| caches.claims_changed(e),
+        ),
+        watch(
+            agent,
+            readiness,
+            cancel,
+            Kind::PersistentVolumes,
+            |caches, e: WatchEvent<PersistentVolume>| caches.pvs_changed(e),
+        ),
+        watch(
+            agent,
+            readiness,
+            cancel,
+            Kind::Ownerships,
+            |caches, e: WatchEvent<DROwnership>| caches.ownerships_changed(e),
+        ),
     ]
 }
 
@@ -155,7 +217,12 @@ fn watch<K>(
     take: impl Fn(&Caches, WatchEvent<K>) -> Vec<Work> + Send + Sync + 'static,
 ) -> Task<()>
 where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + serde::de::DeserializeOwned + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + serde::de::DeserializeOwned
+        + 'static,
 {
     let (agent, readiness) = (agent.clone(), readiness.clone());
     readiness.set(kind.as_str(), Ready::No("not read yet".to_owned()));
@@ -193,7 +260,13 @@ fn wake_when_held(agent: &Arc<Agent>, cancel: &CancellationToken) -> Task<()> {
 
 async fn work(agent: &Arc<Agent>, cancel: &CancellationToken) {
     let shared = agent.clone();
-    run_queue(agent.queue.clone(), agent.config.concurrency, cancel.clone(), move |key| pass(shared.clone(), key)).await;
+    run_queue(
+        agent.queue.clone(),
+        agent.config.concurrency,
+        cancel.clone(),
+        move |key| pass(shared.clone(), key),
+    )
+    .await;
 }
 
 async fn pass(agent: Arc<Agent>, work: Work) -> Next {
@@ -215,7 +288,14 @@ async fn pass(agent: Arc<Agent>, work: Work) -> Next {
 
 /// Ownership records are not needed to serve objects that no hub wrote: their kind may not even be installed.
 fn caches_ready(agent: &Agent) -> bool {
-    [Kind::Volumes, Kind::Classes, Kind::Claims, Kind::PersistentVolumes].into_iter().all(|k| agent.caches.is_synced(k))
+    [
+        Kind::Volumes,
+        Kind::Classes,
+        Kind::Claims,
+        Kind::PersistentVolumes,
+    ]
+    .into_iter()
+    .all(|k| agent.caches.is_synced(k))
 }
 
 async fn volume(agent: &Agent, key: Key) -> Next {

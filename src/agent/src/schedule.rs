@@ -23,7 +23,9 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, after) = rest.split_at_checked(digits)?;
-        let letters = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let letters = after
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(after.len());
         let (unit, next) = after.split_at_checked(letters)?;
         let seconds = match unit {
             "d" => 86_400.0,
@@ -38,7 +40,9 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         total += number.parse::<f64>().ok()? * seconds;
         rest = next;
     }
-    Duration::try_from_secs_f64(total).ok().filter(|d| !d.is_zero())
+    Duration::try_from_secs_f64(total)
+        .ok()
+        .filter(|d| !d.is_zero())
 }
 
 /// Writes a duration as Go does: `1m30s`, `2.5s`, `40ms`.
@@ -97,7 +101,11 @@ mod tests {
             (Some("0s"), 3600),
         ];
         for (interval, seconds) in cases {
-            assert_eq!(info_period(interval, hour).as_secs(), seconds, "{interval:?}");
+            assert_eq!(
+                info_period(interval, hour).as_secs(),
+                seconds,
+                "{interval:?}"
+            );
         }
     }
 

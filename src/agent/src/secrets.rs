@@ -25,7 +25,10 @@ pub(crate) struct SecretReader {
 
 impl SecretReader {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, kept: Mutex::default() }
+        Self {
+            client,
+            kept: Mutex::default(),
+        }
     }
 
     /// The credentials in a Secret. Volumes that share one share the reading.
@@ -53,17 +56,30 @@ impl SecretReader {
 
     async fn fetch(&self, key: &Key) -> SecretView {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let answer = deadline(format!("get secret {key}"), DEADLINE, api.get_opt(&key.name)).await;
+        let answer = deadline(
+            format!("get secret {key}"),
+            DEADLINE,
+            api.get_opt(&key.name),
+        )
+        .await;
         let secret = match answer {
             Ok(Some(secret)) => secret,
-            Ok(None) => return SecretView::Unusable { why: format!("Secret {key} does not exist; create it") },
+            Ok(None) => {
+                return SecretView::Unusable {
+                    why: format!("Secret {key} does not exist; create it"),
+                };
+            }
             Err(error) => return SecretView::Unusable { why: error.full() },
         };
         let mut values = BTreeMap::new();
         for (name, bytes) in secret.data.unwrap_or_default() {
             match String::from_utf8(bytes.0) {
                 Ok(text) => values.insert(name, text),
-                Err(_) => return SecretView::Unusable { why: format!("Secret {key}: value of {name} is not text") },
+                Err(_) => {
+                    return SecretView::Unusable {
+                        why: format!("Secret {key}: value of {name} is not text"),
+                    };
+                }
             };
         }
         SecretView::Present(Secrets::new(values))

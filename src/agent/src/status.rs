@@ -20,8 +20,15 @@ pub(crate) struct About {
 }
 
 /// The status after `outcome`. Every condition that stays speaks of this generation.
-pub(crate) fn after(old: &VolumeReplicationStatus, outcome: &Outcome, about: About) -> VolumeReplicationStatus {
-    let mut next = Next { status: old.clone(), about };
+pub(crate) fn after(
+    old: &VolumeReplicationStatus,
+    outcome: &Outcome,
+    about: About,
+) -> VolumeReplicationStatus {
+    let mut next = Next {
+        status: old.clone(),
+        about,
+    };
     match outcome {
         Outcome::Promoted => next.promoted(),
         Outcome::Demoted => next.demoted(),
@@ -99,12 +106,27 @@ impl Next {
 
     fn primary(&mut self) {
         self.status.message = Some("volume is marked primary".to_owned());
-        self.set("Completed", "True", "Promoted", "volume is promoted to primary and replicating to secondary");
+        self.set(
+            "Completed",
+            "True",
+            "Promoted",
+            "volume is promoted to primary and replicating to secondary",
+        );
         self.set("Degraded", "False", "Healthy", "volume is healthy");
-        self.set("Resyncing", "False", "NotResyncing", "volume is not resyncing");
+        self.set(
+            "Resyncing",
+            "False",
+            "NotResyncing",
+            "volume is not resyncing",
+        );
         // Said once that it is not met, it must be said that it is: consumers wait for it.
         if self.has("Validated") {
-            self.set("Validated", "True", "PrerequisiteMet", "volume prerequisites are met");
+            self.set(
+                "Validated",
+                "True",
+                "PrerequisiteMet",
+                "volume prerequisites are met",
+            );
         }
     }
 
@@ -112,14 +134,29 @@ impl Next {
         self.begin();
         self.status.state = Some("Secondary".to_owned());
         self.status.message = Some("volume is marked secondary and is degraded".to_owned());
-        self.set("Completed", "True", "Demoted", "volume is demoted to secondary");
+        self.set(
+            "Completed",
+            "True",
+            "Demoted",
+            "volume is demoted to secondary",
+        );
         self.set("Degraded", "True", "VolumeDegraded", "volume is degraded");
-        self.set("Resyncing", "False", "NotResyncing", "volume is not resyncing");
+        self.set(
+            "Resyncing",
+            "False",
+            "NotResyncing",
+            "volume is not resyncing",
+        );
     }
 
     fn not_in_step(&mut self) {
         self.status.message = Some("volume is degraded".to_owned());
-        self.set("Completed", "True", "Demoted", "volume is demoted to secondary");
+        self.set(
+            "Completed",
+            "True",
+            "Demoted",
+            "volume is demoted to secondary",
+        );
         self.set("Degraded", "True", "VolumeDegraded", "volume is degraded");
         let text = "volume is resyncing changes from primary to secondary";
         self.set("Resyncing", "True", "ResyncTriggered", text);
@@ -134,9 +171,19 @@ impl Next {
             ReplicationState::Primary | ReplicationState::Secondary => "volume is marked secondary",
         };
         self.status.message = Some(message.to_owned());
-        self.set("Completed", "True", "Demoted", "volume is demoted to secondary");
+        self.set(
+            "Completed",
+            "True",
+            "Demoted",
+            "volume is demoted to secondary",
+        );
         self.set("Degraded", "False", "Healthy", "volume is healthy");
-        self.set("Resyncing", "False", "NotResyncing", "volume is not resyncing");
+        self.set(
+            "Resyncing",
+            "False",
+            "NotResyncing",
+            "volume is not resyncing",
+        );
         self.drop("Replicating");
         // What a primary knew of its copies says nothing about a secondary.
         self.status.last_sync_time = None;
@@ -148,7 +195,12 @@ impl Next {
         self.failed_for(failed.aim, &failed.text, &failed.message);
         if failed.aim == Aim::Promote {
             match failed.prerequisite {
-                Prerequisite::Met => self.set("Validated", "True", "PrerequisiteMet", "volume prerequisites are met"),
+                Prerequisite::Met => self.set(
+                    "Validated",
+                    "True",
+                    "PrerequisiteMet",
+                    "volume prerequisites are met",
+                ),
                 Prerequisite::NotMet => {
                     let text = format!("volume prerequisites are not met: {}", failed.text);
                     self.set("Validated", "False", "PrerequisiteNotMet", &text);
@@ -163,7 +215,12 @@ impl Next {
         self.set("Completed", "False", aim.reason(), &why);
         self.set("Degraded", "True", "Error", "volume is degraded");
         match aim {
-            Aim::Promote | Aim::Demote => self.set("Resyncing", "False", "NotResyncing", "volume is not resyncing"),
+            Aim::Promote | Aim::Demote => self.set(
+                "Resyncing",
+                "False",
+                "NotResyncing",
+                "volume is not resyncing",
+            ),
             Aim::Resync => self.set("Resyncing", "False", "FailedToResync", &why),
         }
     }
@@ -181,10 +238,20 @@ impl Next {
         let words = &info.message;
         match info.health {
             Health::Healthy => {
-                self.set("Replicating", "True", "Replicating", &format!("volume is replicating: {words}"));
+                self.set(
+                    "Replicating",
+                    "True",
+                    "Replicating",
+                    &format!("volume is replicating: {words}"),
+                );
             }
             Health::Degraded | Health::Error => {
-                self.set("Replicating", "False", "NotReplicating", &format!("volume is not replicating: {words}"));
+                self.set(
+                    "Replicating",
+                    "False",
+                    "NotReplicating",
+                    &format!("volume is not replicating: {words}"),
+                );
             }
             Health::Unknown => {
                 let text = format!("volume replication status is unknown: {words}");
@@ -209,9 +276,19 @@ impl Next {
         match found {
             Ok(Some(handle)) => {
                 self.status.destination_volume_id = Some(handle.clone());
-                self.set(kind, "True", "DestinationInfoUpdated", "volume destination is known");
+                self.set(
+                    kind,
+                    "True",
+                    "DestinationInfoUpdated",
+                    "volume destination is known",
+                );
             }
-            Ok(None) => self.set(kind, "False", "DestinationInfoPending", "volume destination is not known yet"),
+            Ok(None) => self.set(
+                kind,
+                "False",
+                "DestinationInfoPending",
+                "volume destination is not known yet",
+            ),
             Err(text) => {
                 let text = format!("volume destination is not known: {text}");
                 self.set(kind, "False", "FailedToGetDestinationInfo", &text);

@@ -16,7 +16,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -114,11 +117,15 @@ pub(crate) struct GrantFacts {
 /// The class.
 #[derive(Debug, Clone)]
 pub(crate) enum Class {
-    Missing { name: String },
+    Missing {
+        name: String,
+    },
     /// Of a driver that we do not serve.
     Foreign,
     /// Its parameters make no sense.
-    Broken { why: String },
+    Broken {
+        why: String,
+    },
     Ours(ClassFacts),
 }
 
@@ -162,8 +169,12 @@ pub(crate) enum Owner {
     /// Nobody, or a VolumeReplication that no longer exists.
     Nobody,
     Us,
-    Other { name: String },
-    Group { name: String },
+    Other {
+        name: String,
+    },
+    Group {
+        name: String,
+    },
 }
 
 /// What is behind the claim.
@@ -182,7 +193,9 @@ pub(crate) enum DriverView {
     /// Not asked yet.
     Unknown,
     Ready(BTreeSet<Capability>),
-    Away { why: String },
+    Away {
+        why: String,
+    },
 }
 
 /// What is kept between two passes, and lost with the process: when to ask again. Nothing that safety rests on.

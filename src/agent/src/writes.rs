@@ -33,7 +33,10 @@ const OPTIONAL: [&str; 10] = [
 /// Idempotent because each is only added when it is missing. Undo: [`release`]. If interrupted: nothing was asked of a
 /// driver yet.
 pub(crate) async fn claim(agent: &Agent, key: &Key, claim: &str) -> Result<(), CallError> {
-    edit_volume(agent, key, |finalizers| add(finalizers, names::VR_FINALIZER)).await?;
+    edit_volume(agent, key, |finalizers| {
+        add(finalizers, names::VR_FINALIZER)
+    })
+    .await?;
     edit_claim(agent, &Key::new(&key.namespace, claim), |facts| {
         let finalizers = add(&facts.finalizers, names::PVC_FINALIZER);
         let annotation = (facts.owner.as_deref() != Some(&key.name)).then(|| json!(key.name));
@@ -45,7 +48,11 @@ pub(crate) async fn claim(agent: &Agent, key: &Key, claim: &str) -> Result<(), C
 /// Removes our annotation and finalizer from the claim, then our finalizer from the VolumeReplication.
 /// Idempotent because each is only removed when it is there. If interrupted: the finalizer of the VolumeReplication goes
 /// last, so deletion starts over.
-pub(crate) async fn release(agent: &Agent, key: &Key, claim: Option<&str>) -> Result<(), CallError> {
+pub(crate) async fn release(
+    agent: &Agent,
+    key: &Key,
+    claim: Option<&str>,
+) -> Result<(), CallError> {
     if let Some(claim) = claim {
         edit_claim(agent, &Key::new(&key.namespace, claim), |facts| {
             let finalizers = remove(&facts.finalizers, names::PVC_FINALIZER);
@@ -53,11 +60,19 @@ pub(crate) async fn release(agent: &Agent, key: &Key, claim: Option<&str>) -> Re
         })
         .await?;
     }
-    edit_volume(agent, key, |finalizers| remove(finalizers, names::VR_FINALIZER)).await
+    edit_volume(agent, key, |finalizers| {
+        remove(finalizers, names::VR_FINALIZER)
+    })
+    .await
 }
 
 /// Sets or removes one annotation of a VolumeReplication.
-pub(crate) async fn annotate(agent: &Agent, key: &Key, name: &str, value: Option<&str>) -> Result<(), CallError> {
+pub(crate) async fn annotate(
+    agent: &Agent,
+    key: &Key,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), CallError> {
     let api = agent.volumes(&key.namespace);
     let metadata = json!({ "annotations": { name: value } });
     let written = patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await?;
@@ -75,7 +90,8 @@ fn add(finalizers: &[String], name: &str) -> Option<Vec<String>> {
 }
 
 fn remove(finalizers: &[String], name: &str) -> Option<Vec<String>> {
-    has_finalizer(Some(finalizers), name).then(|| finalizers.iter().filter(|f| *f != name).cloned().collect())
+    has_finalizer(Some(finalizers), name)
+        .then(|| finalizers.iter().filter(|f| *f != name).cloned().collect())
 }
 
 async fn edit_volume(
@@ -87,7 +103,10 @@ async fn edit_volume(
     let mut current: Option<Arc<VolumeReplication>> = agent.caches.volume(key);
     for attempt in 1.. {
         let Some(volume) = current else { return Ok(()) };
-        let Some(finalizers) = edit(volume.metadata.finalizers.as_deref().unwrap_or_default()) else { return Ok(()) };
+        let Some(finalizers) = edit(volume.metadata.finalizers.as_deref().unwrap_or_default())
+        else {
+            return Ok(());
+        };
         let metadata = json!({ "resourceVersion": volume.metadata.resource_version, "finalizers": finalizers });
         match patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await {
             Ok(written) => {
@@ -125,7 +144,14 @@ async fn edit_claim(
             return Ok(());
         }
         metadata.insert("resourceVersion".to_owned(), json!(facts.version));
-        match patch_metadata(&api, &key.name, names::AGENT_MANAGER, Value::Object(metadata)).await {
+        match patch_metadata(
+            &api,
+            &key.name,
+            names::AGENT_MANAGER,
+            Value::Object(metadata),
+        )
+        .await
+        {
             Ok(written) => {
                 agent.caches.wrote_claim(&written);
                 return Ok(());
@@ -133,8 +159,12 @@ async fn edit_claim(
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) if error.is_conflict() && attempt < TRIES => {
                 let call = api.get_opt(&key.name);
-                let read: Option<PersistentVolumeClaim> =
-                    lifeboat_kit::deadline(format!("get claim {key}"), lifeboat_kit::apply::WRITE_DEADLINE, call).await?;
+                let read: Option<PersistentVolumeClaim> = lifeboat_kit::deadline(
+                    format!("get claim {key}"),
+                    lifeboat_kit::apply::WRITE_DEADLINE,
+                    call,
+                )
+                .await?;
                 current = read.as_ref().map(ClaimFacts::of);
             }
             Err(error) => return Err(error),
@@ -145,17 +175,31 @@ async fn edit_claim(
 
 /// Writes a status if it differs from what is there. On a conflict the object is read again and the same status written
 /// again: what was done on the driver is not done twice for it.
-pub(crate) async fn status(agent: &Agent, key: &Key, status: &VolumeReplicationStatus) -> Result<Wrote, CallError> {
+pub(crate) async fn status(
+    agent: &Agent,
+    key: &Key,
+    status: &VolumeReplicationStatus,
+) -> Result<Wrote, CallError> {
     let api = agent.volumes(&key.namespace);
     let mut current: Option<Arc<VolumeReplication>> = agent.caches.volume(key);
     let body = with_nulls(status);
     for attempt in 1.. {
-        let Some(volume) = current else { return Ok(Wrote::Nothing) };
+        let Some(volume) = current else {
+            return Ok(Wrote::Nothing);
+        };
         if volume.status.as_ref() == Some(status) {
             return Ok(Wrote::Nothing);
         }
         let version = volume.metadata.resource_version.clone().unwrap_or_default();
-        match patch_status(&api, &key.name, names::AGENT_MANAGER, body.clone(), &version).await {
+        match patch_status(
+            &api,
+            &key.name,
+            names::AGENT_MANAGER,
+            body.clone(),
+            &version,
+        )
+        .await
+        {
             Ok(written) => {
                 agent.metrics.status_written();
                 agent.caches.wrote_volume(written);
@@ -179,10 +223,19 @@ pub(crate) enum Wrote {
 }
 
 /// The object as it is now, if it is still the same one.
-async fn reread(agent: &Agent, key: &Key, uid: Option<&str>) -> Result<Option<Arc<VolumeReplication>>, CallError> {
+async fn reread(
+    agent: &Agent,
+    key: &Key,
+    uid: Option<&str>,
+) -> Result<Option<Arc<VolumeReplication>>, CallError> {
     let api = agent.volumes(&key.namespace);
     let what = format!("get volumereplication {key}");
-    let read = lifeboat_kit::deadline(what, lifeboat_kit::apply::WRITE_DEADLINE, api.get_opt(&key.name)).await?;
+    let read = lifeboat_kit::deadline(
+        what,
+        lifeboat_kit::apply::WRITE_DEADLINE,
+        api.get_opt(&key.name),
+    )
+    .await?;
     let same = read.filter(|volume| volume.metadata.uid.as_deref() == uid);
     if let Some(volume) = &same {
         agent.caches.wrote_volume(volume.clone());

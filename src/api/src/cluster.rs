@@ -80,7 +80,11 @@ pub struct DRClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes_version: Option<String>,
     /// uid of its namespace kube-system: what tells two clusters apart, whatever they are called.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "clusterUID")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        rename = "clusterUID"
+    )]
     pub cluster_uid: Option<String>,
     /// Its storage drivers, as its agent sees them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

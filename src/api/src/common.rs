@@ -33,7 +33,11 @@ pub struct DriverState {
 pub fn set_condition(conditions: &mut Vec<Condition>, new: Condition) {
     match conditions.iter_mut().find(|c| c.type_ == new.type_) {
         Some(old) => {
-            let since = if old.status == new.status { old.last_transition_time.clone() } else { new.last_transition_time.clone() };
+            let since = if old.status == new.status {
+                old.last_transition_time.clone()
+            } else {
+                new.last_transition_time.clone()
+            };
             *old = new;
             old.last_transition_time = since;
         }
@@ -51,4 +55,3 @@ pub fn to_time(at: jiff::Timestamp) -> Time {
     let whole = jiff::Timestamp::from_second(at.as_second()).unwrap_or(at);
     Time(whole)
 }
-

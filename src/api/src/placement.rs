@@ -69,7 +69,10 @@ pub struct DRPlacementSpec {
     pub priority: i32,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
 fn is_zero(n: &i32) -> bool {
     *n == 0
 }

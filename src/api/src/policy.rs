@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub struct DRPolicySpec {
     /// The clusters, best first: two or more names of DRClusters. A failover without a named target takes the first one
     /// that is fit.
-    #[schemars(length(min = 2, max = 32))]
+    #[schemars(length(min = 2, max = 32), inner(length(min = 1, max = 63)))]
     #[x_kube(validation = kube::core::Rule::new("self.all(c, self.exists_one(d, d == c))").message("a cluster is named twice"))]
     pub clusters: Vec<String>,
     /// How much work may be lost, such as `5m`: the age that the copy on the other side should not exceed.
@@ -92,7 +92,10 @@ pub struct FailoverPolicy {
 
 impl Default for FailoverPolicy {
     fn default() -> Self {
-        Self { mode: FailoverMode::default(), grace_period: default_grace() }
+        Self {
+            mode: FailoverMode::default(),
+            grace_period: default_grace(),
+        }
     }
 }
 

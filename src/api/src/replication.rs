@@ -110,7 +110,11 @@ pub struct VolumeReplicationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_bytes: Option<i64>,
     /// Handle of the copy on the peer, when the driver names it differently there.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "destinationVolumeID")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        rename = "destinationVolumeID"
+    )]
     pub destination_volume_id: Option<String>,
 }
 

@@ -272,8 +272,13 @@ impl Driver {
                 Err((Status::deadline_exceeded(words), Delivery::Sent))
             }
         };
-        let code = answer.as_ref().err().map_or(Code::Ok, |(status, _)| status.code());
-        self.inner.observer.ended(name, rpc, code, started.elapsed());
+        let code = answer
+            .as_ref()
+            .err()
+            .map_or(Code::Ok, |(status, _)| status.code());
+        self.inner
+            .observer
+            .ended(name, rpc, code, started.elapsed());
         debug!(driver = name, %rpc, handle, ?code, "driver call");
         answer.map_err(|(status, delivery)| DriverError {
             rpc,
@@ -288,7 +293,10 @@ impl Driver {
         &self,
         call: impl AsyncFnOnce(Channel) -> Result<T, Status>,
     ) -> Result<T, (Status, Delivery)> {
-        let channel = self.channel().await.map_err(|status| (status, Delivery::NotSent))?;
+        let channel = self
+            .channel()
+            .await
+            .map_err(|status| (status, Delivery::NotSent))?;
         let answer = call(channel).await;
         // A status of the driver has no source; one of the transport has. After that the socket may have been replaced.
         if let Err(status) = &answer
@@ -305,7 +313,8 @@ impl Driver {
             return Ok(channel.clone());
         }
         let dialled = self.inner.config.endpoint.connect().await;
-        let channel = dialled.map_err(|e| Status::unavailable(format!("driver {} is away: {e}", self.name())))?;
+        let channel = dialled
+            .map_err(|e| Status::unavailable(format!("driver {} is away: {e}", self.name())))?;
         *slot = Some(channel.clone());
         Ok(channel)
     }

@@ -154,7 +154,13 @@ mod tests {
     #[test]
     fn every_code_says_what_to_do_next() {
         let retry = |code| {
-            DriverError { rpc: Rpc::Promote, handle: "h".into(), code, message: String::new(), delivery: Delivery::Sent }
+            DriverError {
+                rpc: Rpc::Promote,
+                handle: "h".into(),
+                code,
+                message: String::new(),
+                delivery: Delivery::Sent,
+            }
             .retry()
         };
         assert_eq!(retry(Code::Aborted), Retry::Busy);
@@ -171,7 +177,9 @@ mod tests {
             rpc: Rpc::Demote,
             handle: "h".into(),
             code: Code::Internal,
-            message: "no".into(), delivery: Delivery::Sent };
+            message: "no".into(),
+            delivery: Delivery::Sent,
+        };
         assert_eq!(
             error.upstream_text(),
             "rpc error: code = Internal desc = no"

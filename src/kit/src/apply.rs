@@ -78,13 +78,27 @@ where
 
 /// Merge patch of the whole status, for a kind whose status is one program's alone, whoever wrote it before: unlike an
 /// apply it can remove (`null`) what another program left. Only if the object is still at `version`.
-pub async fn patch_status<K>(api: &Api<K>, name: &str, manager: &str, status: Value, version: &str) -> Result<K, CallError>
+pub async fn patch_status<K>(
+    api: &Api<K>,
+    name: &str,
+    manager: &str,
+    status: Value,
+    version: &str,
+) -> Result<K, CallError>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
     let body = json!({ "metadata": { "resourceVersion": version }, "status": status });
-    deadline(format!("patch status of {name}"), WRITE_DEADLINE, api.patch_status(name, &params, &Patch::Merge(&body))).await
+    deadline(
+        format!("patch status of {name}"),
+        WRITE_DEADLINE,
+        api.patch_status(name, &params, &Patch::Merge(&body)),
+    )
+    .await
 }
 
 /// Merge patch of metadata alone: annotations by key (`null` removes one) and, together with a `resourceVersion`,

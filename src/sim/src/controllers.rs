@@ -1,6 +1,6 @@
 //! What a cluster does besides its API server: the controllers and the one node that DR can tell are there.
 //!
-//! Namespaces get their default ServiceAccount and root CA; Deployments, ReplicaSets and StatefulSets make pods; claims
+//! Namespaces get their default `ServiceAccount` and root CA; Deployments, `ReplicaSets` and `StatefulSets` make pods; claims
 //! and volumes are bound, provisioned, released and reclaimed; pods are bound to `node-1`, run when their images are here
 //! and primary, and go when they are deleted. One task per cluster: watches fill a cache, and whatever is dirty is
 //! reconciled in the order of its kind and name, so that two runs are alike.
@@ -61,7 +61,9 @@ impl Habits {
     /// How a pod stops: what the longest prefix says, at once otherwise.
     pub fn stopping(&self, pod: &str) -> Stopping {
         let all = self.stopping.lock();
-        let mut fits = all.iter().filter(|(prefix, _)| pod.starts_with(prefix.as_str()));
+        let mut fits = all
+            .iter()
+            .filter(|(prefix, _)| pod.starts_with(prefix.as_str()));
         // Of the prefixes of one name, the last in order is the longest.
         fits.next_back().map_or(Stopping::AtOnce, |(_, how)| *how)
     }

@@ -143,7 +143,10 @@ impl Driver {
     /// One in-process connection to it. Needs a tokio runtime.
     pub fn dial(self: &Arc<Self>) -> io::Result<TokioIo<DuplexStream>> {
         if *self.socket.borrow() == Socket::Gone {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the driver's socket is gone"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the driver's socket is gone",
+            ));
         }
         let (ours, theirs) = tokio::io::duplex(PIPE);
         tokio::spawn(serve(ours, self.routes(), self.socket.subscribe()));
@@ -154,14 +157,21 @@ impl Driver {
     pub fn serve_unix(self: &Arc<Self>, path: &Path) -> io::Result<Served> {
         let listener = bind(path)?;
         let task = tokio::spawn(listen(Arc::clone(self), path.to_owned(), listener));
-        Ok(Served { path: path.to_owned(), task: task.abort_handle() })
+        Ok(Served {
+            path: path.to_owned(),
+            task: task.abort_handle(),
+        })
     }
 
     fn routes(self: &Arc<Self>) -> Routes {
         let service = Service::new(Arc::clone(self));
-        let routes = Routes::new(replication::controller_server::ControllerServer::new(service.clone()));
+        let routes = Routes::new(replication::controller_server::ControllerServer::new(
+            service.clone(),
+        ));
         let routes = match self.flavour {
-            Flavour::Addons => routes.add_service(identity::identity_server::IdentityServer::new(service)),
+            Flavour::Addons => {
+                routes.add_service(identity::identity_server::IdentityServer::new(service))
+            }
             Flavour::Csi => routes.add_service(csi::identity_server::IdentityServer::new(service)),
         };
         routes.prepare()
@@ -170,7 +180,10 @@ impl Driver {
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver").field("name", &self.name).field("site", &self.array.site()).finish_non_exhaustive()
+        f.debug_struct("Driver")
+            .field("name", &self.name)
+            .field("site", &self.array.site())
+            .finish_non_exhaustive()
     }
 }
 
@@ -235,7 +248,11 @@ async fn accept(driver: &Arc<Driver>, listener: &UnixListener) {
 }
 
 /// Serves one connection until either end leaves or the driver goes away.
-async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, routes: Routes, mut socket: watch::Receiver<Socket>) {
+async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    routes: Routes,
+    mut socket: watch::Receiver<Socket>,
+) {
     let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     let connection = http.serve_connection(TokioIo::new(io), TowerToHyperService::new(routes));
     tokio::select! {

@@ -2,6 +2,9 @@
 
 pub mod apiserver;
 pub mod clock;
-pub mod pki;
+pub mod controllers;
 pub mod csi_addons;
+pub mod pki;
 pub mod storage;
+pub mod workload;
+pub mod world;

@@ -20,9 +20,9 @@ mod state;
 mod volume;
 
 pub use array::Array;
-pub(crate) use log::fnv;
 pub use error::{StorageError, WriteError};
 pub use info::{Health, PeerSync, SyncInfo};
+pub(crate) use log::fnv;
 pub use log::{Destroyed, Entry, Event, Loss, Record, RoleChange, Term};
 pub use network::{Power, Reach};
 pub use roles::{Promotion, Readiness, Resync};
@@ -81,13 +81,19 @@ impl Fabric {
     /// Arrays that are powered on and see each other.
     pub fn new(spec: FabricSpec, now: Now) -> Arc<Self> {
         let state = State::new(spec, now());
-        Arc::new(Self { now, state: Mutex::new(state), changed: watch::Sender::new(0) })
+        Arc::new(Self {
+            now,
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+        })
     }
 
     /// The array of a site.
     pub fn array(self: &Arc<Self>, site: &str) -> Result<Array, StorageError> {
         let known = self.state.lock().net.find(site);
-        let id = known.ok_or_else(|| StorageError::NoSuchSite { site: site.to_owned() })?;
+        let id = known.ok_or_else(|| StorageError::NoSuchSite {
+            site: site.to_owned(),
+        })?;
         Ok(Array::new(Arc::clone(self), id, site.to_owned()))
     }
 
@@ -117,7 +123,12 @@ impl Fabric {
     }
 
     /// Sets the time that a snapshot takes between two arrays.
-    pub fn set_transfer(&self, one: &str, other: &str, transfer: Duration) -> Result<(), StorageError> {
+    pub fn set_transfer(
+        &self,
+        one: &str,
+        other: &str,
+        transfer: Duration,
+    ) -> Result<(), StorageError> {
         self.with(|s, now| {
             let (a, b) = (s.site(one)?, s.site(other)?);
             s.refresh_all(now);
@@ -154,7 +165,12 @@ impl Fabric {
 
     /// What happened to roles after the first `seen` events.
     pub fn events_since(&self, seen: usize) -> Vec<Event> {
-        self.state.lock().events.get(seen..).unwrap_or_default().to_vec()
+        self.state
+            .lock()
+            .events
+            .get(seen..)
+            .unwrap_or_default()
+            .to_vec()
     }
 
     /// Wakes with the number of events so far whenever there is another one.
@@ -190,7 +206,8 @@ impl Fabric {
             let out = look(&mut state, now);
             (out, state.events.len())
         };
-        self.changed.send_if_modified(|n| std::mem::replace(n, events) != events);
+        self.changed
+            .send_if_modified(|n| std::mem::replace(n, events) != events);
         out
     }
 }

@@ -51,13 +51,24 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger over these arrays.
     pub fn new(fabric: Arc<Fabric>) -> Arc<Self> {
-        Arc::new(Self { fabric, acked: Mutex::default() })
+        Arc::new(Self {
+            fabric,
+            acked: Mutex::default(),
+        })
     }
 
     /// Notes an acknowledged record of a volume (by its name, which is its handle where handles are shared).
     pub fn note(&self, volume: &str, site: &str, record: Record) {
-        let line = Acknowledged { site: site.to_owned(), record, at: self.fabric.now() };
-        self.acked.lock().entry(volume.to_owned()).or_default().push(line);
+        let line = Acknowledged {
+            site: site.to_owned(),
+            record,
+            at: self.fabric.now(),
+        };
+        self.acked
+            .lock()
+            .entry(volume.to_owned())
+            .or_default()
+            .push(line);
     }
 
     /// Everything acknowledged for a volume, oldest first.
@@ -93,18 +104,25 @@ impl Ledger {
         let found: BTreeSet<&Record> = content.iter().map(|e| &e.record).collect();
         let acked = self.acked.lock();
         let lines = acked.get(volume).map(Vec::as_slice).unwrap_or_default();
-        lines.iter().filter(|l| !found.contains(&l.record)).cloned().collect()
+        lines
+            .iter()
+            .filter(|l| !found.contains(&l.record))
+            .cloned()
+            .collect()
     }
 
     /// All volumes summed up.
     pub fn total(&self) -> Report {
-        self.volumes().iter().map(|v| self.report(v)).fold(Report::default(), |sum, r| Report {
-            acked: sum.acked + r.acked,
-            present: sum.present + r.present,
-            lost: sum.lost + r.lost,
-            doubled: sum.doubled + r.doubled,
-            forked: sum.forked + r.forked,
-        })
+        self.volumes()
+            .iter()
+            .map(|v| self.report(v))
+            .fold(Report::default(), |sum, r| Report {
+                acked: sum.acked + r.acked,
+                present: sum.present + r.present,
+                lost: sum.lost + r.lost,
+                doubled: sum.doubled + r.doubled,
+                forked: sum.forked + r.forked,
+            })
     }
 }
 
@@ -114,7 +132,9 @@ fn forked(lines: &[Acknowledged]) -> usize {
         by_number.entry(line.record.number).or_default().push(line);
     }
     let differ = |a: &Acknowledged, b: &Acknowledged| a.site != b.site && a.record != b.record;
-    let forks = by_number.values().filter(|all| all.iter().any(|a| all.iter().any(|b| differ(a, b))));
+    let forks = by_number
+        .values()
+        .filter(|all| all.iter().any(|a| all.iter().any(|b| differ(a, b))));
     forks.count()
 }
 
@@ -138,14 +158,23 @@ pub struct Workload {
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Writer").field("name", &self.name).field("next", &self.next).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("name", &self.name)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
     }
 }
 
 impl Workload {
     /// Applications that write one record per volume each `every`; with zero they write nothing.
     pub fn new(array: Array, ledger: Arc<Ledger>, every: Duration) -> Arc<Self> {
-        Arc::new(Self { array, ledger, every, writers: Mutex::default(), started: Notify::new() })
+        Arc::new(Self {
+            array,
+            ledger,
+            every,
+            writers: Mutex::default(),
+            started: Notify::new(),
+        })
     }
 
     /// A pod runs from now on and writes on these images.
@@ -153,8 +182,18 @@ impl Workload {
         let name: Arc<str> = format!("{}/{pod}", self.array.site()).into();
         let mut writers = self.writers.lock();
         for handle in handles {
-            let volume = self.array.volume_name(&handle).unwrap_or_else(|| handle.clone());
-            writers.insert((pod.to_owned(), handle), Writer { name: Arc::clone(&name), volume, next: None });
+            let volume = self
+                .array
+                .volume_name(&handle)
+                .unwrap_or_else(|| handle.clone());
+            writers.insert(
+                (pod.to_owned(), handle),
+                Writer {
+                    name: Arc::clone(&name),
+                    volume,
+                    next: None,
+                },
+            );
         }
         self.started.notify_one();
     }
@@ -171,7 +210,11 @@ impl Workload {
 
     /// Pods that run and have volumes.
     pub fn running(&self) -> BTreeSet<String> {
-        self.writers.lock().keys().map(|(pod, _)| pod.clone()).collect()
+        self.writers
+            .lock()
+            .keys()
+            .map(|(pod, _)| pod.clone())
+            .collect()
     }
 
     /// Each running pod writes one record on each of its images, if it can.
@@ -181,7 +224,11 @@ impl Workload {
             let number = writer.next.unwrap_or_else(after);
             let record = Record::new(&writer.name, number);
             // What cannot write reads again before it goes on: others may have written meanwhile.
-            writer.next = self.array.append(handle, record.clone()).is_ok().then_some(number + 1);
+            writer.next = self
+                .array
+                .append(handle, record.clone())
+                .is_ok()
+                .then_some(number + 1);
             if writer.next.is_some() {
                 self.ledger.note(&writer.volume, self.array.site(), record);
             }

@@ -164,11 +164,27 @@ impl World {
             HubPresence::Present => Some(ApiServer::new(HUB, Arc::clone(&spec.clock))),
             HubPresence::Absent => None,
         };
-        let places: Vec<String> = spec.sites.iter().cloned().chain(hub.iter().map(|_| HUB.to_owned())).collect();
-        let pairs = places.iter().flat_map(|a| places.iter().map(move |b| pair(a, b)));
+        let places: Vec<String> = spec
+            .sites
+            .iter()
+            .cloned()
+            .chain(hub.iter().map(|_| HUB.to_owned()))
+            .collect();
+        let pairs = places
+            .iter()
+            .flat_map(|a| places.iter().map(move |b| pair(a, b)));
         let links = pairs.map(|ends| (ends, Link::perfect())).collect();
         let clock = Arc::clone(&spec.clock);
-        Ok(Self { clock, hub, sites, fabric, ledger, links, cut: Mutex::default(), _tasks: tasks })
+        Ok(Self {
+            clock,
+            hub,
+            sites,
+            fabric,
+            ledger,
+            links,
+            cut: Mutex::default(),
+            _tasks: tasks,
+        })
     }
 
     /// The world's time.
@@ -183,7 +199,9 @@ impl World {
 
     /// A site by name.
     pub fn site(&self, name: &str) -> Result<&Site, WorldError> {
-        self.sites.get(name).ok_or_else(|| WorldError::NoSuchSite(name.to_owned()))
+        self.sites
+            .get(name)
+            .ok_or_else(|| WorldError::NoSuchSite(name.to_owned()))
     }
 
     /// All sites, by name.
@@ -203,7 +221,11 @@ impl World {
 
     /// The API server of a site or of the hub.
     pub fn api(&self, place: &str) -> Result<&Arc<ApiServer>, WorldError> {
-        if place == HUB { self.hub() } else { self.site(place).map(|s| &s.api) }
+        if place == HUB {
+            self.hub()
+        } else {
+            self.site(place).map(|s| &s.api)
+        }
     }
 
     /// The way between two places, or within one: what clients made with it feel when it is cut.
@@ -226,21 +248,35 @@ impl World {
 
     /// Applies YAML documents at a site or the hub.
     pub fn install(&self, place: &str, yaml: &str) -> Result<(), WorldError> {
-        let refused = |source| WorldError::Install { site: place.to_owned(), source };
+        let refused = |source| WorldError::Install {
+            site: place.to_owned(),
+            source,
+        };
         self.api(place)?.apply_yaml(yaml).map_err(refused)
     }
 
     /// Applies YAML documents on all sites.
     pub fn install_on_sites(&self, yaml: &str) -> Result<(), WorldError> {
-        self.sites.keys().try_for_each(|site| self.install(site, yaml))
+        self.sites
+            .keys()
+            .try_for_each(|site| self.install(site, yaml))
     }
 }
 
 fn pair(a: &str, b: &str) -> (String, String) {
-    if a <= b { (a.to_owned(), b.to_owned()) } else { (b.to_owned(), a.to_owned()) }
+    if a <= b {
+        (a.to_owned(), b.to_owned())
+    } else {
+        (b.to_owned(), a.to_owned())
+    }
 }
 
-fn build_site(spec: &WorldSpec, name: &str, fabric: &Arc<Fabric>, ledger: &Arc<Ledger>) -> Result<Site, WorldError> {
+fn build_site(
+    spec: &WorldSpec,
+    name: &str,
+    fabric: &Arc<Fabric>,
+    ledger: &Arc<Ledger>,
+) -> Result<Site, WorldError> {
     let array = fabric.array(name)?;
     Ok(Site {
         name: name.to_owned(),

@@ -1,11 +1,16 @@
 //! The arrays: what mirroring ships, and what each operation on a role does and refuses.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lifeboat_sim::storage::{
-    Array, Fabric, FabricSpec, Handles, Health, Loss, Promotion, Readiness, Record, Resync, Role, RoleChange, StorageError,
-    WriteError,
+    Array, Fabric, FabricSpec, Handles, Health, Loss, Promotion, Readiness, Record, Resync, Role,
+    RoleChange, StorageError, WriteError,
 };
 use parking_lot::Mutex;
 
@@ -25,7 +30,10 @@ impl Lab {
     fn with(spec: FabricSpec) -> Self {
         let time = Arc::new(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap()));
         let read = Arc::clone(&time);
-        Self { time, fabric: Fabric::new(spec, Arc::new(move || *read.lock())) }
+        Self {
+            time,
+            fabric: Fabric::new(spec, Arc::new(move || *read.lock())),
+        }
     }
 
     fn pass(&self, by: Duration) {
@@ -88,7 +96,10 @@ fn only_complete_snapshots_count() {
     let enabled = lab.fabric.now();
     lab.pass(MS(2999));
     assert_eq!(west.synced_at("v"), None);
-    assert!(matches!(east.info("v"), Err(StorageError::NotSyncedYet { .. })));
+    assert!(matches!(
+        east.info("v"),
+        Err(StorageError::NotSyncedYet { .. })
+    ));
     lab.pass(MS(1));
     assert_eq!(west.synced_at("v"), Some(enabled));
 
@@ -99,7 +110,10 @@ fn only_complete_snapshots_count() {
     lab.pass(MS(1));
     assert_eq!(numbers(&west), vec![1, 2, 3, 4, 5]);
     let info = east.info("v").unwrap();
-    assert_eq!(info.best.last_sync.duration_since(enabled).as_millis(), 4000);
+    assert_eq!(
+        info.best.last_sync.duration_since(enabled).as_millis(),
+        4000
+    );
     assert_eq!((info.best.took, info.best.bytes), (MS(200), 5 * 4096));
     assert_eq!(info.health, Health::Healthy);
 }
@@ -116,7 +130,10 @@ fn a_cut_link_loses_what_is_on_the_way_and_keeps_the_last_known_values() {
     lab.pass(MS(60_000));
     assert_eq!(numbers(&west), vec![1, 2, 3]);
     let info = east.info("v").unwrap();
-    assert_eq!((info.best.last_sync, info.health), (before, Health::Degraded));
+    assert_eq!(
+        (info.best.last_sync, info.health),
+        (before, Health::Degraded)
+    );
     lab.fabric.heal("east", "west").unwrap();
     assert_eq!(numbers(&west), vec![1, 2, 3]);
     lab.pass(MS(1200));
@@ -131,7 +148,10 @@ fn a_secondary_takes_no_writes() {
     let (east, west) = (lab.array("east"), lab.array("west"));
     let record = Record::new(&"w".into(), 9);
     assert_eq!(west.append("v", record.clone()), Err(WriteError::Secondary));
-    assert_eq!(west.append("none", record.clone()), Err(WriteError::NotFound));
+    assert_eq!(
+        west.append("none", record.clone()),
+        Err(WriteError::NotFound)
+    );
     east.power_off();
     assert_eq!(east.append("v", record), Err(WriteError::Down));
 }
@@ -141,18 +161,27 @@ fn a_planned_move_is_refused_until_the_final_snapshot_is_there_and_then_loses_no
     let lab = Lab::new(&["east", "west"]);
     let east = mirrored(&lab, 3);
     let west = lab.array("west");
-    assert!(matches!(west.promote("v", Promotion::Plain), Err(StorageError::PeerPrimary { .. })));
+    assert!(matches!(
+        west.promote("v", Promotion::Plain),
+        Err(StorageError::PeerPrimary { .. })
+    ));
     write(&east, 4..=9);
     east.demote("v").unwrap();
     east.demote("v").unwrap();
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::NotReady));
     lab.pass(MS(199));
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::NotReady));
-    assert!(matches!(west.promote("v", Promotion::Plain), Err(StorageError::PeerPrimary { .. })));
+    assert!(matches!(
+        west.promote("v", Promotion::Plain),
+        Err(StorageError::PeerPrimary { .. })
+    ));
     lab.pass(MS(1));
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::Ready));
     assert_eq!(west.resync("v", Resync::Check), Ok(Readiness::Ready));
-    assert!(matches!(east.info("v"), Err(StorageError::NotPrimary { .. })));
+    assert!(matches!(
+        east.info("v"),
+        Err(StorageError::NotPrimary { .. })
+    ));
     west.promote("v", Promotion::Plain).unwrap();
     west.promote("v", Promotion::Plain).unwrap();
     assert_eq!(numbers(&west), (1..=9).collect::<Vec<_>>());
@@ -188,7 +217,10 @@ fn a_demotion_that_is_cut_off_arrives_after_the_link_heals() {
     east.demote("v").unwrap();
     lab.pass(MS(60_000));
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::NotReady));
-    assert!(matches!(west.promote("v", Promotion::Plain), Err(StorageError::PeerPrimary { .. })));
+    assert!(matches!(
+        west.promote("v", Promotion::Plain),
+        Err(StorageError::PeerPrimary { .. })
+    ));
     lab.fabric.heal("east", "west").unwrap();
     lab.pass(MS(200));
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::Ready));
@@ -204,14 +236,26 @@ fn a_forced_promotion_starts_from_the_last_complete_snapshot() {
     write(&east, 4..=6);
     east.power_off();
     lab.pass(MS(60_000));
-    assert!(matches!(west.promote("v", Promotion::Plain), Err(StorageError::PeerPrimary { .. })));
+    assert!(matches!(
+        west.promote("v", Promotion::Plain),
+        Err(StorageError::PeerPrimary { .. })
+    ));
     west.promote("v", Promotion::Forced).unwrap();
     assert_eq!(numbers(&west), vec![1, 2, 3]);
-    assert_eq!(west.info("v"), Err(StorageError::NotSyncedYet { handle: "v".into() }));
+    assert_eq!(
+        west.info("v"),
+        Err(StorageError::NotSyncedYet { handle: "v".into() })
+    );
     let what: Vec<RoleChange> = lab.fabric.events().iter().map(|e| e.what).collect();
     assert_eq!(
         what,
-        [RoleChange::Created, RoleChange::Enabled, RoleChange::Created, RoleChange::PoweredOff, RoleChange::ForcePromoted]
+        [
+            RoleChange::Created,
+            RoleChange::Enabled,
+            RoleChange::Created,
+            RoleChange::PoweredOff,
+            RoleChange::ForcePromoted
+        ]
     );
 }
 
@@ -228,25 +272,44 @@ fn two_primaries_that_meet_are_a_split_brain_until_the_loser_is_rebuilt() {
     assert_ne!(west.health("v"), Ok(Health::SplitBrain));
 
     east.power_on();
-    assert_eq!((east.health("v"), west.health("v")), (Ok(Health::SplitBrain), Ok(Health::SplitBrain)));
+    assert_eq!(
+        (east.health("v"), west.health("v")),
+        (Ok(Health::SplitBrain), Ok(Health::SplitBrain))
+    );
     assert_eq!(east.info("v").unwrap().health, Health::SplitBrain);
     assert_eq!(numbers(&east), vec![1, 2, 3, 4, 5, 6]);
-    assert!(matches!(east.resync("v", Resync::Rebuild), Err(StorageError::StillPrimary { .. })));
+    assert!(matches!(
+        east.resync("v", Resync::Rebuild),
+        Err(StorageError::StillPrimary { .. })
+    ));
     east.demote("v").unwrap();
     lab.pass(MS(60_000));
     assert_eq!(east.health("v"), Ok(Health::SplitBrain));
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::NotReady));
     assert_eq!(numbers(&east), vec![1, 2, 3, 4, 5, 6]);
 
-    assert!(matches!(east.resync("v", Resync::Rebuild), Err(StorageError::Rebuilding { .. })));
+    assert!(matches!(
+        east.resync("v", Resync::Rebuild),
+        Err(StorageError::Rebuilding { .. })
+    ));
     assert_eq!(east.resync("v", Resync::Rebuild), Ok(Readiness::NotReady));
-    assert!(matches!(east.promote("v", Promotion::Forced), Err(StorageError::Incomplete { .. })));
+    assert!(matches!(
+        east.promote("v", Promotion::Forced),
+        Err(StorageError::Incomplete { .. })
+    ));
     lab.pass(MS(2999));
     assert_eq!(east.synced_at("v"), None);
     lab.pass(MS(1));
     assert_eq!(numbers(&east), numbers(&west));
-    assert_eq!((east.health("v"), west.health("v")), (Ok(Health::Healthy), Ok(Health::Healthy)));
-    assert_eq!(east.resync("v", Resync::Rebuild), Ok(Readiness::NotReady), "asked once is asked once");
+    assert_eq!(
+        (east.health("v"), west.health("v")),
+        (Ok(Health::Healthy), Ok(Health::Healthy))
+    );
+    assert_eq!(
+        east.resync("v", Resync::Rebuild),
+        Ok(Readiness::NotReady),
+        "asked once is asked once"
+    );
     assert_eq!(numbers(&east), numbers(&west));
     assert!(lab.destroyed().is_empty());
 }
@@ -265,7 +328,10 @@ fn promoting_the_winner_again_after_both_were_demoted_lets_the_loser_be_rebuilt(
     lab.pass(MS(10_000));
     assert_eq!(east.resync("v", Resync::Check), Ok(Readiness::NotReady));
     west.promote("v", Promotion::Plain).unwrap();
-    assert!(matches!(east.resync("v", Resync::Rebuild), Err(StorageError::Rebuilding { .. })));
+    assert!(matches!(
+        east.resync("v", Resync::Rebuild),
+        Err(StorageError::Rebuilding { .. })
+    ));
     lab.pass(MS(10_000));
     assert_eq!(numbers(&east), vec![1, 2, 3, 4, 5, 6, 7]);
 }
@@ -277,11 +343,20 @@ fn a_forced_resync_with_no_primary_destroys_the_data() {
     let west = lab.array("west");
     east.demote("v").unwrap();
     lab.pass(MS(1000));
-    assert!(matches!(west.resync("v", Resync::Rebuild), Err(StorageError::Rebuilding { .. })));
-    assert!(matches!(east.resync("v", Resync::Rebuild), Err(StorageError::Rebuilding { .. })));
+    assert!(matches!(
+        west.resync("v", Resync::Rebuild),
+        Err(StorageError::Rebuilding { .. })
+    ));
+    assert!(matches!(
+        east.resync("v", Resync::Rebuild),
+        Err(StorageError::Rebuilding { .. })
+    ));
     lab.pass(MS(60_000));
     assert_eq!((numbers(&east), numbers(&west)), (vec![], vec![]));
-    assert_eq!(lab.destroyed(), [Loss::ResyncWithoutPrimary, Loss::ResyncWithoutPrimary]);
+    assert_eq!(
+        lab.destroyed(),
+        [Loss::ResyncWithoutPrimary, Loss::ResyncWithoutPrimary]
+    );
     assert_eq!(lab.fabric.destroyed()[0].records, 3);
     assert!(lab.fabric.current("v").is_empty());
 }
@@ -302,7 +377,10 @@ fn a_third_copy_that_was_ahead_is_copied_anew_by_the_array_itself() {
     lab.pass(MS(1));
     assert_eq!(numbers(&north), vec![1, 2, 3]);
     assert_ne!(north.health("v"), Ok(Health::SplitBrain));
-    assert_eq!(west.info("v").unwrap().peers.keys().collect::<Vec<_>>(), ["north"]);
+    assert_eq!(
+        west.info("v").unwrap().peers.keys().collect::<Vec<_>>(),
+        ["north"]
+    );
 }
 
 #[test]
@@ -313,9 +391,18 @@ fn disabling_on_the_primary_removes_the_copies_and_on_a_follower_does_nothing() 
     west.disable("v").unwrap();
     assert_eq!(west.role("v"), Some(Role::Secondary));
     east.disable("v").unwrap();
-    assert_eq!((east.role("v"), west.role("v")), (Some(Role::Primary), None));
-    assert!(matches!(east.promote("v", Promotion::Plain), Err(StorageError::NotEnabled { .. })));
-    assert!(matches!(east.info("v"), Err(StorageError::NotEnabled { .. })));
+    assert_eq!(
+        (east.role("v"), west.role("v")),
+        (Some(Role::Primary), None)
+    );
+    assert!(matches!(
+        east.promote("v", Promotion::Plain),
+        Err(StorageError::NotEnabled { .. })
+    ));
+    assert!(matches!(
+        east.info("v"),
+        Err(StorageError::NotEnabled { .. })
+    ));
     east.disable("v").unwrap();
 }
 
@@ -325,8 +412,14 @@ fn a_secondary_with_no_primary_in_sight_cannot_be_disabled() {
     let east = mirrored(&lab, 3);
     east.demote("v").unwrap();
     lab.pass(MS(1000));
-    assert!(matches!(east.disable("v"), Err(StorageError::SecondaryNotReplaying { .. })));
-    assert!(matches!(lab.array("west").disable("v"), Err(StorageError::SecondaryNotReplaying { .. })));
+    assert!(matches!(
+        east.disable("v"),
+        Err(StorageError::SecondaryNotReplaying { .. })
+    ));
+    assert!(matches!(
+        lab.array("west").disable("v"),
+        Err(StorageError::SecondaryNotReplaying { .. })
+    ));
 }
 
 #[test]
@@ -341,7 +434,10 @@ fn deleting_an_image_is_for_real() {
 
 #[test]
 fn handles_are_translated_when_each_site_has_its_own() {
-    let lab = Lab::with(FabricSpec { handles: Handles::PerSite, ..FabricSpec::new(["east", "west"]) });
+    let lab = Lab::with(FabricSpec {
+        handles: Handles::PerSite,
+        ..FabricSpec::new(["east", "west"])
+    });
     let (east, west) = (lab.array("east"), lab.array("west"));
     assert_eq!(east.create("vol1").unwrap(), "east-vol1");
     east.enable("east-vol1").unwrap();
@@ -356,6 +452,9 @@ fn a_day_of_silence_costs_nothing_and_changes_nothing() {
     let east = mirrored(&lab, 3);
     lab.pass(Duration::from_secs(86_400));
     assert_eq!(numbers(&lab.array("west")), vec![1, 2, 3]);
-    let age = lab.fabric.now().duration_since(east.info("v").unwrap().best.last_sync);
+    let age = lab
+        .fabric
+        .now()
+        .duration_since(east.info("v").unwrap().best.last_sync);
     assert!(age.as_millis() <= 1200, "{age:?}");
 }

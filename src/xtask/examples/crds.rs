@@ -17,6 +17,9 @@ fn main() -> Result<()> {
         let name = crd.metadata.name.clone().context("a CRD has a name")?;
         let yaml = serde_saphyr::to_string(&crd)
             .with_context(|| format!("{name} does not become YAML"))?;
+        let back: CustomResourceDefinition =
+            serde_saphyr::from_str(&yaml).with_context(|| format!("{name} is not read back"))?;
+        ensure!(back == crd, "{name} is not the same when read back");
         fs::write(
             dir.join(format!("{name}.yaml")),
             format!("{HEADER}{}\n", yaml.trim_end()),

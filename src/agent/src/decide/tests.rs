@@ -20,9 +20,16 @@ fn view(wanted: ReplicationState, state: &str) -> VolumeView {
         replication_id: String::new(),
         life: Life::Living,
         finalizer: Mark::There,
-        status: VolumeReplicationStatus { state: Some(state.into()), ..Default::default() },
+        status: VolumeReplicationStatus {
+            state: Some(state.into()),
+            ..Default::default()
+        },
         rule: Rule::Upstream,
-        class: Class::Ours(ClassFacts { driver: "d".into(), parameters: BTreeMap::new(), secret: None }),
+        class: Class::Ours(ClassFacts {
+            driver: "d".into(),
+            parameters: BTreeMap::new(),
+            secret: None,
+        }),
         secret: SecretView::Present(Secrets::default()),
         source: SourceView::Claim(ClaimView {
             name: "db".into(),
@@ -36,7 +43,12 @@ fn view(wanted: ReplicationState, state: &str) -> VolumeView {
     }
 }
 
-fn with_conditions(mut v: VolumeView, completed: &str, degraded: &str, resyncing: &str) -> VolumeView {
+fn with_conditions(
+    mut v: VolumeView,
+    completed: &str,
+    degraded: &str,
+    resyncing: &str,
+) -> VolumeView {
     let set = |kind: &str, status: &str| Condition {
         type_: kind.into(),
         status: status.into(),
@@ -46,13 +58,22 @@ fn with_conditions(mut v: VolumeView, completed: &str, degraded: &str, resyncing
         last_transition_time: to_time(now()),
     };
     v.status.observed_generation = Some(1);
-    v.status.conditions =
-        vec![set("Completed", completed), set("Degraded", degraded), set("Resyncing", resyncing)];
+    v.status.conditions = vec![
+        set("Completed", completed),
+        set("Degraded", degraded),
+        set("Resyncing", resyncing),
+    ];
     v
 }
 
 /// `owner` and `epoch` are the record's, `asked` is the object's.
-fn by_hub(mut v: VolumeView, asked: i64, owner: &str, epoch: i64, force: Option<i64>) -> VolumeView {
+fn by_hub(
+    mut v: VolumeView,
+    asked: i64,
+    owner: &str,
+    epoch: i64,
+    force: Option<i64>,
+) -> VolumeView {
     v.rule = Rule::Hub(HubRule {
         epoch: Some(asked),
         release: Mark::Absent,
@@ -105,20 +126,87 @@ fn each_role_leads_to_its_call() {
     let behind = with_conditions(view(Secondary, "Secondary"), "True", "True", "True");
     let no = Force::No;
     let cases = [
-        ("row 1", view(Primary, "Unknown"), Decision::Promote(ForceRule::WhenAsked)),
-        ("row 48", view(Primary, "Secondary"), Decision::Promote(ForceRule::WhenAsked)),
+        (
+            "row 1",
+            view(Primary, "Unknown"),
+            Decision::Promote(ForceRule::WhenAsked),
+        ),
+        (
+            "row 48",
+            view(Primary, "Secondary"),
+            Decision::Promote(ForceRule::WhenAsked),
+        ),
         ("row 25", promoted.clone(), Decision::Ask),
-        ("row 24", change(promoted.clone(), |v| v.generation = 2), Decision::Refresh),
-        ("row 26", with_conditions(view(Primary, "Primary"), "False", "True", "False"), Decision::Refresh),
-        ("row 45", view(Secondary, "Unknown"), Decision::Demote { enable: Mark::There }),
-        ("row 36", view(Secondary, "Primary"), Decision::Demote { enable: Mark::Absent }),
-        ("row 37", behind.clone(), Decision::Check { demote: Mark::There, force: no }),
-        ("row 39", change(behind, |v| v.auto_resync = Force::Yes), Decision::Check { demote: Mark::There, force: Force::Yes }),
+        (
+            "row 24",
+            change(promoted.clone(), |v| v.generation = 2),
+            Decision::Refresh,
+        ),
+        (
+            "row 26",
+            with_conditions(view(Primary, "Primary"), "False", "True", "False"),
+            Decision::Refresh,
+        ),
+        (
+            "row 45",
+            view(Secondary, "Unknown"),
+            Decision::Demote {
+                enable: Mark::There,
+            },
+        ),
+        (
+            "row 36",
+            view(Secondary, "Primary"),
+            Decision::Demote {
+                enable: Mark::Absent,
+            },
+        ),
+        (
+            "row 37",
+            behind.clone(),
+            Decision::Check {
+                demote: Mark::There,
+                force: no,
+            },
+        ),
+        (
+            "row 39",
+            change(behind, |v| v.auto_resync = Force::Yes),
+            Decision::Check {
+                demote: Mark::There,
+                force: Force::Yes,
+            },
+        ),
         ("row 38", in_step.clone(), Decision::Leave),
-        ("a new generation is checked again", change(in_step, |v| v.generation = 2), Decision::Check { demote: Mark::There, force: no }),
-        ("row 46", view(Resync, "Unknown"), Decision::Resync { enable: Mark::There, force: Force::Yes }),
-        ("row 47", view(Resync, "Primary"), Decision::Resync { enable: Mark::Absent, force: Force::Yes }),
-        ("row 46, done", with_conditions(view(Resync, "Secondary"), "True", "False", "False"), Decision::Leave),
+        (
+            "a new generation is checked again",
+            change(in_step, |v| v.generation = 2),
+            Decision::Check {
+                demote: Mark::There,
+                force: no,
+            },
+        ),
+        (
+            "row 46",
+            view(Resync, "Unknown"),
+            Decision::Resync {
+                enable: Mark::There,
+                force: Force::Yes,
+            },
+        ),
+        (
+            "row 47",
+            view(Resync, "Primary"),
+            Decision::Resync {
+                enable: Mark::Absent,
+                force: Force::Yes,
+            },
+        ),
+        (
+            "row 46, done",
+            with_conditions(view(Resync, "Secondary"), "True", "False", "False"),
+            Decision::Leave,
+        ),
     ];
     for (row, view, expected) in cases {
         assert_eq!(decide(&view, now()), expected, "{row}");
@@ -130,17 +218,68 @@ fn rows_8_to_16_what_is_not_in_order_is_refused_by_name() {
     let fresh = || view(Primary, "Unknown");
     let set = |volume: Backing| change(fresh(), |v| claim(v).volume = volume);
     let cases = [
-        (change(fresh(), |v| v.class = Class::Missing { name: "gold".into() }), "\"gold\" does not exist"),
-        (change(fresh(), |v| v.class = Class::Broken { why: "secret name cannot be empty".into() }), "secret name cannot be empty"),
-        (change(fresh(), |v| v.secret = SecretView::Unusable { why: "Secret a/b does not exist".into() }), "Secret a/b"),
-        (change(fresh(), |v| v.source = SourceView::UnsupportedKind), "unsupported datasource kind"),
-        (change(fresh(), |v| v.source = SourceView::NoClaim { name: "db".into() }), "\"db\" does not exist"),
+        (
+            change(fresh(), |v| {
+                v.class = Class::Missing {
+                    name: "gold".into(),
+                }
+            }),
+            "\"gold\" does not exist",
+        ),
+        (
+            change(fresh(), |v| {
+                v.class = Class::Broken {
+                    why: "secret name cannot be empty".into(),
+                }
+            }),
+            "secret name cannot be empty",
+        ),
+        (
+            change(fresh(), |v| {
+                v.secret = SecretView::Unusable {
+                    why: "Secret a/b does not exist".into(),
+                }
+            }),
+            "Secret a/b",
+        ),
+        (
+            change(fresh(), |v| v.source = SourceView::UnsupportedKind),
+            "unsupported datasource kind",
+        ),
+        (
+            change(fresh(), |v| {
+                v.source = SourceView::NoClaim { name: "db".into() }
+            }),
+            "\"db\" does not exist",
+        ),
         (set(Backing::NotBound), "not bound"),
-        (set(Backing::NoVolume { name: "pv".into() }), "\"pv\" does not exist"),
-        (set(Backing::NotCsi { name: "pv".into() }), "not a CSI volume"),
-        (set(Backing::Driver { name: "pv".into(), driver: "other".into() }), "of driver other"),
-        (change(fresh(), |v| claim(v).owner = Owner::Other { name: "a".into() }), "already replicated by VolumeReplication \"a\""),
-        (change(fresh(), |v| claim(v).owner = Owner::Group { name: "g".into() }), "VolumeGroupReplication \"g\""),
+        (
+            set(Backing::NoVolume { name: "pv".into() }),
+            "\"pv\" does not exist",
+        ),
+        (
+            set(Backing::NotCsi { name: "pv".into() }),
+            "not a CSI volume",
+        ),
+        (
+            set(Backing::Driver {
+                name: "pv".into(),
+                driver: "other".into(),
+            }),
+            "of driver other",
+        ),
+        (
+            change(fresh(), |v| {
+                claim(v).owner = Owner::Other { name: "a".into() }
+            }),
+            "already replicated by VolumeReplication \"a\"",
+        ),
+        (
+            change(fresh(), |v| {
+                claim(v).owner = Owner::Group { name: "g".into() }
+            }),
+            "VolumeGroupReplication \"g\"",
+        ),
         (
             change(fresh(), |v| {
                 claim(v).life = Life::Ending;
@@ -148,16 +287,34 @@ fn rows_8_to_16_what_is_not_in_order_is_refused_by_name() {
             }),
             "marked for deletion",
         ),
-        (change(fresh(), |v| v.driver = DriverView::Away { why: "no socket".into() }), "not ready: no socket"),
-        (change(fresh(), |v| v.driver = DriverView::Ready(BTreeSet::new())), "does not offer volume replication"),
+        (
+            change(fresh(), |v| {
+                v.driver = DriverView::Away {
+                    why: "no socket".into(),
+                }
+            }),
+            "not ready: no socket",
+        ),
+        (
+            change(fresh(), |v| v.driver = DriverView::Ready(BTreeSet::new())),
+            "does not offer volume replication",
+        ),
     ];
     for (view, expected) in cases {
         match decide(&view, now()) {
-            Decision::Refuse(refusal) => assert!(refusal.text.contains(expected), "{} / {expected}", refusal.text),
+            Decision::Refuse(refusal) => assert!(
+                refusal.text.contains(expected),
+                "{} / {expected}",
+                refusal.text
+            ),
             other => panic!("{expected}: {other:?}"),
         }
     }
-    assert_eq!(decide(&change(fresh(), |v| v.class = Class::Foreign), now()), Decision::Leave, "row 9");
+    assert_eq!(
+        decide(&change(fresh(), |v| v.class = Class::Foreign), now()),
+        Decision::Leave,
+        "row 9"
+    );
 }
 
 #[test]
@@ -181,19 +338,46 @@ fn a_hub_managed_volume_is_promoted_only_at_the_granted_epoch() {
     let fresh = || view(Primary, "Unknown");
     let yes = Decision::Promote(ForceRule::Denied { epoch: 7 });
     assert_eq!(decide(&by_hub(fresh(), 7, "east", 7, None), now()), yes);
-    assert_eq!(decide(&by_hub(fresh(), 7, "east", 7, Some(6)), now()), yes, "force for another epoch is none");
+    assert_eq!(
+        decide(&by_hub(fresh(), 7, "east", 7, Some(6)), now()),
+        yes,
+        "force for another epoch is none"
+    );
     let forced = by_hub(fresh(), 7, "east", 7, Some(7));
-    assert_eq!(decide(&forced, now()), Decision::Promote(ForceRule::Granted));
+    assert_eq!(
+        decide(&forced, now()),
+        Decision::Promote(ForceRule::Granted)
+    );
     let granted = by_hub(fresh(), 7, "east", 7, None);
     let refusals = [
         ("StaleEpoch", by_hub(fresh(), 6, "east", 7, Some(7))),
         ("NoGrant", by_hub(fresh(), 8, "east", 7, Some(7))),
         ("StaleEpoch", by_hub(fresh(), 6, "west", 7, Some(7))),
         ("NoGrant", by_hub(fresh(), 7, "west", 7, Some(7))),
-        ("NoGrant", change(granted.clone(), |v| hub(v).grant = Grant::Missing { name: "own".into() })),
-        ("StaleEpoch", change(granted.clone(), |v| hub(v).epoch = None)),
-        ("StaleEpoch", change(granted.clone(), |v| grant(v).observed = Some(9))),
-        ("NoGrant", by_hub(with_conditions(view(Primary, "Primary"), "True", "False", "False"), 7, "west", 7, None)),
+        (
+            "NoGrant",
+            change(granted.clone(), |v| {
+                hub(v).grant = Grant::Missing { name: "own".into() }
+            }),
+        ),
+        (
+            "StaleEpoch",
+            change(granted.clone(), |v| hub(v).epoch = None),
+        ),
+        (
+            "StaleEpoch",
+            change(granted.clone(), |v| grant(v).observed = Some(9)),
+        ),
+        (
+            "NoGrant",
+            by_hub(
+                with_conditions(view(Primary, "Primary"), "True", "False", "False"),
+                7,
+                "west",
+                7,
+                None,
+            ),
+        ),
     ];
     for (event, view) in refusals {
         match decide(&view, now()) {
@@ -202,7 +386,11 @@ fn a_hub_managed_volume_is_promoted_only_at_the_granted_epoch() {
         }
     }
     let unstored = change(granted.clone(), |v| grant(v).stored = Mark::Absent);
-    assert_eq!(decide(&unstored, now()), Decision::Accept, "stored before it is acted on");
+    assert_eq!(
+        decide(&unstored, now()),
+        Decision::Accept,
+        "stored before it is acted on"
+    );
     let unread = change(granted, |v| hub(v).grant = Grant::Unread);
     assert_eq!(decide(&unread, now()), Decision::Leave);
 }
@@ -210,50 +398,110 @@ fn a_hub_managed_volume_is_promoted_only_at_the_granted_epoch() {
 #[test]
 fn giving_up_a_role_needs_no_grant_but_a_stale_hub_cannot_demote_the_owner() {
     let primary = || view(Secondary, "Primary");
-    let demote = Decision::Demote { enable: Mark::Absent };
-    let missing = change(by_hub(primary(), 7, "east", 7, None), |v| hub(v).grant = Grant::Missing { name: "own".into() });
-    for view in [by_hub(primary(), 7, "east", 7, None), by_hub(primary(), 6, "west", 7, None), missing] {
+    let demote = Decision::Demote {
+        enable: Mark::Absent,
+    };
+    let missing = change(by_hub(primary(), 7, "east", 7, None), |v| {
+        hub(v).grant = Grant::Missing { name: "own".into() }
+    });
+    for view in [
+        by_hub(primary(), 7, "east", 7, None),
+        by_hub(primary(), 6, "west", 7, None),
+        missing,
+    ] {
         assert_eq!(decide(&view, now()), demote, "{:?}", view.rule);
     }
-    assert!(matches!(decide(&by_hub(primary(), 6, "east", 7, None), now()), Decision::Refuse(_)));
+    assert!(matches!(
+        decide(&by_hub(primary(), 6, "east", 7, None), now()),
+        Decision::Refuse(_)
+    ));
 }
 
 #[test]
 fn a_hub_managed_volume_is_never_resynced_by_force_twice_for_an_epoch() {
     let fresh = || view(Resync, "Secondary");
-    assert_eq!(decide(&by_hub(fresh(), 7, "west", 7, None), now()), Decision::IssueResync { epoch: 7 });
-    let issued = change(by_hub(fresh(), 7, "west", 7, None), |v| hub(v).resync_issued = Some(7));
-    assert_eq!(decide(&issued, now()), Decision::Resync { enable: Mark::Absent, force: Force::No });
-    let earlier = change(by_hub(fresh(), 7, "west", 7, None), |v| hub(v).resync_issued = Some(6));
+    assert_eq!(
+        decide(&by_hub(fresh(), 7, "west", 7, None), now()),
+        Decision::IssueResync { epoch: 7 }
+    );
+    let issued = change(by_hub(fresh(), 7, "west", 7, None), |v| {
+        hub(v).resync_issued = Some(7)
+    });
+    assert_eq!(
+        decide(&issued, now()),
+        Decision::Resync {
+            enable: Mark::Absent,
+            force: Force::No
+        }
+    );
+    let earlier = change(by_hub(fresh(), 7, "west", 7, None), |v| {
+        hub(v).resync_issued = Some(6)
+    });
     assert_eq!(decide(&earlier, now()), Decision::IssueResync { epoch: 7 });
     for (asked, owner) in [(7, "east"), (6, "west"), (8, "west")] {
         let view = by_hub(fresh(), asked, owner, 7, None);
-        assert!(matches!(decide(&view, now()), Decision::Refuse(_)), "{asked} {owner}");
+        assert!(
+            matches!(decide(&view, now()), Decision::Refuse(_)),
+            "{asked} {owner}"
+        );
     }
 }
 
 #[test]
 fn a_hub_managed_secondary_never_sends_force() {
     let behind = with_conditions(view(Secondary, "Secondary"), "True", "True", "True");
-    let view = change(by_hub(behind, 7, "west", 7, None), |v| v.auto_resync = Force::Yes);
-    assert_eq!(decide(&view, now()), Decision::Check { demote: Mark::There, force: Force::No });
+    let view = change(by_hub(behind, 7, "west", 7, None), |v| {
+        v.auto_resync = Force::Yes
+    });
+    assert_eq!(
+        decide(&view, now()),
+        Decision::Check {
+            demote: Mark::There,
+            force: Force::No
+        }
+    );
     let confirmed = change(view, |v| v.memory.demoted = Some(1));
-    assert_eq!(decide(&confirmed, now()), Decision::Check { demote: Mark::Absent, force: Force::No });
+    assert_eq!(
+        decide(&confirmed, now()),
+        Decision::Check {
+            demote: Mark::Absent,
+            force: Force::No
+        }
+    );
 }
 
 #[test]
 fn calls_wait_for_their_time_and_steady_roles_for_their_driver() {
     let soon = now().checked_add(Duration::from_secs(3)).unwrap();
-    let waiting = change(view(Primary, "Unknown"), |v| v.memory.not_before = Some(soon));
-    assert_eq!(decide(&waiting, now()), Decision::Wait(Duration::from_secs(3)));
-    assert_eq!(decide(&waiting, soon), Decision::Promote(ForceRule::WhenAsked));
-    let asked = change(with_conditions(view(Primary, "Primary"), "True", "False", "False"), |v| v.memory.next_info = Some(soon));
-    assert_eq!(decide(&asked, now()), Decision::Wait(Duration::from_secs(3)));
+    let waiting = change(view(Primary, "Unknown"), |v| {
+        v.memory.not_before = Some(soon)
+    });
+    assert_eq!(
+        decide(&waiting, now()),
+        Decision::Wait(Duration::from_secs(3))
+    );
+    assert_eq!(
+        decide(&waiting, soon),
+        Decision::Promote(ForceRule::WhenAsked)
+    );
+    let asked = change(
+        with_conditions(view(Primary, "Primary"), "True", "False", "False"),
+        |v| v.memory.next_info = Some(soon),
+    );
+    assert_eq!(
+        decide(&asked, now()),
+        Decision::Wait(Duration::from_secs(3))
+    );
     for (wanted, state) in [(Primary, "Primary"), (Secondary, "Secondary")] {
         let steady = with_conditions(view(wanted, state), "True", "False", "True");
-        let away = change(steady, |v| v.driver = DriverView::Away { why: "gone".into() });
+        let away = change(steady, |v| {
+            v.driver = DriverView::Away { why: "gone".into() }
+        });
         let decision = decide(&away, now());
-        assert!(matches!(decision, Decision::Leave | Decision::Refresh), "row 59: {decision:?}");
+        assert!(
+            matches!(decision, Decision::Leave | Decision::Refresh),
+            "row 59: {decision:?}"
+        );
     }
 }
 
@@ -261,22 +509,55 @@ fn calls_wait_for_their_time_and_steady_roles_for_their_driver() {
 fn rows_50_to_57_what_deletion_does() {
     let ending = || change(view(Primary, "Primary"), |v| v.life = Life::Ending);
     assert_eq!(decide(&ending(), now()), Decision::Disable);
-    assert_eq!(decide(&change(ending(), |v| v.finalizer = Mark::Absent), now()), Decision::Leave, "row 56");
-    let others = change(ending(), |v| claim(v).owner = Owner::Other { name: "a".into() });
-    assert_eq!(decide(&others, now()), Decision::Release { why: None }, "row 15");
-    let gone = change(ending(), |v| v.source = SourceView::NoClaim { name: "db".into() });
-    assert!(matches!(decide(&gone, now()), Decision::Release { why: Some(_) }), "row 55");
-    let no_class = change(ending(), |v| v.class = Class::Missing { name: "gold".into() });
-    assert!(matches!(decide(&no_class, now()), Decision::Stuck { .. }), "row 54");
-    let released = change(by_hub(ending(), 7, "west", 8, None), |v| hub(v).release = Mark::There);
+    assert_eq!(
+        decide(&change(ending(), |v| v.finalizer = Mark::Absent), now()),
+        Decision::Leave,
+        "row 56"
+    );
+    let others = change(ending(), |v| {
+        claim(v).owner = Owner::Other { name: "a".into() }
+    });
+    assert_eq!(
+        decide(&others, now()),
+        Decision::Release { why: None },
+        "row 15"
+    );
+    let gone = change(ending(), |v| {
+        v.source = SourceView::NoClaim { name: "db".into() }
+    });
+    assert!(
+        matches!(decide(&gone, now()), Decision::Release { why: Some(_) }),
+        "row 55"
+    );
+    let no_class = change(ending(), |v| {
+        v.class = Class::Missing {
+            name: "gold".into(),
+        }
+    });
+    assert!(
+        matches!(decide(&no_class, now()), Decision::Stuck { .. }),
+        "row 54"
+    );
+    let released = change(by_hub(ending(), 7, "west", 8, None), |v| {
+        hub(v).release = Mark::There
+    });
     assert_eq!(decide(&released, now()), Decision::Release { why: None });
-    assert_eq!(decide(&by_hub(ending(), 7, "west", 8, None), now()), Decision::Disable);
+    assert_eq!(
+        decide(&by_hub(ending(), 7, "west", 8, None), now()),
+        Decision::Disable
+    );
     let terminating = change(view(Primary, "Primary"), |v| claim(v).life = Life::Ending);
-    assert_eq!(decide(&terminating, now()), Decision::Refresh, "row 53: a claim that ends is no reason to act");
+    assert_eq!(
+        decide(&terminating, now()),
+        Decision::Refresh,
+        "row 53: a claim that ends is no reason to act"
+    );
 }
 
 #[test]
 fn an_owed_status_goes_before_anything_else() {
-    let owed = change(view(Primary, "Unknown"), |v| v.memory.unwritten = Some(VolumeReplicationStatus::default()));
+    let owed = change(view(Primary, "Unknown"), |v| {
+        v.memory.unwritten = Some(VolumeReplicationStatus::default())
+    });
     assert_eq!(decide(&owed, now()), Decision::Rewrite, "row 63");
 }

@@ -31,7 +31,10 @@ pub(super) struct Cache<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), unlisted: BTreeSet::new() }
+        Self {
+            objects: BTreeMap::new(),
+            unlisted: BTreeSet::new(),
+        }
     }
 }
 
@@ -60,7 +63,11 @@ impl<K: Resource> Cache<K> {
             Event::InitDone => {
                 let gone = std::mem::take(&mut self.unlisted);
                 let gone = gone.into_iter().filter_map(|key| {
-                    self.objects.remove(&key).map(|old| Step { key, before: Some(old), after: None })
+                    self.objects.remove(&key).map(|old| Step {
+                        key,
+                        before: Some(old),
+                        after: None,
+                    })
                 });
                 gone.collect()
             }
@@ -70,24 +77,48 @@ impl<K: Resource> Cache<K> {
     /// Takes in an object unless the one known is as new: a watch tells what an own write has told already.
     pub(super) fn put(&mut self, object: K) -> Option<Step<K>> {
         let key = key_of(&object);
-        if self.objects.get(&key).is_some_and(|known| version(known.as_ref()) >= version(&object)) {
+        if self
+            .objects
+            .get(&key)
+            .is_some_and(|known| version(known.as_ref()) >= version(&object))
+        {
             return None;
         }
         let after = Arc::new(object);
         let before = self.objects.insert(key.clone(), Arc::clone(&after));
-        Some(Step { key, before, after: Some(after) })
+        Some(Step {
+            key,
+            before,
+            after: Some(after),
+        })
     }
 
     fn remove(&mut self, object: &K) -> Option<Step<K>> {
         let key = key_of(object);
         // A newer object of the same name is not the one that was deleted.
-        let same = self.objects.get(&key).is_some_and(|known| known.meta().uid == object.meta().uid);
-        let before = if same { self.objects.remove(&key) } else { None };
-        before.map(|old| Step { key, before: Some(old), after: None })
+        let same = self
+            .objects
+            .get(&key)
+            .is_some_and(|known| known.meta().uid == object.meta().uid);
+        let before = if same {
+            self.objects.remove(&key)
+        } else {
+            None
+        };
+        before.map(|old| Step {
+            key,
+            before: Some(old),
+            after: None,
+        })
     }
 }
 
 /// The simulated API server counts its versions, so that they compare as numbers.
 fn version<K: Resource>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or_default()
+    object
+        .meta()
+        .resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or_default()
 }

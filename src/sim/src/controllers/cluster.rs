@@ -47,10 +47,12 @@ pub(super) struct Cluster {
     pub(super) classes: Cache<StorageClass>,
     pub(super) pods: Cache<Pod>,
     pub(super) attachments: Cache<VolumeAttachment>,
-    /// ReplicaSets and pods by the uid of their controller.
+    /// `ReplicaSets` and pods by the uid of their controller.
     pub(super) owned: BTreeMap<String, BTreeSet<Key>>,
     /// Pods by the claims they use.
     pub(super) users: BTreeMap<Key, BTreeSet<Key>>,
+    /// Volumes by the claim they are for, and under no claim those that are free.
+    pub(super) for_claim: BTreeMap<Option<Key>, BTreeSet<Key>>,
     /// Volumes by handle: what to look at when an image changes its role.
     by_handle: BTreeMap<String, Key>,
     /// Pods that run here, by uid: only this process knows, as a kubelet does.
@@ -81,6 +83,7 @@ impl Cluster {
             attachments: Cache::default(),
             owned: BTreeMap::new(),
             users: BTreeMap::new(),
+            for_claim: BTreeMap::new(),
             by_handle: BTreeMap::new(),
             started: BTreeSet::new(),
             stopping: BTreeMap::new(),
@@ -172,7 +175,10 @@ impl Cluster {
             if event.site != self.with.array.site() {
                 continue;
             }
-            let volume = self.by_handle.get(&event.handle).and_then(|key| self.volumes.get(key));
+            let volume = self
+                .by_handle
+                .get(&event.handle)
+                .and_then(|key| self.volumes.get(key));
             if let Some(claim) = volume.as_deref().and_then(claim_of) {
                 self.mark_users(&claim);
             }
@@ -233,7 +239,10 @@ impl Cluster {
     fn saw_replica_set(&mut self, step: &Step<ReplicaSet>) {
         self.mark(Kind::ReplicaSet, step.key.clone());
         self.track_owner(step);
-        if let Some(owner) = either(step).and_then(owner_of).filter(|o| o.0 == "Deployment") {
+        if let Some(owner) = either(step)
+            .and_then(owner_of)
+            .filter(|o| o.0 == "Deployment")
+        {
             self.mark(Kind::Deployment, (step.key.0.clone(), owner.1));
         }
     }
@@ -254,6 +263,15 @@ impl Cluster {
         }
         if let Some(here) = step.after.as_ref().and_then(|v| self.handle(v)) {
             self.by_handle.insert(here, step.key.clone());
+        }
+        if let Some(before) = &step.before
+            && let Some(keys) = self.for_claim.get_mut(&claim_of(before))
+        {
+            keys.remove(&step.key);
+        }
+        if let Some(after) = &step.after {
+            let keys = self.for_claim.entry(claim_of(after)).or_default();
+            keys.insert(step.key.clone());
         }
         match either(step).and_then(claim_of) {
             Some(claim) => self.mark(Kind::Claim, claim),
@@ -282,7 +300,10 @@ impl Cluster {
             self.mark_attachment_of(&claim);
             self.mark(Kind::Claim, claim);
         }
-        let replaced = step.before.as_ref().filter(|old| step.after.as_ref().is_none_or(|new| new.uid() != old.uid()));
+        let replaced = step
+            .before
+            .as_ref()
+            .filter(|old| step.after.as_ref().is_none_or(|new| new.uid() != old.uid()));
         if let Some(uid) = replaced.and_then(|old| old.uid()) {
             self.started.remove(&uid);
             self.with.workload.stop(&uid);
@@ -307,8 +328,15 @@ impl Cluster {
     }
 
     fn mark_pending_claims(&mut self) {
-        let pending = |c: &PersistentVolumeClaim| c.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound");
-        let keys: Vec<Key> = self.claims.iter().filter(|(_, c)| pending(c)).map(|(k, _)| k.clone()).collect();
+        let pending = |c: &PersistentVolumeClaim| {
+            c.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound")
+        };
+        let keys: Vec<Key> = self
+            .claims
+            .iter()
+            .filter(|(_, c)| pending(c))
+            .map(|(k, _)| k.clone())
+            .collect();
         for key in keys {
             self.mark(Kind::Claim, key);
         }
@@ -316,7 +344,12 @@ impl Cluster {
 
     /// The handle of a volume, if our driver serves it.
     pub(super) fn handle(&self, volume: &PersistentVolume) -> Option<String> {
-        let csi = volume.spec.as_ref()?.csi.as_ref().filter(|csi| csi.driver == self.with.driver)?;
+        let csi = volume
+            .spec
+            .as_ref()?
+            .csi
+            .as_ref()
+            .filter(|csi| csi.driver == self.with.driver)?;
         Some(csi.volume_handle.clone())
     }
 
@@ -368,18 +401,27 @@ impl Cluster {
 }
 
 fn either<K>(step: &Step<K>) -> Option<&K> {
-    step.after.as_ref().or(step.before.as_ref()).map(Arc::as_ref)
+    step.after
+        .as_ref()
+        .or(step.before.as_ref())
+        .map(Arc::as_ref)
 }
 
 /// Kind and name of an object's controller.
 fn owner_of<K: Resource>(object: &K) -> Option<(String, String)> {
     let owners = object.meta().owner_references.as_ref()?;
-    owners.iter().find(|o| o.controller == Some(true)).map(|o| (o.kind.clone(), o.name.clone()))
+    owners
+        .iter()
+        .find(|o| o.controller == Some(true))
+        .map(|o| (o.kind.clone(), o.name.clone()))
 }
 
 fn owner_uid<K: Resource>(object: &K) -> Option<String> {
     let owners = object.meta().owner_references.as_ref()?;
-    owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
+    owners
+        .iter()
+        .find(|o| o.controller == Some(true))
+        .map(|o| o.uid.clone())
 }
 
 /// The claim that a volume is for.
@@ -393,5 +435,7 @@ pub(super) fn claims_used(pod: &Pod) -> Vec<Key> {
     let (namespace, _) = key_of(pod);
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
     let claims = volumes.filter_map(|v| v.persistent_volume_claim.as_ref());
-    claims.map(|c| (namespace.clone(), c.claim_name.clone())).collect()
+    claims
+        .map(|c| (namespace.clone(), c.claim_name.clone()))
+        .collect()
 }

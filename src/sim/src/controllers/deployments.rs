@@ -1,4 +1,4 @@
-//! Deployments make ReplicaSets, ReplicaSets make pods.
+//! Deployments make `ReplicaSets`, `ReplicaSets` make pods.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use kube::{
@@ -17,8 +17,14 @@ const HASH: &str = "pod-template-hash";
 
 impl Cluster {
     pub(super) async fn clean_deployment(&mut self, key: &Key) -> kube::Result<()> {
-        let Some(deployment) = self.deployments.get(key) else { return Ok(()) };
-        let Some(spec) = deployment.spec.as_ref().filter(|_| deployment.metadata.deletion_timestamp.is_none()) else {
+        let Some(deployment) = self.deployments.get(key) else {
+            return Ok(());
+        };
+        let Some(spec) = deployment
+            .spec
+            .as_ref()
+            .filter(|_| deployment.metadata.deletion_timestamp.is_none())
+        else {
             return Ok(());
         };
         let template = serde_json::to_value(&spec.template).map_err(kube::Error::SerdeError)?;
@@ -26,13 +32,21 @@ impl Cluster {
         let current: Key = (key.0.clone(), format!("{}-{hash}", key.1));
         let wanted = spec.replicas.unwrap_or(1);
         if self.replica_sets.get(&current).is_none() {
-            self.make_replica_set(&deployment, &current, &hash, template).await?;
+            self.make_replica_set(&deployment, &current, &hash, template)
+                .await?;
         }
         let uid = deployment.uid().unwrap_or_default();
-        let owned: Vec<Key> = self.owned.get(&uid).into_iter().flatten().cloned().collect();
+        let owned: Vec<Key> = self
+            .owned
+            .get(&uid)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
         for set in owned {
             // The old ones give way first, so that two of them never hold the same volume.
-            self.scale(&set, if set == current { wanted } else { 0 }).await?;
+            self.scale(&set, if set == current { wanted } else { 0 })
+                .await?;
         }
         self.report_deployment(key, &deployment, &current).await
     }
@@ -44,7 +58,9 @@ impl Cluster {
         hash: &str,
         template: Value,
     ) -> kube::Result<()> {
-        let Some(spec) = deployment.spec.as_ref() else { return Ok(()) };
+        let Some(spec) = deployment.spec.as_ref() else {
+            return Ok(());
+        };
         let owner = controlled_by(deployment);
         let mut set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
             "metadata": {"name": key.1, "namespace": key.0, "ownerReferences": owner.map(|o| vec![o]),
@@ -65,32 +81,66 @@ impl Cluster {
     }
 
     async fn scale(&mut self, key: &Key, replicas: i32) -> kube::Result<()> {
-        let known = self.replica_sets.get(key).and_then(|s| s.spec.as_ref()?.replicas);
+        let known = self
+            .replica_sets
+            .get(key)
+            .and_then(|s| s.spec.as_ref()?.replicas);
         if known == Some(replicas) {
             return Ok(());
         }
         let patch = json!({"spec": {"replicas": replicas}});
-        let set = self.api(&key.0).patch(&key.1, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let set = self
+            .api(&key.0)
+            .patch(&key.1, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         self.wrote_replica_set(set);
         Ok(())
     }
 
-    async fn report_deployment(&mut self, key: &Key, deployment: &Deployment, current: &Key) -> kube::Result<()> {
+    async fn report_deployment(
+        &mut self,
+        key: &Key,
+        deployment: &Deployment,
+        current: &Key,
+    ) -> kube::Result<()> {
         let uid = deployment.uid().unwrap_or_default();
-        let sets = self.owned.get(&uid).into_iter().flatten().filter_map(|set| self.replica_sets.get(set));
+        let sets = self
+            .owned
+            .get(&uid)
+            .into_iter()
+            .flatten()
+            .filter_map(|set| self.replica_sets.get(set));
         let statuses: Vec<_> = sets.filter_map(|set| set.status.clone()).collect();
         let replicas: i32 = statuses.iter().map(|s| s.replicas).sum();
         let ready: i32 = statuses.iter().filter_map(|s| s.ready_replicas).sum();
-        let updated = self.replica_sets.get(current).and_then(|s| s.status.as_ref().map(|s| s.replicas)).unwrap_or_default();
-        let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
+        let updated = self
+            .replica_sets
+            .get(current)
+            .and_then(|s| s.status.as_ref().map(|s| s.replicas))
+            .unwrap_or_default();
+        let wanted = deployment
+            .spec
+            .as_ref()
+            .and_then(|s| s.replicas)
+            .unwrap_or(1);
         let available = if ready >= wanted { "True" } else { "False" };
         let known = deployment.status.as_ref();
-        let condition = known.into_iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "Available");
-        let since = match condition.filter(|c| c.status == available).and_then(|c| c.last_transition_time.clone()) {
+        let condition = known
+            .into_iter()
+            .flat_map(|s| s.conditions.iter().flatten())
+            .find(|c| c.type_ == "Available");
+        let since = match condition
+            .filter(|c| c.status == available)
+            .and_then(|c| c.last_transition_time.clone())
+        {
             Some(since) => serde_json::to_value(since).map_err(kube::Error::SerdeError)?,
             None => self.with.clock.stamp().into(),
         };
-        let reason = if ready >= wanted { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" };
+        let reason = if ready >= wanted {
+            "MinimumReplicasAvailable"
+        } else {
+            "MinimumReplicasUnavailable"
+        };
         let status = json!({"observedGeneration": deployment.metadata.generation, "replicas": replicas,
             "readyReplicas": ready, "availableReplicas": ready, "updatedReplicas": updated,
             "unavailableReplicas": (wanted - ready).max(0),
@@ -100,15 +150,30 @@ impl Cluster {
             return Ok(());
         }
         let patch = Patch::Merge(json!({"status": status}));
-        self.api::<Deployment>(&key.0).patch_status(&key.1, &PatchParams::default(), &patch).await.map(drop)
+        self.api::<Deployment>(&key.0)
+            .patch_status(&key.1, &PatchParams::default(), &patch)
+            .await
+            .map(drop)
     }
 
     pub(super) async fn clean_replica_set(&mut self, key: &Key) -> kube::Result<()> {
-        let Some(set) = self.replica_sets.get(key) else { return Ok(()) };
-        let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else { return Ok(()) };
+        let Some(set) = self.replica_sets.get(key) else {
+            return Ok(());
+        };
+        let Some(spec) = set
+            .spec
+            .as_ref()
+            .filter(|_| set.metadata.deletion_timestamp.is_none())
+        else {
+            return Ok(());
+        };
         let uid = set.uid().unwrap_or_default();
         let wanted = usize::try_from(spec.replicas.unwrap_or(1)).unwrap_or_default();
-        let active: Vec<_> = self.pods_of(&uid).into_iter().filter(|(_, pod)| pods::is_active(pod)).collect();
+        let active: Vec<_> = self
+            .pods_of(&uid)
+            .into_iter()
+            .filter(|(_, pod)| pods::is_active(pod))
+            .collect();
         for (_, pod) in active.iter().skip(wanted) {
             self.delete_pod(pod).await?;
         }
@@ -123,7 +188,12 @@ impl Cluster {
                 if self.pods.get(&name).is_some() {
                     continue;
                 }
-                let made = Made { key: name, owner: controlled_by(set.as_ref()), labels: Vec::new(), spec: json!({}) };
+                let made = Made {
+                    key: name,
+                    owner: controlled_by(set.as_ref()),
+                    labels: Vec::new(),
+                    spec: json!({}),
+                };
                 match self.make_pod(template, made).await? {
                     MadePod::New => missing -= 1,
                     MadePod::NameTaken => {}
@@ -143,14 +213,20 @@ impl Cluster {
             return Ok(());
         }
         let patch = Patch::Merge(json!({"status": status}));
-        let set = self.api(&key.0).patch_status(&key.1, &PatchParams::default(), &patch).await?;
+        let set = self
+            .api(&key.0)
+            .patch_status(&key.1, &PatchParams::default(), &patch)
+            .await?;
         self.wrote_replica_set(set);
         Ok(())
     }
 }
 
 /// Whether a status says already what it should; absent counts are zero.
-pub(super) fn is_told<S: serde::Serialize>(known: Option<&S>, wanted: &Value) -> kube::Result<bool> {
+pub(super) fn is_told<S: serde::Serialize>(
+    known: Option<&S>,
+    wanted: &Value,
+) -> kube::Result<bool> {
     let known = serde_json::to_value(known).map_err(kube::Error::SerdeError)?;
     let zero = Value::from(0);
     let same = |(key, want): (&String, &Value)| known.get(key).unwrap_or(&zero) == want;

@@ -23,7 +23,11 @@ impl Cluster {
     where
         K: Resource<DynamicType = ()>,
     {
-        let Say { kind, reason, message } = say;
+        let Say {
+            kind,
+            reason,
+            message,
+        } = say;
         let namespace = about.namespace().unwrap_or_else(|| "default".to_owned());
         let uid = about.uid().unwrap_or_default();
         let sum = fnv([uid.as_str(), reason, message].join("\n").bytes());
@@ -40,7 +44,11 @@ impl Cluster {
             "source": {"component": COMPONENT}, "reportingComponent": COMPONENT, "reportingInstance": COMPONENT,
         });
         let event: Event = serde_json::from_value(event).map_err(kube::Error::SerdeError)?;
-        match self.api(&namespace).create(&PostParams::default(), &event).await {
+        match self
+            .api(&namespace)
+            .create(&PostParams::default(), &event)
+            .await
+        {
             Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => Ok(()),
             other => other.map(drop),
         }

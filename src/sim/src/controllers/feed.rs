@@ -63,16 +63,35 @@ pub(super) struct Feed {
 pub(super) fn start(client: &Client) -> Feed {
     let (tx, news) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::Namespace));
-    tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::Deployment));
-    tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::ReplicaSet));
-    tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::StatefulSet));
+    tasks.spawn(follow(
+        Api::all(client.clone()),
+        tx.clone(),
+        Change::Namespace,
+    ));
+    tasks.spawn(follow(
+        Api::all(client.clone()),
+        tx.clone(),
+        Change::Deployment,
+    ));
+    tasks.spawn(follow(
+        Api::all(client.clone()),
+        tx.clone(),
+        Change::ReplicaSet,
+    ));
+    tasks.spawn(follow(
+        Api::all(client.clone()),
+        tx.clone(),
+        Change::StatefulSet,
+    ));
     tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::Claim));
     tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::Volume));
     tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::Class));
     tasks.spawn(follow(Api::all(client.clone()), tx.clone(), Change::Pod));
     tasks.spawn(follow(Api::all(client.clone()), tx, Change::Attachment));
-    Feed { news, _tasks: tasks }
+    Feed {
+        news,
+        _tasks: tasks,
+    }
 }
 
 async fn follow<K>(api: Api<K>, tx: mpsc::UnboundedSender<Change>, wrap: fn(Event<K>) -> Change)

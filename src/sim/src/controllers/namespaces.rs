@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::{cache::Key, cluster::Cluster};
 
 impl Cluster {
-    /// The default ServiceAccount and the cluster's root CA.
+    /// The default `ServiceAccount` and the cluster's root CA.
     pub(super) async fn clean_namespace(&mut self, key: &Key) -> kube::Result<()> {
-        let Some(namespace) = self.namespaces.get(key) else { return Ok(()) };
+        let Some(namespace) = self.namespaces.get(key) else {
+            return Ok(());
+        };
         if namespace.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }

@@ -36,7 +36,8 @@ pub(super) async fn run(client: Client, clock: Arc<SimClock>) {
 async fn register(client: &Client) -> kube::Result<()> {
     let api = Api::<Node>::all(client.clone());
     let labels = json!({"kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}});
+    let node =
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}});
     api.patch(NODE, &apply(), &Patch::Apply(node)).await?;
     let room = json!({"cpu": "64", "memory": "256Gi", "pods": "10000"});
     let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "simulated node"});
@@ -45,7 +46,9 @@ async fn register(client: &Client) -> kube::Result<()> {
             "nodeInfo": {"kubeletVersion": "v1.33.0", "containerRuntimeVersion": "sim://1", "osImage": "simulated",
                 "kernelVersion": "0", "machineID": NODE, "systemUUID": NODE, "bootID": NODE, "architecture": "amd64",
                 "operatingSystem": "linux", "kubeProxyVersion": ""}}});
-    api.patch_status(NODE, &apply(), &Patch::Apply(status)).await.map(drop)
+    api.patch_status(NODE, &apply(), &Patch::Apply(status))
+        .await
+        .map(drop)
 }
 
 async fn beat(client: &Client, clock: &SimClock) -> kube::Result<()> {
@@ -53,7 +56,9 @@ async fn beat(client: &Client, clock: &SimClock) -> kube::Result<()> {
     let now = clock.now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NODE},
         "spec": {"holderIdentity": NODE, "leaseDurationSeconds": 40, "renewTime": now}});
-    api.patch(NODE, &apply(), &Patch::Apply(lease)).await.map(drop)
+    api.patch(NODE, &apply(), &Patch::Apply(lease))
+        .await
+        .map(drop)
 }
 
 fn apply() -> PatchParams {

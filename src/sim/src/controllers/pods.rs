@@ -16,7 +16,10 @@ pub(super) fn is_over(pod: &Pod) -> bool {
 }
 
 pub(super) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|s| s.phase.as_deref())
+        .unwrap_or("Pending")
 }
 
 /// Whether a pod counts as a replica.
@@ -25,8 +28,14 @@ pub(super) fn is_active(pod: &Pod) -> bool {
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    is_active(pod) && conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    let conditions = pod
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten());
+    is_active(pod)
+        && conditions
+            .into_iter()
+            .any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 /// A reference that makes `owner` the controller.
@@ -45,7 +54,7 @@ pub(super) struct Made<'m> {
     pub(super) key: Key,
     pub(super) owner: Option<OwnerReference>,
     pub(super) labels: Vec<(&'m str, String)>,
-    /// Put over the template's spec, for the volumes of a StatefulSet.
+    /// Put over the template's spec, for the volumes of a `StatefulSet`.
     pub(super) spec: Value,
 }
 
@@ -60,19 +69,33 @@ impl Cluster {
     /// The pods that an owner controls, by key.
     pub(super) fn pods_of(&self, owner: &str) -> Vec<(Key, std::sync::Arc<Pod>)> {
         let keys = self.owned.get(owner).into_iter().flatten();
-        keys.filter_map(|key| self.pods.get(key).map(|pod| (key.clone(), pod))).collect()
+        keys.filter_map(|key| self.pods.get(key).map(|pod| (key.clone(), pod)))
+            .collect()
     }
 
     /// Makes a pod of a template.
-    pub(super) async fn make_pod(&mut self, template: &PodTemplateSpec, made: Made<'_>) -> kube::Result<MadePod> {
-        let Made { key: (namespace, name), owner, labels, spec } = made;
+    pub(super) async fn make_pod(
+        &mut self,
+        template: &PodTemplateSpec,
+        made: Made<'_>,
+    ) -> kube::Result<MadePod> {
+        let Made {
+            key: (namespace, name),
+            owner,
+            labels,
+            spec,
+        } = made;
         let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": template.metadata, "spec": template.spec});
         let names = json!({"metadata": {"name": name, "namespace": namespace, "ownerReferences": owner.map(|o| vec![o]),
             "labels": labels.into_iter().map(|(k, v)| (k.to_owned(), Value::from(v))).collect::<serde_json::Map<_, _>>()},
             "spec": spec});
         json_patch::merge(&mut pod, &names);
         let pod: Pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
-        match self.api::<Pod>(&namespace).create(&PostParams::default(), &pod).await {
+        match self
+            .api::<Pod>(&namespace)
+            .create(&PostParams::default(), &pod)
+            .await
+        {
             Ok(pod) => {
                 self.wrote_pod(pod);
                 Ok(MadePod::New)
@@ -85,7 +108,10 @@ impl Cluster {
     /// Deletes a pod with its own grace.
     pub(super) async fn delete_pod(&mut self, pod: &Pod) -> kube::Result<()> {
         let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let deleted = self.api::<Pod>(&namespace).delete(&name, &kube::api::DeleteParams::default()).await;
+        let deleted = self
+            .api::<Pod>(&namespace)
+            .delete(&name, &kube::api::DeleteParams::default())
+            .await;
         match deleted {
             Ok(answer) => {
                 if let Some(marked) = answer.left() {

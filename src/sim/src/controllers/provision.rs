@@ -1,6 +1,6 @@
 //! New volumes for claims of our driver's storage classes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
@@ -12,29 +12,54 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{cache::Key, cluster::Cluster, events::Say};
+use super::{cache::Key, claims, cluster::Cluster, events::Say, volumes};
 use crate::storage::{StorageError, fnv};
 
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 impl Cluster {
     /// Makes an image and a volume for it, if the claim's class is served by our driver.
-    pub(super) async fn provision(&mut self, key: &Key, claim: &PersistentVolumeClaim) -> kube::Result<()> {
+    pub(super) async fn provision(
+        &mut self,
+        key: &Key,
+        claim: &PersistentVolumeClaim,
+    ) -> kube::Result<()> {
         let Some(class) = self.class_of(claim) else {
             let text = "no persistent volumes available for this claim and no storage class is set";
-            return self.say(claim, Say { kind: "Normal", reason: "FailedBinding", message: text }).await;
+            return self
+                .say(
+                    claim,
+                    Say {
+                        kind: "Normal",
+                        reason: "FailedBinding",
+                        message: text,
+                    },
+                )
+                .await;
         };
         if class.provisioner != self.with.driver {
             return Ok(());
         }
         let waits = class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer");
-        if waits && self.users.get(key).is_none_or(|pods| pods.is_empty()) {
+        if waits && self.users.get(key).is_none_or(BTreeSet::is_empty) {
             let text = "waiting for first consumer to be created before binding";
-            return self.say(claim, Say { kind: "Normal", reason: "WaitForFirstConsumer", message: text }).await;
+            return self
+                .say(
+                    claim,
+                    Say {
+                        kind: "Normal",
+                        reason: "WaitForFirstConsumer",
+                        message: text,
+                    },
+                )
+                .await;
         }
         let uid = claim.uid().unwrap_or_default();
         // Objects of two clusters may share a uid here; images may not share a name.
-        let image = format!("csi-vol-{:016x}", fnv(format!("{}/{uid}", self.with.array.site()).bytes()));
+        let image = format!(
+            "csi-vol-{:016x}",
+            fnv(format!("{}/{uid}", self.with.array.site()).bytes())
+        );
         let handle = match self.with.array.create(&image) {
             Ok(handle) | Err(StorageError::Exists { handle }) => handle,
             Err(error) => {
@@ -48,13 +73,20 @@ impl Cluster {
 
     fn class_of(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {
         const DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
-        match claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()) {
-            Some(name) => self.classes.get(&(String::new(), name)),
-            None => {
-                let is_default = |c: &StorageClass| c.annotations().get(DEFAULT).is_some_and(|v| v == "true");
-                self.classes.iter().map(|(_, c)| c).find(|c| is_default(c)).cloned()
-            }
+        if let Some(name) = claim
+            .spec
+            .as_ref()
+            .and_then(|s| s.storage_class_name.clone())
+        {
+            return self.classes.get(&(String::new(), name));
         }
+        let is_default =
+            |c: &StorageClass| c.annotations().get(DEFAULT).is_some_and(|v| v == "true");
+        self.classes
+            .iter()
+            .map(|(_, c)| c)
+            .find(|c| is_default(c))
+            .cloned()
     }
 
     async fn create_volume(
@@ -69,7 +101,8 @@ impl Cluster {
         let name = format!("pvc-{uid}");
         let volume = json!({
             "apiVersion": "v1", "kind": "PersistentVolume",
-            "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": driver}},
+            "metadata": {"name": name, "finalizers": [volumes::PROTECTION],
+                "annotations": {"pv.kubernetes.io/provisioned-by": driver}},
             "spec": {
                 "accessModes": spec.and_then(|s| s.access_modes.clone()),
                 "capacity": spec.and_then(|s| s.resources.as_ref()?.requests.clone()),
@@ -82,15 +115,21 @@ impl Cluster {
                     "volumeAttributes": {"pool": "replicapool", "imageName": handle}},
             },
         });
-        let volume: PersistentVolume = serde_json::from_value(volume).map_err(kube::Error::SerdeError)?;
+        let volume: PersistentVolume =
+            serde_json::from_value(volume).map_err(kube::Error::SerdeError)?;
         match self.global().create(&PostParams::default(), &volume).await {
             Ok(made) => self.wrote_volume(made),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(other) => return Err(other),
         }
-        let patch = json!({"metadata": {"annotations": {PROVISIONER: driver}},
+        let annotations =
+            json!({PROVISIONER: driver, claims::BIND_COMPLETED: "yes", claims::BOUND_BY: "yes"});
+        let patch = json!({"metadata": {"annotations": annotations},
             "spec": {"volumeName": name, "storageClassName": class.name_any()}});
-        let changed = self.api(&key.0).patch(&key.1, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let changed = self
+            .api(&key.0)
+            .patch(&key.1, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         self.wrote_claim(changed);
         Ok(())
     }

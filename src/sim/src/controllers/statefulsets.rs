@@ -1,4 +1,4 @@
-//! StatefulSets make numbered pods, each with its own claims.
+//! `StatefulSets` make numbered pods, each with its own claims.
 
 use std::sync::Arc;
 
@@ -21,14 +21,24 @@ use super::{
 
 impl Cluster {
     pub(super) async fn clean_stateful_set(&mut self, key: &Key) -> kube::Result<()> {
-        let Some(set) = self.stateful_sets.get(key) else { return Ok(()) };
-        let Some(spec) = set.spec.as_ref().filter(|_| set.metadata.deletion_timestamp.is_none()) else { return Ok(()) };
+        let Some(set) = self.stateful_sets.get(key) else {
+            return Ok(());
+        };
+        let Some(spec) = set
+            .spec
+            .as_ref()
+            .filter(|_| set.metadata.deletion_timestamp.is_none())
+        else {
+            return Ok(());
+        };
         let wanted = spec.replicas.unwrap_or(1).max(0);
         let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
         for number in 0..wanted {
             let pod: Key = (key.0.clone(), format!("{}-{number}", key.1));
             match self.pods.get(&pod) {
-                Some(there) if pods::is_over(&there) && there.metadata.deletion_timestamp.is_none() => {
+                Some(there)
+                    if pods::is_over(&there) && there.metadata.deletion_timestamp.is_none() =>
+                {
                     self.delete_pod(&there).await?;
                 }
                 Some(there) if pods::is_ready(&there) || parallel => continue,
@@ -59,8 +69,15 @@ impl Cluster {
             }
             volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": claim.1}}));
         }
-        let own = spec.template.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-        let named: Vec<String> = volumes.iter().filter_map(|v| v.get("name")?.as_str().map(str::to_owned)).collect();
+        let own = spec
+            .template
+            .spec
+            .iter()
+            .flat_map(|s| s.volumes.iter().flatten());
+        let named: Vec<String> = volumes
+            .iter()
+            .filter_map(|v| v.get("name")?.as_str().map(str::to_owned))
+            .collect();
         for volume in own.filter(|v| !named.contains(&v.name)) {
             volumes.push(serde_json::to_value(volume).map_err(kube::Error::SerdeError)?);
         }
@@ -69,19 +86,35 @@ impl Cluster {
             ("apps.kubernetes.io/pod-index", number.to_string()),
             ("controller-revision-hash", revision(set, spec)?),
         ];
-        let spec_over = json!({"volumes": volumes, "hostname": key.1, "subdomain": spec.service_name});
-        let made = Made { key: key.clone(), owner: controlled_by(set.as_ref()), labels, spec: spec_over };
+        let spec_over =
+            json!({"volumes": volumes, "hostname": key.1, "subdomain": spec.service_name});
+        let made = Made {
+            key: key.clone(),
+            owner: controlled_by(set.as_ref()),
+            labels,
+            spec: spec_over,
+        };
         self.make_pod(&spec.template, made).await.map(drop)
     }
 
-    async fn make_claim(&mut self, template: &PersistentVolumeClaim, key: &Key, set: &StatefulSetSpec) -> kube::Result<()> {
+    async fn make_claim(
+        &mut self,
+        template: &PersistentVolumeClaim,
+        key: &Key,
+        set: &StatefulSetSpec,
+    ) -> kube::Result<()> {
         let labels = json!({"metadata": {"labels": set.selector.match_labels}});
         let mut claim = serde_json::to_value(template).map_err(kube::Error::SerdeError)?;
         json_patch::merge(&mut claim, &labels);
         let names = json!({"metadata": {"name": key.1, "namespace": key.0}, "status": null});
         json_patch::merge(&mut claim, &names);
-        let claim: PersistentVolumeClaim = serde_json::from_value(claim).map_err(kube::Error::SerdeError)?;
-        match self.api(&key.0).create(&PostParams::default(), &claim).await {
+        let claim: PersistentVolumeClaim =
+            serde_json::from_value(claim).map_err(kube::Error::SerdeError)?;
+        match self
+            .api(&key.0)
+            .create(&PostParams::default(), &claim)
+            .await
+        {
             Ok(made) => self.wrote_claim(made),
             Err(kube::Error::Api(status)) if status.code == 409 => {}
             Err(other) => return Err(other),
@@ -90,11 +123,26 @@ impl Cluster {
     }
 
     /// Pods whose number is no longer wanted go, the highest first.
-    async fn remove_beyond(&mut self, key: &Key, set: &StatefulSet, wanted: i32, parallel: bool) -> kube::Result<()> {
-        let number = |pod: &Key| pod.1.strip_prefix(&key.1)?.strip_prefix('-')?.parse::<i32>().ok();
+    async fn remove_beyond(
+        &mut self,
+        key: &Key,
+        set: &StatefulSet,
+        wanted: i32,
+        parallel: bool,
+    ) -> kube::Result<()> {
+        let number = |pod: &Key| {
+            pod.1
+                .strip_prefix(&key.1)?
+                .strip_prefix('-')?
+                .parse::<i32>()
+                .ok()
+        };
         let pods = self.pods_of(&set.uid().unwrap_or_default());
-        let mut beyond: Vec<(i32, Arc<Pod>)> =
-            pods.into_iter().filter_map(|(k, pod)| Some((number(&k)?, pod))).filter(|(n, _)| *n >= wanted).collect();
+        let mut beyond: Vec<(i32, Arc<Pod>)> = pods
+            .into_iter()
+            .filter_map(|(k, pod)| Some((number(&k)?, pod)))
+            .filter(|(n, _)| *n >= wanted)
+            .collect();
         beyond.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
         let at_once = if parallel { beyond.len() } else { 1 };
         for (_, pod) in beyond.into_iter().take(at_once) {
@@ -105,10 +153,18 @@ impl Cluster {
         Ok(())
     }
 
-    async fn report_stateful_set(&mut self, key: &Key, set: &StatefulSet, spec: &StatefulSetSpec) -> kube::Result<()> {
+    async fn report_stateful_set(
+        &mut self,
+        key: &Key,
+        set: &StatefulSet,
+        spec: &StatefulSetSpec,
+    ) -> kube::Result<()> {
         let pods = self.pods_of(&set.uid().unwrap_or_default());
         // Unlike a ReplicaSet, a StatefulSet counts a pod until it is gone.
-        let (there, ready) = (pods.len(), pods.iter().filter(|(_, pod)| pods::is_ready(pod)).count());
+        let (there, ready) = (
+            pods.len(),
+            pods.iter().filter(|(_, pod)| pods::is_ready(pod)).count(),
+        );
         let revision = revision(set, spec)?;
         let status = json!({"observedGeneration": set.metadata.generation, "replicas": there, "readyReplicas": ready,
             "availableReplicas": ready, "currentReplicas": there, "updatedReplicas": there,
@@ -117,7 +173,10 @@ impl Cluster {
             return Ok(());
         }
         let patch = Patch::Merge(json!({"status": status}));
-        self.api::<StatefulSet>(&key.0).patch_status(&key.1, &PatchParams::default(), &patch).await.map(drop)
+        self.api::<StatefulSet>(&key.0)
+            .patch_status(&key.1, &PatchParams::default(), &patch)
+            .await
+            .map(drop)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     events::Say,
 };
 
-const PROTECTION: &str = "kubernetes.io/pv-protection";
+pub(super) const PROTECTION: &str = "kubernetes.io/pv-protection";
 
 /// Where a volume is in its life.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,13 +36,16 @@ impl Phase {
 
 impl Cluster {
     pub(super) async fn clean_volume(&mut self, key: &Key) -> kube::Result<()> {
-        let Some(volume) = self.volumes.get(key) else { return Ok(()) };
+        let Some(volume) = self.volumes.get(key) else {
+            return Ok(());
+        };
         let phase = self.phase_of(&volume);
         if volume.metadata.deletion_timestamp.is_some() {
             return self.release_volume(&volume, phase).await;
         }
         if !volume.finalizers().iter().any(|f| f == PROTECTION) {
-            let changed = finalizers(&self.global(), volume.as_ref(), PROTECTION, Finalizer::Add).await?;
+            let changed =
+                finalizers(&self.global(), volume.as_ref(), PROTECTION, Finalizer::Add).await?;
             self.wrote_volume(changed);
             return Ok(());
         }
@@ -50,7 +53,10 @@ impl Cluster {
         if known != Some(phase.text()) {
             let status = json!({"status": {"phase": phase.text()}});
             let name = volume.name_any();
-            let changed = self.global().patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
+            let changed = self
+                .global()
+                .patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
+                .await?;
             self.wrote_volume(changed);
         }
         if phase == Phase::Released && deletes(&volume) {
@@ -60,12 +66,22 @@ impl Cluster {
     }
 
     fn phase_of(&self, volume: &PersistentVolume) -> Phase {
-        let Some(key) = claim_of(volume) else { return Phase::Available };
-        let uid = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()?.uid.clone()).unwrap_or_default();
+        let Some(key) = claim_of(volume) else {
+            return Phase::Available;
+        };
+        let uid = volume
+            .spec
+            .as_ref()
+            .and_then(|s| s.claim_ref.as_ref()?.uid.clone())
+            .unwrap_or_default();
         if uid.is_empty() {
             return Phase::Available;
         }
-        match self.claims.get(&key).filter(|c| c.uid().as_deref() == Some(uid.as_str())) {
+        match self
+            .claims
+            .get(&key)
+            .filter(|c| c.uid().as_deref() == Some(uid.as_str()))
+        {
             None => Phase::Released,
             Some(_) => Phase::Bound,
         }
@@ -76,16 +92,30 @@ impl Cluster {
         if !self.delete_image(volume).await? {
             return Ok(());
         }
-        let preconditions = Preconditions { uid: volume.uid(), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.global::<PersistentVolume>().delete(&volume.name_any(), &params).await {
+        let preconditions = Preconditions {
+            uid: volume.uid(),
+            resource_version: None,
+        };
+        let params = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        match self
+            .global::<PersistentVolume>()
+            .delete(&volume.name_any(), &params)
+            .await
+        {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             other => other.map(drop),
         }
     }
 
     /// A volume that is being deleted goes when it is not bound; with policy `Delete` not without its image.
-    async fn release_volume(&mut self, volume: &PersistentVolume, phase: Phase) -> kube::Result<()> {
+    async fn release_volume(
+        &mut self,
+        volume: &PersistentVolume,
+        phase: Phase,
+    ) -> kube::Result<()> {
         if phase == Phase::Bound || !volume.finalizers().iter().any(|f| f == PROTECTION) {
             return Ok(());
         }
@@ -99,13 +129,27 @@ impl Cluster {
 
     /// Whether the image is gone; the images of other drivers are not ours to delete.
     async fn delete_image(&mut self, volume: &PersistentVolume) -> kube::Result<bool> {
-        let Some(handle) = self.handle(volume) else { return Ok(false) };
+        let Some(handle) = self.handle(volume) else {
+            return Ok(false);
+        };
         match self.with.array.delete(&handle) {
             Ok(()) => Ok(true),
             Err(error) => {
-                self.again(super::cluster::Kind::Volume, (String::new(), volume.name_any()), super::RETRY);
+                self.again(
+                    super::cluster::Kind::Volume,
+                    (String::new(), volume.name_any()),
+                    super::RETRY,
+                );
                 let message = format!("failed to delete image: {error}");
-                self.say(volume, Say { kind: "Warning", reason: "VolumeFailedDelete", message: &message }).await?;
+                self.say(
+                    volume,
+                    Say {
+                        kind: "Warning",
+                        reason: "VolumeFailedDelete",
+                        message: &message,
+                    },
+                )
+                .await?;
                 Ok(false)
             }
         }
@@ -113,5 +157,9 @@ impl Cluster {
 }
 
 fn deletes(volume: &PersistentVolume) -> bool {
-    volume.spec.as_ref().and_then(|s| s.persistent_volume_reclaim_policy.as_deref()) == Some("Delete")
+    volume
+        .spec
+        .as_ref()
+        .and_then(|s| s.persistent_volume_reclaim_policy.as_deref())
+        == Some("Delete")
 }

@@ -78,9 +78,20 @@ impl CallLog {
         if *waiting > 1 {
             inner.overlaps.push(handle.to_owned());
         }
-        inner.calls.push(Call { at, rpc, handle: handle.to_owned(), force, code: None });
+        inner.calls.push(Call {
+            at,
+            rpc,
+            handle: handle.to_owned(),
+            force,
+            code: None,
+        });
         let number = inner.forgotten + inner.calls.len() - 1;
-        Ticket { log: self, number, handle: handle.to_owned(), code: Code::Cancelled }
+        Ticket {
+            log: self,
+            number,
+            handle: handle.to_owned(),
+            code: Code::Cancelled,
+        }
     }
 
     pub(super) fn all(&self) -> Vec<Call> {

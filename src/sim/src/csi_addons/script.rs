@@ -49,7 +49,11 @@ pub struct Script {
 
 impl Default for Script {
     fn default() -> Self {
-        Self { plans: Mutex::default(), ready: Mutex::new(Some(true)), released: watch::Sender::new(0) }
+        Self {
+            plans: Mutex::default(),
+            ready: Mutex::new(Some(true)),
+            released: watch::Sender::new(0),
+        }
     }
 }
 
@@ -65,7 +69,12 @@ impl Script {
     }
 
     fn plan(&self, rpc: Rpc, handle: Option<String>, fault: Fault) {
-        self.plans.lock().once.entry((rpc, handle)).or_default().push_back(fault);
+        self.plans
+            .lock()
+            .once
+            .entry((rpc, handle))
+            .or_default()
+            .push_back(fault);
     }
 
     /// All calls of this kind go wrong until [`clear`](Self::clear).
@@ -75,7 +84,10 @@ impl Script {
 
     /// All calls of this kind for this volume go wrong until [`clear`](Self::clear).
     pub fn always_for(&self, rpc: Rpc, handle: &str, fault: Fault) {
-        self.plans.lock().always.insert((rpc, Some(handle.to_owned())), fault);
+        self.plans
+            .lock()
+            .always
+            .insert((rpc, Some(handle.to_owned())), fault);
     }
 
     /// Nothing goes wrong any more; calls that hang go on.
@@ -103,7 +115,9 @@ impl Script {
     pub(super) fn take(&self, rpc: Rpc, handle: &str) -> Option<Fault> {
         let mut plans = self.plans.lock();
         let targets: [Target; 2] = [(rpc, Some(handle.to_owned())), (rpc, None)];
-        let once = targets.iter().find_map(|t| plans.once.get_mut(t).and_then(VecDeque::pop_front));
+        let once = targets
+            .iter()
+            .find_map(|t| plans.once.get_mut(t).and_then(VecDeque::pop_front));
         once.or_else(|| targets.iter().find_map(|t| plans.always.get(t).cloned()))
     }
 

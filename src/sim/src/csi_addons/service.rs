@@ -3,11 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use lifeboat_proto::replication::{
-    DemoteVolumeRequest, DemoteVolumeResponse, DisableVolumeReplicationRequest, DisableVolumeReplicationResponse,
-    EnableVolumeReplicationRequest, EnableVolumeReplicationResponse, GetReplicationDestinationInfoRequest,
-    GetReplicationDestinationInfoResponse, GetVolumeReplicationInfoRequest, GetVolumeReplicationInfoResponse,
-    PromoteVolumeRequest, PromoteVolumeResponse, ReplicationDestination, ReplicationSource, ResyncVolumeRequest,
-    ResyncVolumeResponse, controller_server::Controller, get_volume_replication_info_response::Status as InfoStatus,
+    DemoteVolumeRequest, DemoteVolumeResponse, DisableVolumeReplicationRequest,
+    DisableVolumeReplicationResponse, EnableVolumeReplicationRequest,
+    EnableVolumeReplicationResponse, GetReplicationDestinationInfoRequest,
+    GetReplicationDestinationInfoResponse, GetVolumeReplicationInfoRequest,
+    GetVolumeReplicationInfoResponse, PromoteVolumeRequest, PromoteVolumeResponse,
+    ReplicationDestination, ReplicationSource, ResyncVolumeRequest, ResyncVolumeResponse,
+    controller_server::Controller, get_volume_replication_info_response::Status as InfoStatus,
     replication_destination, replication_source,
 };
 use parking_lot::Mutex;
@@ -18,7 +20,9 @@ use super::{
     calls::{Force, Rpc},
     script::Fault,
 };
-use crate::storage::{Array, Handles, Health, Promotion, Readiness, Resync, StorageError, SyncInfo};
+use crate::storage::{
+    Array, Handles, Health, Promotion, Readiness, Resync, StorageError, SyncInfo,
+};
 
 /// The gRPC services of one driver.
 #[derive(Clone)]
@@ -57,10 +61,14 @@ impl Service {
         force: Force,
         work: impl FnOnce(&Array, &str) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let ticket = self.driver.calls.start(self.driver.array.fabric().now(), rpc, &handle, force);
+        let ticket = self
+            .driver
+            .calls
+            .start(self.driver.array.fabric().now(), rpc, &handle, force);
         let me = self.clone();
         let done = tokio::spawn(async move { me.carry_out(rpc, &handle, work).await }).await;
-        let answer = done.unwrap_or_else(|e| Err(Status::internal(format!("the driver crashed: {e}"))));
+        let answer =
+            done.unwrap_or_else(|e| Err(Status::internal(format!("the driver crashed: {e}"))));
         ticket.finish(answer.as_ref().map_or_else(Status::code, |_| Code::Ok));
         answer.map(Response::new)
     }
@@ -83,7 +91,9 @@ impl Service {
             Some(Fault::Hang) => self.driver.script.released().await,
             Some(Fault::LoseReply) => {
                 drop(work(array, handle));
-                return Err(Status::unavailable("connection reset while the answer was on its way"));
+                return Err(Status::unavailable(
+                    "connection reset while the answer was on its way",
+                ));
             }
         }
         work(array, handle).map_err(|e| Status::new(code(&e), e.to_string()))
@@ -91,9 +101,14 @@ impl Service {
 
     fn hold(&self, handle: &str) -> Result<Hold, Status> {
         if self.driver.busy.lock().insert(handle.to_owned()) {
-            Ok(Hold { busy: Arc::clone(&self.driver.busy), handle: handle.to_owned() })
+            Ok(Hold {
+                busy: Arc::clone(&self.driver.busy),
+                handle: handle.to_owned(),
+            })
         } else {
-            Err(Status::aborted(format!("an operation with the given volume id {handle} already exists")))
+            Err(Status::aborted(format!(
+                "an operation with the given volume id {handle} already exists"
+            )))
         }
     }
 }
@@ -101,16 +116,20 @@ impl Service {
 /// The code for a refusal of the array.
 fn code(error: &StorageError) -> Code {
     match error {
-        StorageError::NoSuchSite { .. } | StorageError::Exists { .. } | StorageError::Incomplete { .. } => Code::Internal,
-        StorageError::Down { .. } | StorageError::Rebuilding { .. } | StorageError::NoDestination { .. } => {
-            Code::Unavailable
-        }
+        StorageError::NoSuchSite { .. }
+        | StorageError::Exists { .. }
+        | StorageError::Incomplete { .. } => Code::Internal,
+        StorageError::Down { .. }
+        | StorageError::Rebuilding { .. }
+        | StorageError::NoDestination { .. } => Code::Unavailable,
         StorageError::NotFound { .. } => Code::NotFound,
         StorageError::NotEnabled { .. }
         | StorageError::NotPrimary { .. }
         | StorageError::StillPrimary { .. }
         | StorageError::SecondaryNotReplaying { .. } => Code::InvalidArgument,
-        StorageError::PeerPrimary { .. } | StorageError::NotSyncedYet { .. } => Code::FailedPrecondition,
+        StorageError::PeerPrimary { .. } | StorageError::NotSyncedYet { .. } => {
+            Code::FailedPrecondition
+        }
     }
 }
 
@@ -125,7 +144,10 @@ fn handle(source: Option<ReplicationSource>, volume_id: String) -> String {
 
 fn info_answer(info: &SyncInfo) -> GetVolumeReplicationInfoResponse {
     let taken = info.best.last_sync;
-    let last_sync_time = prost_types::Timestamp { seconds: taken.as_second(), nanos: taken.subsec_nanosecond() };
+    let last_sync_time = prost_types::Timestamp {
+        seconds: taken.as_second(),
+        nanos: taken.subsec_nanosecond(),
+    };
     let (status, status_message) = match info.health {
         Health::Healthy => (InfoStatus::Healthy, "replaying"),
         Health::Unknown => (InfoStatus::Unknown, "starting replay"),
@@ -168,7 +190,10 @@ impl Controller for Service {
         request: Request<PromoteVolumeRequest>,
     ) -> Result<Response<PromoteVolumeResponse>, Status> {
         let r = request.into_inner();
-        let (handle, force) = (handle(r.replication_source, r.volume_id), Force::of(r.force));
+        let (handle, force) = (
+            handle(r.replication_source, r.volume_id),
+            Force::of(r.force),
+        );
         let how = match force {
             Force::No => Promotion::Plain,
             Force::Yes => Promotion::Forced,
@@ -182,7 +207,10 @@ impl Controller for Service {
         request: Request<DemoteVolumeRequest>,
     ) -> Result<Response<DemoteVolumeResponse>, Status> {
         let r = request.into_inner();
-        let (handle, force) = (handle(r.replication_source, r.volume_id), Force::of(r.force));
+        let (handle, force) = (
+            handle(r.replication_source, r.volume_id),
+            Force::of(r.force),
+        );
         let work = |a: &Array, h: &str| a.demote(h).map(|()| DemoteVolumeResponse {});
         self.call(Rpc::Demote, handle, force, work).await
     }
@@ -192,13 +220,18 @@ impl Controller for Service {
         request: Request<ResyncVolumeRequest>,
     ) -> Result<Response<ResyncVolumeResponse>, Status> {
         let r = request.into_inner();
-        let (handle, force) = (handle(r.replication_source, r.volume_id), Force::of(r.force));
+        let (handle, force) = (
+            handle(r.replication_source, r.volume_id),
+            Force::of(r.force),
+        );
         let ask = match force {
             Force::No => Resync::Check,
             Force::Yes => Resync::Rebuild,
         };
         let work = move |a: &Array, h: &str| {
-            a.resync(h, ask).map(|ready| ResyncVolumeResponse { ready: ready == Readiness::Ready })
+            a.resync(h, ask).map(|ready| ResyncVolumeResponse {
+                ready: ready == Readiness::Ready,
+            })
         };
         self.call(Rpc::Resync, handle, force, work).await
     }
@@ -209,7 +242,10 @@ impl Controller for Service {
     ) -> Result<Response<GetVolumeReplicationInfoResponse>, Status> {
         let r = request.into_inner();
         let handle = handle(r.replication_source, r.volume_id);
-        self.call(Rpc::Info, handle, Force::No, |a, h| a.info(h).map(|info| info_answer(&info))).await
+        self.call(Rpc::Info, handle, Force::No, |a, h| {
+            a.info(h).map(|info| info_answer(&info))
+        })
+        .await
     }
 
     async fn get_replication_destination_info(
@@ -225,7 +261,9 @@ impl Controller for Service {
             let volume = replication_destination::VolumeDestination { volume_id };
             let kind = replication_destination::Type::Volume(volume);
             let replication_destination = Some(ReplicationDestination { r#type: Some(kind) });
-            Ok(GetReplicationDestinationInfoResponse { replication_destination })
+            Ok(GetReplicationDestinationInfoResponse {
+                replication_destination,
+            })
         };
         self.call(Rpc::Destination, handle, Force::No, work).await
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Fabric, Handles, Health, Power, Promotion, Readiness, Resync, Role, StorageError, SyncInfo, WriteError,
+    Fabric, Handles, Health, Power, Promotion, Readiness, Resync, Role, StorageError, SyncInfo,
+    WriteError,
     log::{Entry, Record, RoleChange},
     network::SiteId,
 };
@@ -60,7 +61,8 @@ impl Array {
 
     /// Makes the local copy primary.
     pub fn promote(&self, handle: &str, how: Promotion) -> Result<(), StorageError> {
-        self.fabric.with(|s, now| s.promote(self.id, handle, how, now))
+        self.fabric
+            .with(|s, now| s.promote(self.id, handle, how, now))
     }
 
     /// Makes the local copy secondary, with a final snapshot.
@@ -70,7 +72,8 @@ impl Array {
 
     /// Asks whether the copies are in step, or has the local one copied anew.
     pub fn resync(&self, handle: &str, ask: Resync) -> Result<Readiness, StorageError> {
-        self.fabric.with(|s, now| s.resync(self.id, handle, ask, now))
+        self.fabric
+            .with(|s, now| s.resync(self.id, handle, ask, now))
     }
 
     /// What the local primary knows of its peers.
@@ -80,12 +83,14 @@ impl Array {
 
     /// The handle of the copy on a peer.
     pub fn destination(&self, handle: &str) -> Result<String, StorageError> {
-        self.fabric.with(|s, now| s.destination(self.id, handle, now))
+        self.fabric
+            .with(|s, now| s.destination(self.id, handle, now))
     }
 
     /// The name of the image behind a handle of this array, whether or not it exists.
     pub fn volume_name(&self, handle: &str) -> Option<String> {
-        self.fabric.with(|s, _| s.volume_of(self.id, handle).map(str::to_owned))
+        self.fabric
+            .with(|s, _| s.volume_of(self.id, handle).map(str::to_owned))
     }
 
     /// How the local copy fares, primary or not.
@@ -109,18 +114,23 @@ impl Array {
 
     /// All that is on the local copy.
     pub fn content(&self, handle: &str) -> Vec<Entry> {
-        self.look(handle, |copy| copy.log.clone()).unwrap_or_default()
+        self.look(handle, |copy| copy.log.clone())
+            .unwrap_or_default()
     }
 
     /// The last record on the local copy.
     pub fn last(&self, handle: &str) -> Option<Record> {
-        self.look(handle, |copy| copy.log.last().map(|e| e.record.clone())).flatten()
+        self.look(handle, |copy| copy.log.last().map(|e| e.record.clone()))
+            .flatten()
     }
 
     fn look<R>(&self, handle: &str, at: impl FnOnce(&super::volume::Copy) -> R) -> Option<R> {
         self.fabric.with(|s, now| {
             let name = s.open(self.id, handle, now).ok()?;
-            s.volumes.get(&name).and_then(|v| v.copies.get(&self.id)).map(at)
+            s.volumes
+                .get(&name)
+                .and_then(|v| v.copies.get(&self.id))
+                .map(at)
         })
     }
 
@@ -131,11 +141,19 @@ impl Array {
                 StorageError::Down { .. } => WriteError::Down,
                 _ => WriteError::NotFound,
             })?;
-            let copy = s.volumes.get_mut(&name).and_then(|v| v.copies.get_mut(&self.id)).ok_or(WriteError::NotFound)?;
+            let copy = s
+                .volumes
+                .get_mut(&name)
+                .and_then(|v| v.copies.get_mut(&self.id))
+                .ok_or(WriteError::NotFound)?;
             match copy.role {
                 Role::Secondary => Err(WriteError::Secondary),
                 Role::Primary => {
-                    copy.log.push(Entry { record, at: now, term: copy.term });
+                    copy.log.push(Entry {
+                        record,
+                        at: now,
+                        term: copy.term,
+                    });
                     Ok(())
                 }
             }
@@ -146,7 +164,10 @@ impl Array {
     pub fn images(&self) -> Vec<String> {
         self.fabric.with(|s, now| {
             s.refresh_all(now);
-            let here = s.volumes.iter().filter(|(_, v)| v.copies.contains_key(&self.id));
+            let here = s
+                .volumes
+                .iter()
+                .filter(|(_, v)| v.copies.contains_key(&self.id));
             here.map(|(name, _)| s.handle(self.id, name)).collect()
         })
     }

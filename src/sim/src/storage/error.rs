@@ -34,7 +34,9 @@ pub enum StorageError {
         handle: String,
     },
     /// A plain promotion while another copy is, or may still be, primary.
-    #[error("image {handle} is still primary on a peer or the demotion is not propagated yet: device or resource busy")]
+    #[error(
+        "image {handle} is still primary on a peer or the demotion is not propagated yet: device or resource busy"
+    )]
     PeerPrimary {
         /// The image.
         handle: String,

@@ -47,27 +47,51 @@ pub struct SyncInfo {
 }
 
 impl State {
-    pub(super) fn info(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<SyncInfo, StorageError> {
+    pub(super) fn info(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<SyncInfo, StorageError> {
         let name = self.open(site, handle, now)?;
         let copy = self.mirrored(site, &name, handle)?;
         if copy.role != Role::Primary {
-            return Err(StorageError::NotPrimary { handle: handle.to_owned() });
+            return Err(StorageError::NotPrimary {
+                handle: handle.to_owned(),
+            });
         }
         let peers: BTreeMap<String, PeerSync> = copy
             .shipped
             .iter()
             .map(|(peer, s)| {
-                (self.net.name(*peer).to_owned(), PeerSync { last_sync: s.taken, took: s.took, bytes: s.bytes })
+                (
+                    self.net.name(*peer).to_owned(),
+                    PeerSync {
+                        last_sync: s.taken,
+                        took: s.took,
+                        bytes: s.bytes,
+                    },
+                )
             })
             .collect();
         let best = peers.values().max_by_key(|p| p.last_sync).copied();
-        let best = best.ok_or_else(|| StorageError::NotSyncedYet { handle: handle.to_owned() })?;
-        Ok(SyncInfo { best, peers, health: self.health(site, &name) })
+        let best = best.ok_or_else(|| StorageError::NotSyncedYet {
+            handle: handle.to_owned(),
+        })?;
+        Ok(SyncInfo {
+            best,
+            peers,
+            health: self.health(site, &name),
+        })
     }
 
     pub(super) fn health(&self, site: SiteId, name: &str) -> Health {
-        let Some(volume) = self.volumes.get(name) else { return Health::Unknown };
-        let Some(copy) = volume.copies.get(&site) else { return Health::Unknown };
+        let Some(volume) = self.volumes.get(name) else {
+            return Health::Unknown;
+        };
+        let Some(copy) = volume.copies.get(&site) else {
+            return Health::Unknown;
+        };
         if copy.split {
             return Health::SplitBrain;
         }
@@ -91,16 +115,34 @@ impl State {
         if self.is_replaying(site, name) && copy.synced.is_some() {
             return Health::Healthy;
         }
-        let sees_all = self.net.ids().filter(|peer| *peer != site).all(|peer| self.net.reaches(site, peer));
-        if sees_all { Health::Unknown } else { Health::Degraded }
+        let sees_all = self
+            .net
+            .ids()
+            .filter(|peer| *peer != site)
+            .all(|peer| self.net.reaches(site, peer));
+        if sees_all {
+            Health::Unknown
+        } else {
+            Health::Degraded
+        }
     }
 
     /// The handle of the image on the first peer that has a copy.
-    pub(super) fn destination(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<String, StorageError> {
+    pub(super) fn destination(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<String, StorageError> {
         let name = self.open(site, handle, now)?;
         self.mirrored(site, &name, handle)?;
-        let peer = self.volumes.get(&name).and_then(|v| v.copies.keys().find(|peer| **peer != site).copied());
-        let peer = peer.ok_or_else(|| StorageError::NoDestination { handle: handle.to_owned() })?;
+        let peer = self
+            .volumes
+            .get(&name)
+            .and_then(|v| v.copies.keys().find(|peer| **peer != site).copied());
+        let peer = peer.ok_or_else(|| StorageError::NoDestination {
+            handle: handle.to_owned(),
+        })?;
         Ok(self.handle(peer, &name))
     }
 }

@@ -23,13 +23,19 @@ impl Record {
     /// A record whose checksum follows from its writer and number.
     pub fn new(writer: &Arc<str>, number: u64) -> Self {
         let checksum = fnv(writer.bytes().chain(number.to_le_bytes()));
-        Self { writer: Arc::clone(writer), number, checksum }
+        Self {
+            writer: Arc::clone(writer),
+            number,
+            checksum,
+        }
     }
 }
 
 /// FNV-1a, 64 bit: names and checksums that are the same in each run.
 pub(crate) fn fnv(bytes: impl IntoIterator<Item = u8>) -> u64 {
-    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// A record on an image.

@@ -46,11 +46,25 @@ pub(super) struct Network {
 
 impl Network {
     pub(super) fn new(names: Vec<String>, transfer: Duration, now: Timestamp) -> Self {
-        let sites: Vec<Site> = names.into_iter().map(|name| Site { name, power: Power::On, since: now }).collect();
+        let sites: Vec<Site> = names
+            .into_iter()
+            .map(|name| Site {
+                name,
+                power: Power::On,
+                since: now,
+            })
+            .collect();
         let mut links = BTreeMap::new();
         for a in 0..sites.len() {
             for b in a + 1..sites.len() {
-                links.insert((SiteId(a), SiteId(b)), Link { reach: Reach::Up, since: now, transfer });
+                links.insert(
+                    (SiteId(a), SiteId(b)),
+                    Link {
+                        reach: Reach::Up,
+                        since: now,
+                        transfer,
+                    },
+                );
             }
         }
         Self { sites, links }
@@ -93,12 +107,17 @@ impl Network {
     }
 
     pub(super) fn transfer(&self, a: SiteId, b: SiteId) -> Duration {
-        self.links.get(&pair(a, b)).map_or(Duration::MAX, |l| l.transfer)
+        self.links
+            .get(&pair(a, b))
+            .map_or(Duration::MAX, |l| l.transfer)
     }
 
     /// Since when the two arrays see each other, if they do.
     pub(super) fn session(&self, a: SiteId, b: SiteId) -> Option<Timestamp> {
-        let link = self.links.get(&pair(a, b)).filter(|l| l.reach == Reach::Up)?;
+        let link = self
+            .links
+            .get(&pair(a, b))
+            .filter(|l| l.reach == Reach::Up)?;
         let (one, other) = (self.sites.get(a.0)?, self.sites.get(b.0)?);
         let powered = one.power == Power::On && other.power == Power::On;
         powered.then(|| link.since.max(one.since).max(other.since))
@@ -115,10 +134,16 @@ fn pair(a: SiteId, b: SiteId) -> (SiteId, SiteId) {
 
 /// `at + by`, held at the end of time.
 pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by).ok().and_then(|by| at.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| at.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// `at - by`, held at the start of time.
 pub(super) fn earlier(at: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by).ok().and_then(|by| at.checked_sub(by).ok()).unwrap_or(Timestamp::MIN)
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| at.checked_sub(by).ok())
+        .unwrap_or(Timestamp::MIN)
 }

@@ -40,33 +40,59 @@ pub enum Readiness {
 impl State {
     fn copy(&self, site: SiteId, name: &str, handle: &str) -> Result<&Copy, StorageError> {
         let copy = self.volumes.get(name).and_then(|v| v.copies.get(&site));
-        copy.ok_or_else(|| StorageError::NotFound { handle: handle.to_owned() })
+        copy.ok_or_else(|| StorageError::NotFound {
+            handle: handle.to_owned(),
+        })
     }
 
-    pub(super) fn mirrored(&self, site: SiteId, name: &str, handle: &str) -> Result<&Copy, StorageError> {
+    pub(super) fn mirrored(
+        &self,
+        site: SiteId,
+        name: &str,
+        handle: &str,
+    ) -> Result<&Copy, StorageError> {
         let copy = self.copy(site, name, handle)?;
         match copy.mirroring {
             Mirroring::On => Ok(copy),
-            Mirroring::Off => Err(StorageError::NotEnabled { handle: handle.to_owned() }),
+            Mirroring::Off => Err(StorageError::NotEnabled {
+                handle: handle.to_owned(),
+            }),
         }
     }
 
     /// An empty image, primary and unmirrored.
-    pub(super) fn create(&mut self, site: SiteId, name: &str, now: Timestamp) -> Result<String, StorageError> {
+    pub(super) fn create(
+        &mut self,
+        site: SiteId,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<String, StorageError> {
         self.powered(site)?;
         self.refresh(name, now);
         let handle = self.handle(site, name);
-        if self.volumes.get(name).is_some_and(|v| v.copies.contains_key(&site)) {
+        if self
+            .volumes
+            .get(name)
+            .is_some_and(|v| v.copies.contains_key(&site))
+        {
             return Err(StorageError::Exists { handle });
         }
         let term = self.next_term();
-        self.volumes.entry(name.to_owned()).or_insert_with(Volume::new).create(site, term, now);
+        self.volumes
+            .entry(name.to_owned())
+            .or_insert_with(Volume::new)
+            .create(site, term, now);
         self.note(now, site, name, RoleChange::Created);
         Ok(handle)
     }
 
     /// The image is gone, and with a primary its copies on the arrays that it sees. An absent image is no error.
-    pub(super) fn delete(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<(), StorageError> {
+    pub(super) fn delete(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
         let name = match self.open(site, handle, now) {
             Ok(name) => name,
             Err(StorageError::NotFound { .. }) => return Ok(()),
@@ -74,7 +100,11 @@ impl State {
         };
         let led = self.copy(site, &name, handle)?.role == Role::Primary;
         self.mourn(now, site, &name, Loss::Deleted);
-        let followers = if led { self.followers(site, &name) } else { Vec::new() };
+        let followers = if led {
+            self.followers(site, &name)
+        } else {
+            Vec::new()
+        };
         for gone in std::iter::once(site).chain(followers) {
             if let Some(volume) = self.volumes.get_mut(&name) {
                 volume.copies.remove(&gone);
@@ -87,12 +117,22 @@ impl State {
 
     /// Arrays whose copy follows the one at `site`.
     fn followers(&self, site: SiteId, name: &str) -> Vec<SiteId> {
-        let Some(volume) = self.volumes.get(name) else { return Vec::new() };
-        let follow = volume.copies.keys().filter(|peer| volume.source_of(**peer, &self.net) == Some(site));
+        let Some(volume) = self.volumes.get(name) else {
+            return Vec::new();
+        };
+        let follow = volume
+            .copies
+            .keys()
+            .filter(|peer| volume.source_of(**peer, &self.net) == Some(site));
         follow.copied().collect()
     }
 
-    pub(super) fn enable(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<(), StorageError> {
+    pub(super) fn enable(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
         let name = self.open(site, handle, now)?;
         if self.copy(site, &name, handle)?.mirroring == Mirroring::On {
             return Ok(());
@@ -106,13 +146,22 @@ impl State {
     }
 
     /// A secondary that follows a primary answers OK and does nothing: the primary's own end of mirroring removes it.
-    pub(super) fn disable(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<(), StorageError> {
+    pub(super) fn disable(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
         let name = self.open(site, handle, now)?;
         let copy = self.copy(site, &name, handle)?;
         match (copy.mirroring, copy.role) {
             (Mirroring::Off, _) => Ok(()),
             (Mirroring::On, Role::Primary) => {
-                if let Some(copy) = self.volumes.get_mut(&name).and_then(|v| v.copies.get_mut(&site)) {
+                if let Some(copy) = self
+                    .volumes
+                    .get_mut(&name)
+                    .and_then(|v| v.copies.get_mut(&site))
+                {
                     copy.mirroring = Mirroring::Off;
                     copy.shipped.clear();
                 }
@@ -121,15 +170,19 @@ impl State {
                 Ok(())
             }
             (Mirroring::On, Role::Secondary) if self.is_replaying(site, &name) => Ok(()),
-            (Mirroring::On, Role::Secondary) => {
-                Err(StorageError::SecondaryNotReplaying { handle: handle.to_owned() })
-            }
+            (Mirroring::On, Role::Secondary) => Err(StorageError::SecondaryNotReplaying {
+                handle: handle.to_owned(),
+            }),
         }
     }
 
     pub(super) fn is_replaying(&self, site: SiteId, name: &str) -> bool {
-        let Some(volume) = self.volumes.get(name) else { return false };
-        let source = volume.source_of(site, &self.net).and_then(|s| volume.copies.get(&s));
+        let Some(volume) = self.volumes.get(name) else {
+            return false;
+        };
+        let source = volume
+            .source_of(site, &self.net)
+            .and_then(|s| volume.copies.get(&s));
         source.is_some_and(|s| s.role == Role::Primary)
     }
 
@@ -148,12 +201,16 @@ impl State {
         let what = match how {
             Promotion::Plain => {
                 if !copy.complete || self.peer_may_lead(site, &name) {
-                    return Err(StorageError::PeerPrimary { handle: handle.to_owned() });
+                    return Err(StorageError::PeerPrimary {
+                        handle: handle.to_owned(),
+                    });
                 }
                 RoleChange::Promoted
             }
             Promotion::Forced if copy.synced.is_none() => {
-                return Err(StorageError::Incomplete { handle: handle.to_owned() });
+                return Err(StorageError::Incomplete {
+                    handle: handle.to_owned(),
+                });
             }
             Promotion::Forced => RoleChange::ForcePromoted,
         };
@@ -168,15 +225,32 @@ impl State {
 
     /// A peer is primary, or was when it was last seen.
     fn peer_may_lead(&self, site: SiteId, name: &str) -> bool {
-        let Some(volume) = self.volumes.get(name) else { return false };
-        let leads = |peer: SiteId| {
-            let known = volume.copies.get(&site).and_then(|c| c.seen.get(&peer).copied());
-            if self.net.reaches(site, peer) { volume.copies.get(&peer).map(|c| c.role) } else { known }
+        let Some(volume) = self.volumes.get(name) else {
+            return false;
         };
-        self.net.ids().filter(|peer| *peer != site).any(|peer| leads(peer) == Some(Role::Primary))
+        let leads = |peer: SiteId| {
+            let known = volume
+                .copies
+                .get(&site)
+                .and_then(|c| c.seen.get(&peer).copied());
+            if self.net.reaches(site, peer) {
+                volume.copies.get(&peer).map(|c| c.role)
+            } else {
+                known
+            }
+        };
+        self.net
+            .ids()
+            .filter(|peer| *peer != site)
+            .any(|peer| leads(peer) == Some(Role::Primary))
     }
 
-    pub(super) fn demote(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<(), StorageError> {
+    pub(super) fn demote(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
         let name = self.open(site, handle, now)?;
         if self.mirrored(site, &name, handle)?.role == Role::Secondary {
             return Ok(());
@@ -199,21 +273,32 @@ impl State {
         let name = self.open(site, handle, now)?;
         let copy = self.mirrored(site, &name, handle)?;
         if copy.role == Role::Primary {
-            return Err(StorageError::StillPrimary { handle: handle.to_owned() });
+            return Err(StorageError::StillPrimary {
+                handle: handle.to_owned(),
+            });
         }
         match (ask, copy.rebuild) {
             (Resync::Rebuild, Rebuild::NotAsked) => {
                 self.rebuild(site, &name, now);
-                Err(StorageError::Rebuilding { handle: handle.to_owned() })
+                Err(StorageError::Rebuilding {
+                    handle: handle.to_owned(),
+                })
             }
-            (Resync::Rebuild, Rebuild::Asked) | (Resync::Check, _) => Ok(self.readiness(site, &name)),
+            (Resync::Rebuild, Rebuild::Asked) | (Resync::Check, _) => {
+                Ok(self.readiness(site, &name))
+            }
         }
     }
 
     /// The image is thrown away whether or not there is anything to copy it from: arrays do as they are told.
     fn rebuild(&mut self, site: SiteId, name: &str, now: Timestamp) {
-        let Some(volume) = self.volumes.get(name) else { return };
-        let mut peers = volume.copies.iter().filter(|(peer, _)| self.net.reaches(site, **peer));
+        let Some(volume) = self.volumes.get(name) else {
+            return;
+        };
+        let mut peers = volume
+            .copies
+            .iter()
+            .filter(|(peer, _)| self.net.reaches(site, **peer));
         if !peers.any(|(_, c)| c.role == Role::Primary) {
             self.mourn(now, site, name, Loss::ResyncWithoutPrimary);
         }
@@ -226,11 +311,25 @@ impl State {
 
     /// Ready means: all are demoted, all that can be seen hold the final snapshot, and somebody can be seen.
     fn readiness(&self, site: SiteId, name: &str) -> Readiness {
-        let Some(volume) = self.volumes.get(name) else { return Readiness::NotReady };
-        let Some(here) = volume.copies.get(&site) else { return Readiness::NotReady };
-        let peers: Vec<&Copy> = volume.copies.iter().filter(|(p, _)| self.net.reaches(site, **p)).map(|(_, c)| c).collect();
-        let in_step = |c: &Copy| c.role == Role::Secondary && c.complete && c.term == here.term && !c.split;
-        let drained = in_step(here) && peers.len() > 0 && peers.iter().all(|c| in_step(c));
-        if drained && !self.peer_may_lead(site, name) { Readiness::Ready } else { Readiness::NotReady }
+        let Some(volume) = self.volumes.get(name) else {
+            return Readiness::NotReady;
+        };
+        let Some(here) = volume.copies.get(&site) else {
+            return Readiness::NotReady;
+        };
+        let peers: Vec<&Copy> = volume
+            .copies
+            .iter()
+            .filter(|(p, _)| self.net.reaches(site, **p))
+            .map(|(_, c)| c)
+            .collect();
+        let in_step =
+            |c: &Copy| c.role == Role::Secondary && c.complete && c.term == here.term && !c.split;
+        let drained = in_step(here) && !peers.is_empty() && peers.iter().all(|c| in_step(c));
+        if drained && !self.peer_may_lead(site, name) {
+            Readiness::Ready
+        } else {
+            Readiness::NotReady
+        }
     }
 }

@@ -24,10 +24,19 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(spec: FabricSpec, now: Timestamp) -> Self {
-        let FabricSpec { sites, handles, interval, transfer, full_copy } = spec;
+        let FabricSpec {
+            sites,
+            handles,
+            interval,
+            transfer,
+            full_copy,
+        } = spec;
         Self {
             net: Network::new(sites, transfer, now),
-            pace: Pace { interval, full_copy },
+            pace: Pace {
+                interval,
+                full_copy,
+            },
             handles,
             volumes: BTreeMap::new(),
             events: Vec::new(),
@@ -37,7 +46,9 @@ impl State {
     }
 
     pub(super) fn site(&self, name: &str) -> Result<SiteId, StorageError> {
-        self.net.find(name).ok_or_else(|| StorageError::NoSuchSite { site: name.to_owned() })
+        self.net.find(name).ok_or_else(|| StorageError::NoSuchSite {
+            site: name.to_owned(),
+        })
     }
 
     pub(super) fn next_term(&mut self) -> Term {
@@ -64,35 +75,68 @@ impl State {
     pub(super) fn powered(&self, site: SiteId) -> Result<(), StorageError> {
         match self.net.power(site) {
             Power::On => Ok(()),
-            Power::Off => Err(StorageError::Down { site: self.net.name(site).to_owned() }),
+            Power::Off => Err(StorageError::Down {
+                site: self.net.name(site).to_owned(),
+            }),
         }
     }
 
     /// The image behind a handle, as of now; an error when the array is down or has no copy.
-    pub(super) fn open(&mut self, site: SiteId, handle: &str, now: Timestamp) -> Result<String, StorageError> {
+    pub(super) fn open(
+        &mut self,
+        site: SiteId,
+        handle: &str,
+        now: Timestamp,
+    ) -> Result<String, StorageError> {
         self.powered(site)?;
-        let missing = || StorageError::NotFound { handle: handle.to_owned() };
+        let missing = || StorageError::NotFound {
+            handle: handle.to_owned(),
+        };
         let name = self.volume_of(site, handle).ok_or_else(missing)?.to_owned();
         self.refresh(&name, now);
-        let here = self.volumes.get(&name).is_some_and(|v| v.copies.contains_key(&site));
+        let here = self
+            .volumes
+            .get(&name)
+            .is_some_and(|v| v.copies.contains_key(&site));
         if here { Ok(name) } else { Err(missing()) }
     }
 
     pub(super) fn note(&mut self, now: Timestamp, site: SiteId, volume: &str, what: RoleChange) {
-        let handle = if volume.is_empty() { String::new() } else { self.handle(site, volume) };
-        self.events.push(Event { at: now, site: self.net.name(site).to_owned(), handle, what });
+        let handle = if volume.is_empty() {
+            String::new()
+        } else {
+            self.handle(site, volume)
+        };
+        self.events.push(Event {
+            at: now,
+            site: self.net.name(site).to_owned(),
+            handle,
+            what,
+        });
     }
 
     /// Counts the copy's content as lost.
     pub(super) fn mourn(&mut self, now: Timestamp, site: SiteId, volume: &str, how: Loss) {
-        let records = self.volumes.get(volume).and_then(|v| v.copies.get(&site)).map_or(0, |c| c.log.len());
+        let records = self
+            .volumes
+            .get(volume)
+            .and_then(|v| v.copies.get(&site))
+            .map_or(0, |c| c.log.len());
         let (handle, name) = (self.handle(site, volume), self.net.name(site).to_owned());
-        self.destroyed.push(Destroyed { at: now, site: name, handle, how, records });
+        self.destroyed.push(Destroyed {
+            at: now,
+            site: name,
+            handle,
+            how,
+            records,
+        });
     }
 
     /// Brings one image to `now`.
     pub(super) fn refresh(&mut self, name: &str, now: Timestamp) {
-        let Some(volume) = self.volumes.get_mut(name) else { return };
+        let Some(volume) = self.volumes.get_mut(name) else {
+            return;
+        };
         for found in volume.refresh(&self.net, self.pace, now) {
             match found {
                 Found::Split(site) => self.note(now, site, name, RoleChange::SplitBrain),
@@ -112,15 +156,26 @@ impl State {
 
     pub(super) fn primaries(&mut self, name: &str, now: Timestamp) -> Vec<String> {
         self.refresh(name, now);
-        let Some(volume) = self.volumes.get(name) else { return Vec::new() };
-        let lead = volume.copies.iter().filter(|(_, c)| c.role == Role::Primary);
-        lead.map(|(site, _)| self.net.name(*site).to_owned()).collect()
+        let Some(volume) = self.volumes.get(name) else {
+            return Vec::new();
+        };
+        let lead = volume
+            .copies
+            .iter()
+            .filter(|(_, c)| c.role == Role::Primary);
+        lead.map(|(site, _)| self.net.name(*site).to_owned())
+            .collect()
     }
 
     pub(super) fn current(&mut self, name: &str, now: Timestamp) -> Vec<Entry> {
         self.refresh(name, now);
-        let Some(volume) = self.volumes.get(name) else { return Vec::new() };
-        let newest = volume.copies.values().max_by_key(|c| (c.role == Role::Primary, c.term, c.log.len()));
+        let Some(volume) = self.volumes.get(name) else {
+            return Vec::new();
+        };
+        let newest = volume
+            .copies
+            .values()
+            .max_by_key(|c| (c.role == Role::Primary, c.term, c.log.len()));
         newest.map(|c| c.log.clone()).unwrap_or_default()
     }
 }

@@ -1,11 +1,14 @@
 //! One image on all its arrays: histories, and what mirroring has shipped by a given time.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    log::{Entry, Term},
+    log::{self, Term},
     network::{Network, SiteId, earlier, later},
 };
 
@@ -62,7 +65,7 @@ struct Parent {
 pub(super) struct Copy {
     pub(super) role: Role,
     pub(super) mirroring: Mirroring,
-    pub(super) log: Vec<Entry>,
+    pub(super) log: Vec<log::Entry>,
     /// The reign that the content belongs to.
     pub(super) term: Term,
     /// The content is all that was written in `term`: the demotion has arrived.
@@ -106,7 +109,13 @@ impl Copy {
 
     /// An empty copy that waits for its first snapshot.
     pub(super) fn follower(now: Timestamp) -> Self {
-        Self { role: Role::Secondary, mirroring: Mirroring::On, led: None, synced: None, ..Self::leader(Term(0), now) }
+        Self {
+            role: Role::Secondary,
+            mirroring: Mirroring::On,
+            led: None,
+            synced: None,
+            ..Self::leader(Term(0), now)
+        }
     }
 
     fn is_following(&self) -> bool {
@@ -118,8 +127,13 @@ impl Copy {
         if let Some(end) = self.final_at.filter(|end| at >= *end) {
             return (end, true);
         }
-        let past = at.duration_since(self.base).max(SignedDuration::ZERO).as_nanos();
-        let step = i128::try_from(interval.as_nanos()).unwrap_or(i128::MAX).max(1);
+        let past = at
+            .duration_since(self.base)
+            .max(SignedDuration::ZERO)
+            .as_nanos();
+        let step = i128::try_from(interval.as_nanos())
+            .unwrap_or(i128::MAX)
+            .max(1);
         let whole = u64::try_from(past - past % step).map_or(Duration::MAX, Duration::from_nanos);
         (later(self.base, whole), false)
     }
@@ -148,7 +162,10 @@ pub(super) enum Found {
 
 impl Volume {
     pub(super) fn new() -> Self {
-        Self { copies: BTreeMap::new(), terms: BTreeMap::new() }
+        Self {
+            copies: BTreeMap::new(),
+            terms: BTreeMap::new(),
+        }
     }
 
     /// Puts an empty, writable, unmirrored image on an array.
@@ -168,7 +185,13 @@ impl Volume {
     /// Starts a reign of the copy at `site`, from what it holds.
     pub(super) fn lead(&mut self, site: SiteId, term: Term, now: Timestamp) {
         if let Some(copy) = self.copies.get_mut(&site) {
-            self.terms.insert(term, Some(Parent { term: copy.term, complete: copy.complete }));
+            self.terms.insert(
+                term,
+                Some(Parent {
+                    term: copy.term,
+                    complete: copy.complete,
+                }),
+            );
             copy.role = Role::Primary;
             copy.term = term;
             copy.complete = false;
@@ -201,7 +224,11 @@ impl Volume {
         }
         if let Some(copy) = self.copies.get_mut(&site) {
             let seen = std::mem::take(&mut copy.seen);
-            *copy = Copy { seen, rebuild: Rebuild::Asked, ..Copy::follower(now) };
+            *copy = Copy {
+                seen,
+                rebuild: Rebuild::Asked,
+                ..Copy::follower(now)
+            };
         }
     }
 
@@ -232,20 +259,40 @@ impl Volume {
 
     /// Mirrored primaries have a copy on each array they see; a secondary whose primary is mirrored no more is removed.
     fn spread(&mut self, net: &Network, now: Timestamp, found: &mut Vec<Found>) {
-        let leads = |mirroring| move |(_, c): &(&SiteId, &Copy)| c.role == Role::Primary && c.mirroring == mirroring;
-        let lead: Vec<SiteId> = self.copies.iter().filter(leads(Mirroring::On)).map(|(s, _)| *s).collect();
-        let ended: Vec<(SiteId, Term)> =
-            self.copies.iter().filter(leads(Mirroring::Off)).map(|(s, c)| (*s, c.term)).collect();
+        let leads = |mirroring| {
+            move |(_, c): &(&SiteId, &Copy)| c.role == Role::Primary && c.mirroring == mirroring
+        };
+        let lead: Vec<SiteId> = self
+            .copies
+            .iter()
+            .filter(leads(Mirroring::On))
+            .map(|(s, _)| *s)
+            .collect();
+        let ended: Vec<(SiteId, Term)> = self
+            .copies
+            .iter()
+            .filter(leads(Mirroring::Off))
+            .map(|(s, c)| (*s, c.term))
+            .collect();
         for site in net.ids() {
             if lead.iter().any(|l| net.reaches(*l, site)) {
-                if !self.copies.contains_key(&site) {
-                    self.copies.insert(site, Copy::follower(now));
+                if let Entry::Vacant(place) = self.copies.entry(site) {
+                    place.insert(Copy::follower(now));
                     found.push(Found::Created(site));
                 }
                 continue;
             }
-            let Some(copy) = self.copies.get(&site).filter(|c| c.is_following() && c.led.is_none()) else { continue };
-            if ended.iter().any(|(l, term)| net.reaches(*l, site) && self.contains(*term, copy.term)) {
+            let Some(copy) = self
+                .copies
+                .get(&site)
+                .filter(|c| c.is_following() && c.led.is_none())
+            else {
+                continue;
+            };
+            if ended
+                .iter()
+                .any(|(l, term)| net.reaches(*l, site) && self.contains(*term, copy.term))
+            {
                 self.copies.remove(&site);
                 found.push(Found::Removed(site));
             }
@@ -257,8 +304,13 @@ impl Volume {
         let mut split = Vec::new();
         let mut healed = Vec::new();
         for (site, copy) in &self.copies {
-            let against = self.copies.iter().filter(|(peer, _)| net.reaches(*site, **peer));
-            let contradicted = against.clone().any(|(_, peer)| self.contradicts(copy, peer));
+            let against = self
+                .copies
+                .iter()
+                .filter(|(peer, _)| net.reaches(*site, **peer));
+            let contradicted = against
+                .clone()
+                .any(|(_, peer)| self.contradicts(copy, peer));
             let seen_any = against.count() > 0;
             if contradicted && !copy.split {
                 split.push(*site);
@@ -282,8 +334,12 @@ impl Volume {
     fn contradicts(&self, copy: &Copy, peer: &Copy) -> bool {
         match (copy.role, peer.role) {
             (Role::Primary, Role::Primary) => true,
-            (Role::Primary, Role::Secondary) => peer.led.is_some_and(|term| !self.contains(copy.term, term)),
-            (Role::Secondary, Role::Primary) => copy.led.is_some_and(|term| !self.contains(peer.term, term)),
+            (Role::Primary, Role::Secondary) => {
+                peer.led.is_some_and(|term| !self.contains(copy.term, term))
+            }
+            (Role::Secondary, Role::Primary) => {
+                copy.led.is_some_and(|term| !self.contains(peer.term, term))
+            }
             (Role::Secondary, Role::Secondary) => false,
         }
     }
@@ -291,30 +347,51 @@ impl Volume {
     /// Whom the copy at `site` follows: the newest primary it sees, or else the newest former one, for its final snapshot.
     pub(super) fn source_of(&self, site: SiteId, net: &Network) -> Option<SiteId> {
         let copy = self.copies.get(&site).filter(|c| c.is_following())?;
-        let seen = || self.copies.iter().filter(|(s, c)| net.reaches(site, **s) && c.mirroring == Mirroring::On);
+        let seen = || {
+            self.copies
+                .iter()
+                .filter(|(s, c)| net.reaches(site, **s) && c.mirroring == Mirroring::On)
+        };
         let newest = |role| {
-            seen().filter(move |(_, c)| c.role == role && c.led.is_some()).max_by_key(|(_, c)| c.term).map(|(s, _)| *s)
+            seen()
+                .filter(move |(_, c)| c.role == role && c.led.is_some())
+                .max_by_key(|(_, c)| c.term)
+                .map(|(s, _)| *s)
         };
         if let Some(primary) = newest(Role::Primary) {
             return Some(primary);
         }
         // A copy with nothing on it is only ever filled by a primary.
-        newest(Role::Secondary).filter(|_| copy.synced.is_some()).filter(|s| {
-            self.copies.get(s).is_some_and(|former| former.term > copy.term || (former.term == copy.term && !copy.complete))
-        })
+        newest(Role::Secondary)
+            .filter(|_| copy.synced.is_some())
+            .filter(|s| {
+                self.copies.get(s).is_some_and(|former| {
+                    former.term > copy.term || (former.term == copy.term && !copy.complete)
+                })
+            })
     }
 
     /// Applies to the copy at `site` the newest snapshot that has wholly arrived by `now`.
     fn receive(&mut self, site: SiteId, net: &Network, pace: Pace, now: Timestamp) -> Option<()> {
         let from = self.source_of(site, net)?;
         let (copy, source) = (self.copies.get(&site)?, self.copies.get(&from)?);
-        if copy.led.is_some_and(|term| !self.contains(source.term, term)) {
+        if copy
+            .led
+            .is_some_and(|term| !self.contains(source.term, term))
+        {
             return None;
         }
-        let start = net.session(site, from)?.max(source.base).max(copy.follows_since);
+        let start = net
+            .session(site, from)?
+            .max(source.base)
+            .max(copy.follows_since);
         let transfer = net.transfer(site, from);
         let related = copy.synced.is_some() && copy.begins(source);
-        let (took, first) = if related { (transfer, start) } else { (pace.full_copy, later(start, pace.full_copy)) };
+        let (took, first) = if related {
+            (transfer, start)
+        } else {
+            (pace.full_copy, later(start, pace.full_copy))
+        };
         let arrived = earlier(now, transfer);
         let (taken, last) = if arrived >= first {
             source.snapshot_before(arrived, pace.interval)
@@ -323,13 +400,18 @@ impl Volume {
         } else {
             return None;
         };
-        if copy.term == source.term && copy.synced.is_some_and(|have| have >= taken) && copy.complete == last {
+        if copy.term == source.term
+            && copy.synced.is_some_and(|have| have >= taken)
+            && copy.complete == last
+        {
             return None;
         }
         let upto = source.log.partition_point(|e| e.at <= taken);
         let keep = if related { copy.log.len().min(upto) } else { 0 };
-        let delta: Vec<Entry> = source.log.get(keep..upto).unwrap_or_default().to_vec();
-        let bytes = i64::try_from(delta.len()).unwrap_or(i64::MAX).saturating_mul(RECORD_BYTES);
+        let delta: Vec<log::Entry> = source.log.get(keep..upto).unwrap_or_default().to_vec();
+        let bytes = i64::try_from(delta.len())
+            .unwrap_or(i64::MAX)
+            .saturating_mul(RECORD_BYTES);
         let term = source.term;
         let copy = self.copies.get_mut(&site)?;
         copy.log.truncate(keep);
@@ -338,7 +420,10 @@ impl Volume {
         copy.complete = last;
         copy.led = None;
         copy.synced = Some(taken);
-        self.copies.get_mut(&from)?.shipped.insert(site, Shipment { taken, took, bytes });
+        self.copies
+            .get_mut(&from)?
+            .shipped
+            .insert(site, Shipment { taken, took, bytes });
         Some(())
     }
 

@@ -7,7 +7,7 @@ use super::{World, WorldError};
 pub enum Shape {
     /// A Deployment of one pod with all volumes.
     Deployment,
-    /// A StatefulSet of one pod per volume.
+    /// A `StatefulSet` of one pod per volume.
     StatefulSet,
 }
 
@@ -24,7 +24,7 @@ pub struct App {
     pub volumes: usize,
 }
 
-/// The StorageClass `fast` and the VolumeReplicationClass `fast-mirror` of a driver; the CRD of the latter must be there.
+/// The `StorageClass` `fast` and the `VolumeReplicationClass` `fast-mirror` of a driver; the CRD of the latter must be there.
 pub fn infrastructure(driver: &str) -> String {
     format!(
         "\
@@ -45,15 +45,24 @@ spec:
     )
 }
 
-/// The StorageClass of [`infrastructure`] alone, for clusters without replication CRDs.
+/// The `StorageClass` of [`infrastructure`] alone, for clusters without replication CRDs.
 fn storage_class(driver: &str) -> String {
-    infrastructure(driver).split("---\n").next().unwrap_or_default().to_owned()
+    infrastructure(driver)
+        .split("---\n")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 impl App {
     /// An application of two volumes, run by a Deployment, in a namespace of its own name.
     pub fn new(name: &str) -> Self {
-        Self { namespace: name.to_owned(), name: name.to_owned(), shape: Shape::Deployment, volumes: 2 }
+        Self {
+            namespace: name.to_owned(),
+            name: name.to_owned(),
+            shape: Shape::Deployment,
+            volumes: 2,
+        }
     }
 
     /// The same with another number of volumes.
@@ -79,7 +88,12 @@ impl App {
 
     /// All its objects.
     pub fn yaml(&self) -> String {
-        let Self { namespace, name, shape, volumes: _ } = self;
+        let Self {
+            namespace,
+            name,
+            shape,
+            volumes: _,
+        } = self;
         let common = format!(
             "\
 apiVersion: v1
@@ -104,7 +118,9 @@ stringData: {{password: changeme}}
     }
 
     fn claim_yaml(&self) -> String {
-        let Self { namespace, name, .. } = self;
+        let Self {
+            namespace, name, ..
+        } = self;
         let one = |claim: String| {
             format!(
                 "\
@@ -123,11 +139,14 @@ spec:
     }
 
     fn deployment_yaml(&self) -> String {
-        let Self { namespace, name, .. } = self;
+        let Self {
+            namespace, name, ..
+        } = self;
         let claims = self.claims();
-        let mounts: String = claims.iter().map(|c| format!("{{name: {c}, mountPath: /{c}}}, ")).collect();
-        let volumes: String =
-            claims.iter().map(|c| format!("{{name: {c}, persistentVolumeClaim: {{claimName: {c}}}}}, ")).collect();
+        let list =
+            |one: fn(&String) -> String| claims.iter().map(one).collect::<Vec<_>>().join(", ");
+        let mounts = list(|c| format!("{{name: {c}, mountPath: /{c}}}"));
+        let volumes = list(|c| format!("{{name: {c}, persistentVolumeClaim: {{claimName: {c}}}}}"));
         format!(
             "\
 ---
@@ -152,7 +171,12 @@ spec:
     }
 
     fn stateful_set_yaml(&self) -> String {
-        let Self { namespace, name, volumes, .. } = self;
+        let Self {
+            namespace,
+            name,
+            volumes,
+            ..
+        } = self;
         format!(
             "\
 ---
@@ -183,13 +207,13 @@ spec:
 }
 
 impl World {
-    /// Gives a site the StorageClass `fast` of its driver.
+    /// Gives a site the `StorageClass` `fast` of its driver.
     pub fn install_storage_class(&self, site: &str) -> Result<(), WorldError> {
         let yaml = storage_class(self.site(site)?.driver.name());
         self.install(site, &yaml)
     }
 
-    /// Gives a site the StorageClass and the VolumeReplicationClass of its driver; the CRDs must be there.
+    /// Gives a site the `StorageClass` and the `VolumeReplicationClass` of its driver; the CRDs must be there.
     pub fn install_infrastructure(&self, site: &str) -> Result<(), WorldError> {
         let yaml = infrastructure(self.site(site)?.driver.name());
         self.install(site, &yaml)

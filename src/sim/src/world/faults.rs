@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{HUB, World, WorldError, pair};
-use crate::storage::Power;
+use crate::{apiserver::Link, storage::Power};
 
 impl World {
     /// The site loses power: API server, node, pods, driver and array are gone at once. Who calls it is refused.
@@ -48,20 +48,29 @@ impl World {
     pub fn partition(&self, one: &str, other: &str) -> Result<(), WorldError> {
         self.link(one, other)?.cut();
         self.cut.lock().insert(pair(one, other));
-        if are_sites(one, other) { self.fabric.cut(one, other).map_err(Into::into) } else { Ok(()) }
+        if are_sites(one, other) {
+            self.fabric.cut(one, other).map_err(Into::into)
+        } else {
+            Ok(())
+        }
     }
 
     /// Two places see each other again.
     pub fn heal(&self, one: &str, other: &str) -> Result<(), WorldError> {
         self.link(one, other)?.heal();
         self.cut.lock().remove(&pair(one, other));
-        if are_sites(one, other) { self.fabric.heal(one, other).map_err(Into::into) } else { Ok(()) }
+        if are_sites(one, other) {
+            self.fabric.heal(one, other).map_err(Into::into)
+        } else {
+            Ok(())
+        }
     }
 
     /// All links are whole again.
     pub fn heal_all(&self) -> Result<(), WorldError> {
         let cut: Vec<_> = self.cut.lock().iter().cloned().collect();
-        cut.iter().try_for_each(|(one, other)| self.heal(one, other))
+        cut.iter()
+            .try_for_each(|(one, other)| self.heal(one, other))
     }
 
     /// Replication stops between two sites while all else goes on.
@@ -76,7 +85,8 @@ impl World {
 
     /// Each call between two places takes this long.
     pub fn slow(&self, one: &str, other: &str, round_trip: Duration) -> Result<(), WorldError> {
-        self.link(one, other).map(|link| link.set_latency(round_trip))
+        self.link(one, other)
+            .map(|link| link.set_latency(round_trip))
     }
 
     /// The next `n` calls between two places are carried out and their answers lost.
@@ -91,7 +101,7 @@ impl World {
 
     /// All watches between two places break.
     pub fn drop_watches(&self, one: &str, other: &str) -> Result<(), WorldError> {
-        self.link(one, other).map(|link| link.drop_watches())
+        self.link(one, other).map(Link::drop_watches)
     }
 }
 

@@ -1,0 +1,408 @@
+//! A storage driver that does what it is told and notes what it was asked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use lifeboat_drivers::{ConnectError, Endpoint, connector};
+use lifeboat_proto::replication::controller_server::{Controller, ControllerServer};
+use lifeboat_proto::replication::{self as wire, replication_source};
+use lifeboat_proto::{csi, identity};
+use tokio::io::DuplexStream;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Server};
+use tonic::{Code, Request, Response, Status};
+
+/// What the driver does when called.
+#[derive(Debug, Clone)]
+pub(crate) enum Answer {
+    Ok,
+    NotReady,
+    Fail(Code, &'static str),
+    Slow(Duration),
+    Info(wire::GetVolumeReplicationInfoResponse),
+}
+
+/// One call.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) letter: &'static str,
+    pub(crate) handle: String,
+    pub(crate) volume_id: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) secrets: BTreeMap<String, String>,
+    pub(crate) replication_id: String,
+    pub(crate) at: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Addons,
+    Csi,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Seen>,
+    once: BTreeMap<&'static str, VecDeque<Answer>>,
+    always: BTreeMap<&'static str, Answer>,
+    busy: BTreeMap<String, usize>,
+    overlaps: Vec<String>,
+    open: Option<CancellationToken>,
+    probes: usize,
+}
+
+pub(crate) struct Driver {
+    name: String,
+    identity: Identity,
+    start: Instant,
+    state: parking_lot::Mutex<State>,
+    /// Called at each replication call, before it is answered.
+    pub(crate) before: Mutex<Option<Before>>,
+}
+
+pub(crate) type Before =
+    Box<dyn Fn(&'static str) -> futures::future::BoxFuture<'static, ()> + Send + Sync>;
+
+impl Driver {
+    pub(crate) fn new(name: &str, identity: Identity) -> Arc<Self> {
+        let state = State {
+            open: Some(CancellationToken::new()),
+            ..State::default()
+        };
+        Arc::new(Self {
+            name: name.to_owned(),
+            identity,
+            start: Instant::now(),
+            state: parking_lot::Mutex::new(state),
+            before: Mutex::new(None),
+        })
+    }
+
+    /// The next calls of this letter are answered like this, in order.
+    pub(crate) fn next(&self, letter: &'static str, answer: Answer) {
+        self.state
+            .lock()
+            .once
+            .entry(letter)
+            .or_default()
+            .push_back(answer);
+    }
+
+    pub(crate) fn always(&self, letter: &'static str, answer: Answer) {
+        self.state.lock().always.insert(letter, answer);
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.state.lock().seen.clone()
+    }
+
+    /// The letters of all calls for a handle, but for questions about replication.
+    pub(crate) fn trace(&self, handle: &str) -> String {
+        let seen = self.seen();
+        let acts = seen
+            .iter()
+            .filter(|s| s.handle == handle && s.letter != "I");
+        acts.map(|s| s.letter).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) fn full_trace(&self, handle: &str) -> String {
+        let seen = self.seen();
+        seen.iter()
+            .filter(|s| s.handle == handle)
+            .map(|s| s.letter)
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    pub(crate) fn times(&self, letter: &str) -> Vec<Duration> {
+        self.seen()
+            .iter()
+            .filter(|s| s.letter == letter)
+            .map(|s| s.at)
+            .collect()
+    }
+
+    pub(crate) fn overlaps(&self) -> Vec<String> {
+        self.state.lock().overlaps.clone()
+    }
+
+    pub(crate) fn probes(&self) -> usize {
+        self.state.lock().probes
+    }
+
+    pub(crate) fn go_away(&self) {
+        if let Some(open) = self.state.lock().open.take() {
+            open.cancel();
+        }
+    }
+
+    pub(crate) fn come_back(&self) {
+        self.state.lock().open = Some(CancellationToken::new());
+    }
+
+    pub(crate) fn endpoint(self: &Arc<Self>) -> Endpoint {
+        let me = self.clone();
+        connector(move || {
+            let me = me.clone();
+            async move { me.dial().await }
+        })
+    }
+
+    async fn dial(self: &Arc<Self>) -> Result<Channel, ConnectError> {
+        let Some(open) = self.state.lock().open.clone() else {
+            return Err(ConnectError::Injected("the socket is gone".to_owned()));
+        };
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        self.serve(ours, open);
+        let slot = Arc::new(parking_lot::Mutex::new(Some(theirs)));
+        let connect = tower::service_fn(move |_: tonic::transport::Uri| {
+            let end = slot.lock().take();
+            async move {
+                end.map(TokioIo::new)
+                    .ok_or_else(|| std::io::Error::other("the connection is used up"))
+            }
+        });
+        let endpoint = tonic::transport::Endpoint::from_static("http://driver");
+        endpoint
+            .connect_with_connector(connect)
+            .await
+            .map_err(|e| ConnectError::Injected(e.to_string()))
+    }
+
+    fn serve(self: &Arc<Self>, stream: DuplexStream, open: CancellationToken) {
+        let service = Service(self.clone());
+        let mut server = Server::builder();
+        let router = server.add_service(ControllerServer::new(service.clone()));
+        let router = match self.identity {
+            Identity::Addons => {
+                router.add_service(identity::identity_server::IdentityServer::new(service))
+            }
+            Identity::Csi => router.add_service(csi::identity_server::IdentityServer::new(service)),
+        };
+        tokio::spawn(async move {
+            let incoming = futures::stream::iter([Ok::<_, std::io::Error>(stream)]);
+            let incoming = futures::StreamExt::chain(incoming, futures::stream::pending());
+            tokio::select! {
+                biased;
+                () = open.cancelled() => {}
+                _ = router.serve_with_incoming(incoming) => {}
+            }
+        });
+    }
+
+    async fn called(&self, seen: Seen) -> Result<Answer, Status> {
+        let (letter, handle) = (seen.letter, seen.handle.clone());
+        if let Some(before) = &*self.before.lock().await {
+            before(letter).await;
+        }
+        let answer = {
+            let mut state = self.state.lock();
+            let busy = state.busy.entry(handle.clone()).or_default();
+            *busy += 1;
+            if *busy > 1 {
+                state.overlaps.push(handle.clone());
+            }
+            state.seen.push(seen);
+            let once = state.once.get_mut(letter).and_then(VecDeque::pop_front);
+            once.or_else(|| state.always.get(letter).cloned())
+                .unwrap_or(Answer::Ok)
+        };
+        let busy = Busy {
+            driver: self,
+            handle,
+        };
+        if let Answer::Slow(time) = &answer {
+            tokio::time::sleep(*time).await;
+        }
+        drop(busy);
+        match answer {
+            Answer::Fail(code, text) => Err(Status::new(code, text)),
+            other => Ok(other),
+        }
+    }
+}
+
+struct Busy<'a> {
+    driver: &'a Driver,
+    handle: String,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(busy) = self.driver.state.lock().busy.get_mut(&self.handle) {
+            *busy -= 1;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Service(Arc<Driver>);
+
+macro_rules! seen {
+    ($self:expr, $letter:expr, $request:expr, $parameters:expr) => {{
+        let request = $request;
+        let handle = match request.replication_source.clone().and_then(|s| s.r#type) {
+            Some(replication_source::Type::Volume(v)) => v.volume_id,
+            Some(replication_source::Type::Volumegroup(g)) => g.volume_group_id,
+            None => String::new(),
+        };
+        Seen {
+            letter: $letter,
+            handle,
+            volume_id: request.volume_id.clone(),
+            parameters: $parameters,
+            secrets: request.secrets.clone().into_iter().collect(),
+            replication_id: request.replication_id.clone(),
+            at: $self.0.start.elapsed(),
+        }
+    }};
+}
+
+macro_rules! plain {
+    ($self:expr, $letter:expr, $request:expr, $response:expr) => {{
+        let request = $request.into_inner();
+        let parameters = request.parameters.clone().into_iter().collect();
+        let seen = seen!($self, $letter, request, parameters);
+        $self.0.called(seen).await.map(|_| Response::new($response))
+    }};
+}
+
+#[tonic::async_trait]
+impl Controller for Service {
+    async fn enable_volume_replication(
+        &self,
+        request: Request<wire::EnableVolumeReplicationRequest>,
+    ) -> Result<Response<wire::EnableVolumeReplicationResponse>, Status> {
+        plain!(self, "E", request, wire::EnableVolumeReplicationResponse {})
+    }
+
+    async fn disable_volume_replication(
+        &self,
+        request: Request<wire::DisableVolumeReplicationRequest>,
+    ) -> Result<Response<wire::DisableVolumeReplicationResponse>, Status> {
+        plain!(
+            self,
+            "D",
+            request,
+            wire::DisableVolumeReplicationResponse {}
+        )
+    }
+
+    async fn promote_volume(
+        &self,
+        request: Request<wire::PromoteVolumeRequest>,
+    ) -> Result<Response<wire::PromoteVolumeResponse>, Status> {
+        let letter = if request.get_ref().force { "Pf" } else { "P" };
+        plain!(self, letter, request, wire::PromoteVolumeResponse {})
+    }
+
+    async fn demote_volume(
+        &self,
+        request: Request<wire::DemoteVolumeRequest>,
+    ) -> Result<Response<wire::DemoteVolumeResponse>, Status> {
+        let letter = if request.get_ref().force { "Mf" } else { "M" };
+        plain!(self, letter, request, wire::DemoteVolumeResponse {})
+    }
+
+    async fn resync_volume(
+        &self,
+        request: Request<wire::ResyncVolumeRequest>,
+    ) -> Result<Response<wire::ResyncVolumeResponse>, Status> {
+        let letter = if request.get_ref().force { "Rf" } else { "R" };
+        let request = request.into_inner();
+        let parameters = request.parameters.clone().into_iter().collect();
+        let answer = self
+            .0
+            .called(seen!(self, letter, request, parameters))
+            .await?;
+        Ok(Response::new(wire::ResyncVolumeResponse {
+            ready: !matches!(answer, Answer::NotReady),
+        }))
+    }
+
+    async fn get_volume_replication_info(
+        &self,
+        request: Request<wire::GetVolumeReplicationInfoRequest>,
+    ) -> Result<Response<wire::GetVolumeReplicationInfoResponse>, Status> {
+        let request = request.into_inner();
+        match self
+            .0
+            .called(seen!(self, "I", request, BTreeMap::new()))
+            .await?
+        {
+            Answer::Info(info) => Ok(Response::new(info)),
+            _ => Err(Status::unimplemented("not offered")),
+        }
+    }
+
+    async fn get_replication_destination_info(
+        &self,
+        _: Request<wire::GetReplicationDestinationInfoRequest>,
+    ) -> Result<Response<wire::GetReplicationDestinationInfoResponse>, Status> {
+        Err(Status::unimplemented("not offered"))
+    }
+}
+
+#[tonic::async_trait]
+impl identity::identity_server::Identity for Service {
+    async fn get_identity(
+        &self,
+        _: Request<identity::GetIdentityRequest>,
+    ) -> Result<Response<identity::GetIdentityResponse>, Status> {
+        let name = self.0.name.clone();
+        Ok(Response::new(identity::GetIdentityResponse {
+            name,
+            ..Default::default()
+        }))
+    }
+
+    async fn get_capabilities(
+        &self,
+        _: Request<identity::GetCapabilitiesRequest>,
+    ) -> Result<Response<identity::GetCapabilitiesResponse>, Status> {
+        use identity::capability::{Type, VolumeReplication, volume_replication};
+        let replication = VolumeReplication {
+            r#type: volume_replication::Type::VolumeReplication.into(),
+        };
+        let capability = identity::Capability {
+            r#type: Some(Type::VolumeReplication(replication)),
+        };
+        Ok(Response::new(identity::GetCapabilitiesResponse {
+            capabilities: vec![capability],
+        }))
+    }
+
+    async fn probe(
+        &self,
+        _: Request<identity::ProbeRequest>,
+    ) -> Result<Response<identity::ProbeResponse>, Status> {
+        self.0.state.lock().probes += 1;
+        Ok(Response::new(identity::ProbeResponse { ready: None }))
+    }
+}
+
+#[tonic::async_trait]
+impl csi::identity_server::Identity for Service {
+    async fn get_plugin_info(
+        &self,
+        _: Request<csi::GetPluginInfoRequest>,
+    ) -> Result<Response<csi::GetPluginInfoResponse>, Status> {
+        let name = self.0.name.clone();
+        Ok(Response::new(csi::GetPluginInfoResponse {
+            name,
+            ..Default::default()
+        }))
+    }
+
+    async fn probe(
+        &self,
+        _: Request<csi::ProbeRequest>,
+    ) -> Result<Response<csi::ProbeResponse>, Status> {
+        self.0.state.lock().probes += 1;
+        Ok(Response::new(csi::ProbeResponse { ready: Some(true) }))
+    }
+}

@@ -1,0 +1,253 @@
+//! Volumes that the hub manages: epochs, grants of force, and the one resync.
+
+use std::time::Duration;
+
+use lifeboat_proto::replication::get_volume_replication_info_response::Status;
+use serde_json::json;
+use tonic::Code;
+
+use crate::driver::Answer;
+use crate::promote::info;
+use crate::world::World;
+
+const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
+
+async fn world() -> World {
+    let world = World::new().await;
+    world.claim("db").await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn promotion_waits_for_the_grant_and_stores_the_epoch_first() {
+    let world = world().await;
+    world.ask_as_hub("db", "primary", 7);
+    world.until_status("db", "epoch 7 is not granted").await;
+    assert!(world.event_reasons().await.contains(&"NoGrant".to_owned()));
+    let admin = world.admin.clone();
+    *world.driver.before.lock().await = Some(Box::new(move |_| {
+        let api: kube::Api<lifeboat_api::DROwnership> =
+            kube::Api::namespaced(admin.clone(), "shop");
+        Box::pin(async move {
+            let status = api.get("own").await.unwrap().status.unwrap();
+            assert_eq!(
+                status.observed_epoch,
+                Some(7),
+                "stored before the first call"
+            );
+        })
+    }));
+    world.grant("east", 7, None);
+    world.until_status("db", PROMOTED).await;
+    let status = world.ownership().await.status.unwrap();
+    assert_eq!(
+        (
+            status.conditions[0].type_.as_str(),
+            status.conditions[0].status.as_str()
+        ),
+        ("Accepted", "True")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_or_foreign_epoch_is_refused_without_a_call() {
+    for (asked, owner, epoch, reason) in [
+        (6, "east", 7, "StaleEpoch"),
+        (8, "east", 7, "NoGrant"),
+        (7, "west", 7, "NoGrant"),
+        (6, "west", 7, "StaleEpoch"),
+    ] {
+        let world = world().await;
+        world.grant(owner, epoch, Some(epoch));
+        world.ask_as_hub("db", "primary", asked);
+        world
+            .until_status("db", "Completed=False/FailedToPromote")
+            .await;
+        world
+            .until("told", async |w| {
+                w.event_reasons().await.contains(&reason.to_owned())
+            })
+            .await;
+        world.pass(60).await;
+        assert_eq!(
+            world.driver.full_trace("h-db"),
+            "",
+            "{asked} {owner} {epoch}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn force_needs_a_grant_for_the_very_epoch() {
+    let world = world().await;
+    world.driver.always(
+        "P",
+        Answer::Fail(Code::FailedPrecondition, "peer is primary"),
+    );
+    world.grant("east", 7, Some(6));
+    world.ask_as_hub("db", "primary", 7);
+    world
+        .until_status("db", "no force grant for epoch 7: peer is primary")
+        .await;
+    world.pass(60).await;
+    assert!(!world.driver.trace("h-db").contains("Pf"));
+    assert!(
+        world.driver.times("P").len() > 8,
+        "an unforced try every few seconds"
+    );
+    let start = tokio::time::Instant::now();
+    world.grant("east", 7, Some(7));
+    world.until_status("db", PROMOTED).await;
+    assert!(start.elapsed().as_millis() < 500);
+    assert!(world.driver.trace("h-db").ends_with("E P Pf"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drained_is_seen_within_a_fraction_of_a_second() {
+    let world = world().await;
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.grant("east", 1, None);
+    world.ask_as_hub("db", "primary", 1);
+    world
+        .until_status("db", "Replicating=True/Replicating")
+        .await;
+    world.driver.next("R", Answer::NotReady);
+    let start = tokio::time::Instant::now();
+    world.ask_as_hub("db", "secondary", 1);
+    world.until_status("db", "Secondary | volume is marked secondary | Completed=True/Demoted Degraded=False/Healthy").await;
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(world.driver.trace("h-db"), "E P M R R");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few_seconds() {
+    let world = world().await;
+    for _ in 0..4 {
+        world
+            .driver
+            .next("I", Answer::Fail(Code::FailedPrecondition, "no sync yet"));
+    }
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.grant("east", 1, None);
+    world.ask_as_hub("db", "primary", 1);
+    world
+        .until_status("db", "Replicating=True/Replicating")
+        .await;
+    let asked = world.driver.times("I");
+    assert!(asked[4] - asked[0] < Duration::from_secs(4), "{asked:?}");
+    world.pass(60).await;
+    let steady = world.driver.times("I").len() - asked.len();
+    assert!((11..=13).contains(&steady), "{steady} in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
+    let mut world = world().await;
+    world.grant("west", 2, None);
+    world.driver.always("R", Answer::NotReady);
+    world.driver.always("Rf", Answer::NotReady);
+    world.ask_as_hub("db", "secondary", 2);
+    world
+        .until_status("db", "Secondary | volume is degraded")
+        .await;
+    let (volumes, stop) = (world.volumes(), world.driver.clone());
+    *world.driver.before.lock().await = Some(Box::new(move |letter| {
+        let (volumes, _stop) = (volumes.clone(), stop.clone());
+        Box::pin(async move {
+            if letter == "Rf" {
+                let annotations = volumes
+                    .get("db")
+                    .await
+                    .unwrap()
+                    .metadata
+                    .annotations
+                    .unwrap();
+                assert_eq!(
+                    annotations["lifeboat.dev/resync-issued"], "2",
+                    "noted before it is sent"
+                );
+            }
+        })
+    }));
+    world.ask_as_hub("db", "resync", 2);
+    world
+        .until("sent", async |w| w.driver.trace("h-db").contains("Rf"))
+        .await;
+    world.kill();
+    world.pass(1).await;
+    world.start();
+    world.pass(120).await;
+    assert_eq!(world.driver.times("Rf").len(), 1);
+    world.driver.always("R", Answer::Ok);
+    world.until_status("db", "Secondary | volume is marked for resyncing | Completed=True/Demoted Degraded=False/Healthy").await;
+    world.grant("west", 3, None);
+    world.ask_as_hub("db", "resync", 3);
+    world
+        .until("the next epoch's", async |w| {
+            w.driver.times("Rf").len() == 2
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_resync_that_the_driver_refused_may_be_sent_again() {
+    let world = world().await;
+    world.grant("west", 2, None);
+    world
+        .driver
+        .next("Rf", Answer::Fail(Code::InvalidArgument, "still primary"));
+    world.ask_as_hub("db", "resync", 2);
+    world
+        .until_status("db", "Secondary | volume is marked for resyncing")
+        .await;
+    assert_eq!(world.driver.times("Rf").len(), 2);
+    let world = self::world().await;
+    world.grant("west", 2, None);
+    world
+        .driver
+        .next("Rf", Answer::Fail(Code::Unavailable, "perhaps"));
+    world.ask_as_hub("db", "resync", 2);
+    world
+        .until_status("db", "Secondary | volume is marked for resyncing")
+        .await;
+    assert_eq!(
+        (
+            world.driver.times("Rf").len(),
+            world.driver.times("R").len()
+        ),
+        (1, 1),
+        "in doubt it was sent"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_is_never_resynced_and_auto_resync_means_nothing() {
+    let world = world().await;
+    world.grant("east", 2, None);
+    world.ask_as_hub("db", "resync", 2);
+    world
+        .until_status("db", "its copy is not thrown away")
+        .await;
+    assert_eq!(world.driver.full_trace("h-db"), "");
+    let world = self::world().await;
+    world.grant("west", 2, None);
+    let annotations = json!({"lifeboat.dev/epoch": "2", "lifeboat.dev/ownership": "own"});
+    world.ask_with(
+        "db",
+        "secondary",
+        &json!({"autoResync": true}),
+        &annotations,
+    );
+    world
+        .until_status("db", "Secondary | volume is marked secondary |")
+        .await;
+    assert!(!world.driver.trace("h-db").contains("Rf"));
+}

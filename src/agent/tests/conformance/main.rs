@@ -1,0 +1,11 @@
+//! The numbered conformance rows: the real agent against a scripted driver and a simulated API server that enforces the
+//! agent's own RBAC files. A row's number stands in the test's name.
+
+mod demote;
+mod driver;
+mod hub;
+mod promote;
+mod refuse;
+mod release;
+mod weather;
+mod world;

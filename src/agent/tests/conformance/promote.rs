@@ -1,0 +1,381 @@
+//! Rows 1-3, 18-28: becoming and staying primary.
+
+use std::time::Duration;
+
+use lifeboat_proto::replication::{
+    GetVolumeReplicationInfoResponse, get_volume_replication_info_response::Status,
+};
+use serde_json::json;
+use tonic::Code;
+
+use crate::driver::Answer;
+use crate::world::World;
+
+const WELL: &str = "Primary | volume is marked primary | Completed=True/Promoted Degraded=False/Healthy Resyncing=False/NotResyncing";
+
+pub(crate) fn info(status: Status, synced: Option<i64>) -> Answer {
+    Answer::Info(GetVolumeReplicationInfoResponse {
+        last_sync_time: synced.map(|seconds| prost_types::Timestamp { seconds, nanos: 0 }),
+        last_sync_duration: synced.map(|_| prost_types::Duration {
+            seconds: 2,
+            nanos: 0,
+        }),
+        last_sync_bytes: synced.map_or(0, |_| 4096),
+        status: status.into(),
+        status_message: "as told".into(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_1_a_fresh_primary_is_enabled_promoted_and_asked_about() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.server.reset_request_counts();
+    world.ask("db", "primary");
+    world.until_status("db", WELL).await;
+    world
+        .until("asked", async |w| w.driver.full_trace("h-db") == "E P I")
+        .await;
+    let status = world.volume("db").await.status.unwrap();
+    assert!(status.last_completion_time.is_some() && status.last_start_time.is_some());
+    let writes: u64 = (world.server.request_counts().iter())
+        .filter(|((_, verb, what), _)| {
+            !["get", "list", "watch"].contains(&verb.as_str()) && !what.contains("lease")
+        })
+        .map(|(_, n)| n)
+        .sum();
+    assert!(writes <= 4, "{:?}", world.server.request_counts());
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_2_every_call_carries_handle_parameters_secrets_and_replication_id() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.driver.always("I", info(Status::Healthy, None));
+    world.ask_with(
+        "db",
+        "primary",
+        &json!({"replicationHandle": "rep-1"}),
+        &json!({}),
+    );
+    world
+        .until("asked", async |w| {
+            w.driver.full_trace("h-db").contains("E P I")
+        })
+        .await;
+    for seen in world.driver.seen() {
+        assert_eq!(
+            (seen.handle.as_str(), seen.volume_id.as_str()),
+            ("h-db", "h-db"),
+            "{}",
+            seen.letter
+        );
+        assert_eq!(seen.replication_id, "rep-1", "{}", seen.letter);
+        assert_eq!(
+            seen.secrets.get("userKey").map(String::as_str),
+            Some("hunter2"),
+            "{}",
+            seen.letter
+        );
+        if seen.letter != "I" {
+            let parameters: Vec<_> = seen
+                .parameters
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
+            assert_eq!(
+                parameters,
+                [("mirroringMode", "snapshot")],
+                "{}",
+                seen.letter
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_3_and_71_marks_are_stored_before_the_first_call_and_move_no_generation() {
+    let world = World::new().await;
+    world.claim("db").await;
+    let (volumes, claims) = (world.volumes(), world.claims());
+    *world.driver.before.lock().await = Some(Box::new(move |_| {
+        let (volumes, claims) = (volumes.clone(), claims.clone());
+        Box::pin(async move {
+            let (volume, claim) = (
+                volumes.get("db").await.unwrap(),
+                claims.get("db").await.unwrap(),
+            );
+            assert_eq!(volume.metadata.generation, Some(1));
+            assert_eq!(
+                volume.metadata.finalizers.unwrap(),
+                ["replication.storage.openshift.io"]
+            );
+            let owner = claim.metadata.annotations.unwrap();
+            assert_eq!(
+                owner["replication.storage.openshift.io/volume-replication-name"],
+                "db"
+            );
+            assert!(
+                claim
+                    .metadata
+                    .finalizers
+                    .unwrap()
+                    .contains(&"replication.storage.openshift.io/pvc-protection".into())
+            );
+        })
+    }));
+    world.ask("db", "primary");
+    world.until_status("db", WELL).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_18_to_22_how_promotion_fails() {
+    let no = |code| Answer::Fail(code, "no");
+    let failed = "Completed=False/FailedToPromote Degraded=True/Error Resyncing=False/NotResyncing";
+    let other = [
+        Code::Internal,
+        Code::Aborted,
+        Code::Unavailable,
+        Code::Unknown,
+        Code::NotFound,
+        Code::DeadlineExceeded,
+    ];
+    let mut cases = vec![
+        (
+            "18",
+            vec![("P", no(Code::FailedPrecondition))],
+            WELL.to_owned(),
+            "E P Pf",
+        ),
+        (
+            "19",
+            vec![
+                ("P", no(Code::FailedPrecondition)),
+                ("Pf", no(Code::Internal)),
+            ],
+            format!("Unknown | no | {failed}"),
+            "E P Pf",
+        ),
+        (
+            "21",
+            vec![("E", no(Code::Internal))],
+            format!("Unknown | no | {failed}"),
+            "E",
+        ),
+        (
+            "22",
+            vec![("E", no(Code::FailedPrecondition))],
+            format!("Unknown | no | {failed} Validated=False/PrerequisiteNotMet"),
+            "E",
+        ),
+    ];
+    cases.extend(other.map(|code| {
+        (
+            "20",
+            vec![("P", no(code))],
+            format!("Unknown | no | {failed}"),
+            "E P",
+        )
+    }));
+    for (row, answers, expected, trace) in cases {
+        let world = World::new().await;
+        world.claim("db").await;
+        for (letter, answer) in answers {
+            world.driver.next(letter, answer);
+        }
+        world.ask("db", "primary");
+        world.until_status("db", &expected).await;
+        assert!(
+            world.driver.trace("h-db").starts_with(trace),
+            "row {row}: {}",
+            world.driver.trace("h-db")
+        );
+        if trace == "E P" {
+            assert!(!world.driver.trace("h-db").contains("Pf"), "row {row}");
+        }
+        world.until_status("db", WELL).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_20_failures_back_off_without_a_storm() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.driver.always("P", Answer::Fail(Code::Internal, "no"));
+    world.ask("db", "primary");
+    world.pass(120).await;
+    let tries = world.driver.times("P").len();
+    assert!((8..=16).contains(&tries), "{tries} tries in two minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_23_a_prerequisite_that_is_met_later_is_said_to_be_met() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world
+        .driver
+        .next("E", Answer::Fail(Code::FailedPrecondition, "flatten first"));
+    world.ask("db", "primary");
+    world
+        .until_status("db", "Validated=False/PrerequisiteNotMet")
+        .await;
+    world
+        .until_status("db", &format!("{WELL} Validated=True/PrerequisiteMet"))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_24_a_new_generation_of_a_primary_is_only_asked_about() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.ask("db", "primary");
+    world
+        .until_status("db", &format!("{WELL} Replicating=True/Replicating"))
+        .await;
+    world
+        .patch_volume("db", &json!({"spec": {"replicationHandle": "other"}}))
+        .await;
+    assert_eq!(world.volume("db").await.metadata.generation, Some(2));
+    world
+        .until_status("db", &format!("{WELL} Replicating=True/Replicating"))
+        .await;
+    world.pass(5).await;
+    assert_eq!(world.driver.full_trace("h-db"), "E P I I");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_25_a_restart_repeats_nothing_and_moves_no_condition() {
+    let mut world = World::new().await;
+    world.claim("db").await;
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.ask("db", "primary");
+    world
+        .until_status("db", &format!("{WELL} Replicating=True/Replicating"))
+        .await;
+    let before = world.volume("db").await.status;
+    world.kill();
+    world.pass(60).await;
+    world.start();
+    world
+        .until("asked again", async |w| {
+            w.driver.full_trace("h-db") == "E P I I"
+        })
+        .await;
+    world.pass(30).await;
+    assert_eq!(world.driver.full_trace("h-db"), "E P I I");
+    assert_eq!(world.volume("db").await.status, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_26_a_class_that_vanishes_and_returns_costs_no_call() {
+    use lifeboat_api::VolumeReplicationClass;
+    let world = World::new().await;
+    world.claim("db").await;
+    world.ask("db", "primary");
+    world.until_status("db", WELL).await;
+    let classes: kube::Api<VolumeReplicationClass> = kube::Api::all(world.admin.clone());
+    classes
+        .delete("gold", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    world
+        .until_status("db", "Completed=False/FailedToPromote")
+        .await;
+    assert!(world.summary("db").await.starts_with("Primary |"));
+    world.class("gold", crate::world::DRIVER, &json!({}));
+    world.until_status("db", WELL).await;
+    assert_eq!(world.driver.trace("h-db"), "E P");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_27_to_33_what_a_primary_is_told_about_its_copies() {
+    let cases = [
+        (
+            "27",
+            info(Status::Healthy, Some(1_700_000_000)),
+            "Replicating=True/Replicating",
+        ),
+        (
+            "28",
+            info(Status::Degraded, None),
+            "Replicating=False/NotReplicating",
+        ),
+        (
+            "28",
+            info(Status::Error, None),
+            "Replicating=False/NotReplicating",
+        ),
+        (
+            "28",
+            info(Status::Unknown, None),
+            "Replicating=Unknown/Replicating",
+        ),
+        ("29", Answer::Fail(Code::NotFound, "no"), ""),
+        ("30", Answer::Fail(Code::Unimplemented, "no"), ""),
+        (
+            "31",
+            Answer::Fail(Code::FailedPrecondition, "no"),
+            "Replicating=Unknown/Replicating",
+        ),
+        (
+            "32",
+            Answer::Fail(Code::Internal, "no"),
+            "Replicating=Unknown/Replicating",
+        ),
+    ];
+    for (row, answer, expected) in cases {
+        let world = World::cold();
+        world.class(
+            "silver",
+            crate::world::DRIVER,
+            &json!({"schedulingInterval": "1m"}),
+        );
+        let mut world = world;
+        world.start();
+        world.claim("db").await;
+        world.driver.always("I", answer);
+        world.ask_with(
+            "db",
+            "primary",
+            &json!({"volumeReplicationClass": "silver"}),
+            &json!({}),
+        );
+        world
+            .until("asked", async |w| !w.driver.times("I").is_empty())
+            .await;
+        let whole = format!("{WELL} {expected}");
+        world.until_status("db", whole.trim_end()).await;
+        world.pass(185).await;
+        assert_eq!(world.driver.times("I").len(), 4, "row {row}: once a minute");
+        assert_eq!(world.summary("db").await, whole.trim_end(), "row {row}");
+        let status = world.volume("db").await.status.unwrap();
+        if row == "27" {
+            assert_eq!(status.last_sync_duration.as_deref(), Some("2s"));
+            assert_eq!(status.last_sync_bytes, Some(4096));
+            assert_eq!(status.last_sync_time.unwrap().0.as_second(), 1_700_000_000);
+        } else {
+            assert_eq!(status.last_sync_time, None, "row {row}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_61_a_call_that_never_answers_ends_at_its_deadline_and_is_tried_again_alone() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world
+        .driver
+        .next("P", Answer::Slow(Duration::from_secs(3600)));
+    world.ask("db", "primary");
+    world
+        .until_status("db", "Completed=False/FailedToPromote")
+        .await;
+    assert!(world.summary("db").await.contains("no answer within 60s"));
+    world.until_status("db", WELL).await;
+    assert!(world.driver.overlaps().is_empty());
+}

@@ -1,0 +1,165 @@
+//! Rows 50-53, 55-57: letting go.
+
+use kube::api::DeleteParams;
+use serde_json::json;
+use tonic::Code;
+
+use crate::driver::Answer;
+use crate::world::World;
+
+const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
+
+async fn primary() -> World {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.ask("db", "primary");
+    world.until_status("db", PROMOTED).await;
+    world
+}
+
+async fn gone(world: &World) {
+    world
+        .until("gone", async |w| {
+            w.volumes().get_opt("db").await.unwrap().is_none()
+        })
+        .await;
+}
+
+async fn assert_claim_is_free(world: &World) {
+    let claim = world.claims().get("db").await.unwrap().metadata;
+    assert!(
+        !claim
+            .annotations
+            .unwrap_or_default()
+            .keys()
+            .any(|k| k.contains("volume-replication-name"))
+    );
+    assert!(
+        !claim
+            .finalizers
+            .unwrap_or_default()
+            .iter()
+            .any(|f| f.contains("pvc-protection") && f.contains("replication"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_50_and_51_deletion_disables_and_takes_every_mark_away() {
+    for answer in [Answer::Ok, Answer::Fail(Code::NotFound, "no such image")] {
+        let world = primary().await;
+        world.driver.next("D", answer);
+        world.delete_volume("db").await;
+        gone(&world).await;
+        assert_eq!(world.driver.trace("h-db"), "E P D");
+        assert_claim_is_free(&world).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_moves() {
+    let world = primary().await;
+    let before = world.volume("db").await.status.unwrap().conditions;
+    world
+        .driver
+        .always("D", Answer::Fail(Code::Internal, "rbd is busy"));
+    world.delete_volume("db").await;
+    world
+        .until("explained", async |w| {
+            w.summary("db").await.contains("rbd is busy")
+        })
+        .await;
+    world.pass(60).await;
+    let volume = world.volume("db").await;
+    assert_eq!(volume.status.unwrap().conditions, before);
+    assert_eq!(
+        volume.metadata.finalizers.unwrap(),
+        ["replication.storage.openshift.io"]
+    );
+    assert!(
+        world
+            .event_reasons()
+            .await
+            .contains(&"DeletionBlocked".to_owned())
+    );
+    let tries = world.driver.times("D").len();
+    assert!((4..=12).contains(&tries), "{tries} tries in a minute");
+    world.driver.always("D", Answer::Ok);
+    gone(&world).await;
+    assert_claim_is_free(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_53_a_claim_that_is_deleted_first_waits_for_the_volume_replication() {
+    let world = primary().await;
+    world
+        .claims()
+        .delete("db", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.pass(60).await;
+    assert!(
+        world
+            .claims()
+            .get("db")
+            .await
+            .unwrap()
+            .metadata
+            .deletion_timestamp
+            .is_some()
+    );
+    assert_eq!(world.driver.trace("h-db"), "E P");
+    world.delete_volume("db").await;
+    gone(&world).await;
+    world
+        .until("claim gone", async |w| {
+            w.claims().get_opt("db").await.unwrap().is_none()
+        })
+        .await;
+    assert_eq!(world.driver.trace("h-db"), "E P D");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_56_a_volume_replication_without_our_finalizer_just_goes() {
+    let world = World::new().await;
+    world.ask("db", "primary");
+    world.until_status("db", "does not exist").await;
+    world.delete_volume("db").await;
+    gone(&world).await;
+    assert!(world.driver.seen().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_57_a_crash_between_disable_and_the_marks_disables_again() {
+    let mut world = primary().await;
+    world
+        .driver
+        .next("D", Answer::Fail(Code::Unavailable, "crashing"));
+    world.delete_volume("db").await;
+    world
+        .until("tried", async |w| w.driver.trace("h-db").ends_with('D'))
+        .await;
+    world.kill();
+    world.start();
+    gone(&world).await;
+    assert_eq!(world.driver.trace("h-db"), "E P D D");
+    assert_claim_is_free(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_managed_volume_marked_for_release_goes_without_disable() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.grant("east", 1, None);
+    world.ask_as_hub("db", "primary", 1);
+    world.until_status("db", PROMOTED).await;
+    world
+        .patch_volume(
+            "db",
+            &json!({"metadata": {"annotations": {"lifeboat.dev/release": "true"}}}),
+        )
+        .await;
+    world.delete_volume("db").await;
+    gone(&world).await;
+    assert_eq!(world.driver.trace("h-db"), "E P");
+    assert_claim_is_free(&world).await;
+}

@@ -1,0 +1,214 @@
+//! Rows 58-66: drivers, API servers and agents that come and go.
+
+use serde_json::json;
+use tonic::Code;
+
+use crate::driver::{Answer, Identity};
+use crate::world::{DRIVER, World};
+
+const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
+
+#[tokio::test(start_paused = true)]
+async fn row_58_a_driver_may_come_after_the_agent() {
+    let mut world = World::cold();
+    world.driver.go_away();
+    world.start();
+    world.claim("db").await;
+    world.ask("db", "primary");
+    world
+        .until_status("db", "driver rbd.csi.example.com is not ready")
+        .await;
+    world.pass(120).await;
+    assert!(world.agent_runs());
+    assert!(world.drivers_annotation().await.contains("NotReady"));
+    world.driver.come_back();
+    let start = tokio::time::Instant::now();
+    world.until_status("db", PROMOTED).await;
+    assert!(start.elapsed().as_secs() < 3);
+    world
+        .until("told", async |w| {
+            w.drivers_annotation().await.contains("\"Ready\"")
+        })
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.claim("late").await;
+    world.ask("db", "primary");
+    world.until_status("db", PROMOTED).await;
+    let before = world.volume("db").await.status;
+    world.driver.go_away();
+    world
+        .until("told", async |w| {
+            w.drivers_annotation().await.contains("NotReady")
+        })
+        .await;
+    world.ask("late", "primary");
+    world.pass(60).await;
+    assert_eq!(world.volume("db").await.status, before);
+    assert!(world.agent_runs());
+    world.driver.come_back();
+    world.until_status("late", PROMOTED).await;
+    assert_eq!(world.volume("db").await.status, before);
+    assert_eq!(world.driver.trace("h-db"), "E P");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_60_either_identity_service_will_do() {
+    for identity in [Identity::Addons, Identity::Csi] {
+        let mut world = World::with_identity(identity);
+        world.start();
+        world.claim("db").await;
+        world.ask("db", "primary");
+        world.until_status("db", PROMOTED).await;
+        assert!(world.driver.probes() > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_62_many_events_never_make_two_calls_for_one_handle() {
+    let world = World::new().await;
+    world.claim("db").await;
+    for letter in ["E", "P", "M", "R"] {
+        world
+            .driver
+            .always(letter, Answer::Slow(std::time::Duration::from_millis(300)));
+    }
+    for round in 0..20 {
+        let state = if round % 2 == 0 {
+            "primary"
+        } else {
+            "secondary"
+        };
+        world.ask_with(
+            "db",
+            state,
+            &json!({"replicationHandle": format!("r{round}")}),
+            &json!({}),
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(170)).await;
+    }
+    world.ask("db", "primary");
+    world.until_status("db", PROMOTED).await;
+    assert!(world.driver.overlaps().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_63_a_conflict_or_a_lost_api_server_repeats_no_call() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world
+        .driver
+        .next("P", Answer::Slow(std::time::Duration::from_secs(5)));
+    world.ask("db", "primary");
+    world
+        .until("in flight", async |w| w.driver.trace("h-db") == "E P")
+        .await;
+    // The object moves on while the call is under way: the version that the agent knows is old.
+    world
+        .patch_volume("db", &json!({"metadata": {"labels": {"touched": "yes"}}}))
+        .await;
+    world.until_status("db", PROMOTED).await;
+    assert_eq!(world.driver.trace("h-db"), "E P");
+
+    world
+        .driver
+        .next("M", Answer::Slow(std::time::Duration::from_secs(2)));
+    world.ask("db", "secondary");
+    world
+        .until("in flight", async |w| w.driver.trace("h-db") == "E P M")
+        .await;
+    world.link.cut();
+    world.pass(8).await;
+    world.link.heal();
+    world.until_status("db", "Secondary |").await;
+    assert_eq!(
+        world.driver.trace("h-db").matches('M').count(),
+        1,
+        "{}",
+        world.driver.trace("h-db")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_65_a_second_agent_waits_and_takes_over() {
+    let mut first = World::new().await;
+    first.claim("db").await;
+    let config = lifeboat_agent::Config::new(
+        "agent-1",
+        vec![(DRIVER.to_owned(), first.driver.endpoint())],
+    );
+    let link = lifeboat_sim::apiserver::Link::perfect();
+    let who =
+        lifeboat_sim::apiserver::Identity::service_account("lifeboat-system", "lifeboat-agent");
+    let clock = lifeboat_kit::TokioClock::at(first.server.clock().now());
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let client = first.server.client(who, &link);
+    let second = lifeboat_kit::task::spawn(
+        "second",
+        lifeboat_agent::run(config, client, std::sync::Arc::new(clock), cancel),
+    );
+    first.ask("db", "primary");
+    first.until_status("db", PROMOTED).await;
+    first.pass(60).await;
+    assert_eq!(first.lease_holder().await.as_deref(), Some("agent-0"));
+    first.kill();
+    let start = tokio::time::Instant::now();
+    first.ask("db", "secondary");
+    first.until_status("db", "Secondary |").await;
+    let taken = start.elapsed().as_secs();
+    assert!(
+        (10..=20).contains(&taken),
+        "after the lease ran out, {taken} s"
+    );
+    assert!(first.driver.trace("h-db").starts_with("E P M"));
+    drop(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_gives_the_lease_up_at_once() {
+    let mut world = World::new().await;
+    world.stop().await;
+    assert_eq!(world.lease_holder().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_fails_does_not_end_the_agent() {
+    let world = World::new().await;
+    world.claim("db").await;
+    world.link.fail_next(20, 500);
+    world.ask("db", "primary");
+    world.until_status("db", PROMOTED).await;
+    world.driver.always("P", Answer::Fail(Code::Internal, "no"));
+    assert!(world.agent_runs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_script_twice_gives_the_same_calls_at_the_same_times() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let world = World::new().await;
+        for name in ["a", "b", "c", "d"] {
+            world.claim(name).await;
+            world.driver.next("P", Answer::Fail(Code::Internal, "no"));
+            world.ask(name, "primary");
+        }
+        for name in ["a", "b", "c", "d"] {
+            world.until_status(name, PROMOTED).await;
+            world.ask(name, "secondary");
+        }
+        world.pass(60).await;
+        runs.push(
+            world
+                .driver
+                .seen()
+                .iter()
+                .map(|s| format!("{:?} {} {}", s.at, s.letter, s.handle))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(runs[0], runs[1]);
+}

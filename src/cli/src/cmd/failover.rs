@@ -1,0 +1,65 @@
+//! `lifeboat failover`.
+
+use lifeboat_api::placement::Action;
+use lifeboat_api::policy::FailoverMode;
+use lifeboat_kit::{Clock, SystemClock};
+
+use super::relocate::{known_target, request};
+use crate::args::{PlacementArgs, WaitArgs};
+use crate::failure::Failure;
+use crate::input::{Answer, Person, ask, person};
+use crate::output::print;
+use crate::placement::{Subject, Wish};
+use crate::view::loss;
+
+/// Flags of a failover.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct FailoverArgs {
+    #[command(flatten)]
+    placement: PlacementArgs,
+    /// The cluster to bring it up on.
+    #[arg(long, value_name = "CLUSTER")]
+    to: String,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    /// Only show what would be lost.
+    #[arg(long, conflicts_with_all = ["yes", "wait"])]
+    dry_run: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// Shows what a failover would lose, asks, and asks the hub for it.
+pub(crate) async fn run(args: FailoverArgs) -> Result<(), Failure> {
+    let subject = Subject::open(&args.placement).await?;
+    let placement = subject.get().await?;
+    let policy = known_target(&subject, &placement, &args.to).await?;
+    let here = placement.status.as_ref().and_then(|s| s.cluster.as_deref());
+    if here == Some(args.to.as_str()) {
+        return Err(Failure::Refused(format!("{} is on {} already", subject.name, args.to)));
+    }
+    if policy.is_some_and(|p| p.spec.failover.mode == FailoverMode::Disabled) {
+        let policy = &placement.spec.policy_ref.name;
+        return Err(Failure::Refused(format!("policy {policy} forbids failovers (failover.mode: Disabled)")));
+    }
+    print(&loss::preview(&placement, &args.to, SystemClock.now()))?;
+    if args.dry_run {
+        return Ok(());
+    }
+    if !args.yes {
+        confirm(&subject.name)?;
+    }
+    let wish = Wish { action: Action::Failover, to: args.to };
+    request(&subject, &placement, &wish, &args.wait).await
+}
+
+fn confirm(name: &str) -> Result<(), Failure> {
+    match person() {
+        Person::Away => Err(Failure::Usage("nobody can be asked here: say --yes to accept the loss".to_owned())),
+        Person::There => match ask(&mut std::io::stdin().lock(), &mut std::io::stderr().lock(), name)? {
+            Answer::Yes => Ok(()),
+            Answer::No => Err(Failure::Refused("not confirmed, nothing was done".to_owned())),
+        },
+    }
+}

@@ -1,0 +1,92 @@
+//! What a failover would give up, and what speaks against it: shown before anybody is asked.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+use lifeboat_api::{DRPlacement, DRPlacementStatus};
+
+use super::detail;
+use super::table::{indent, table};
+use super::text::{age, count, dash, name, state};
+
+/// What a failover to `to` would mean now.
+pub(crate) fn preview(placement: &DRPlacement, to: &str, now: Timestamp) -> String {
+    let none = DRPlacementStatus::default();
+    let status = placement.status.as_ref().unwrap_or(&none);
+    let from = dash(status.cluster.as_deref());
+    let mut text = format!("Failover of {} from {from} to {to}\n\n", name(placement));
+    text.push_str(&losses(status, now));
+    if state(&status.conditions, "Available") == "True" {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "\n{from} still runs it. A relocation would lose nothing: lifeboat relocate {} --to {to}", name(placement));
+    }
+    let gates = detail::gates(&status.gates);
+    let gates = if gates.is_empty() { "the hub has not said".to_owned() } else { gates };
+    let _ = write!(text, "\nGates\n{}", indent(&gates, 2));
+    for blocker in &status.blockers {
+        let _ = write!(text, "\nIn the way: {}\n", crate::verdict::line(blocker));
+    }
+    text
+}
+
+fn losses(status: &DRPlacementStatus, now: Timestamp) -> String {
+    if status.volumes.is_empty() {
+        return "The hub knows no volumes of it: what would be lost cannot be said.\n".to_owned();
+    }
+    let never = status.volumes.iter().filter(|v| v.last_sync_time.is_none()).count();
+    let oldest = status.volumes.iter().filter_map(|v| v.last_sync_time.as_ref()).min_by_key(|t| t.0);
+    let mut text = String::new();
+    if let Some(oldest) = oldest {
+        let _ = writeln!(text, "Everything written in the last {} may be lost (as far as the hub has seen).", age(oldest, now));
+    }
+    if never > 0 {
+        let _ = writeln!(text, "{} never copied: all of it would be lost.", count(never, "volume") + if never == 1 { " was" } else { " were" });
+    }
+    let rows: Vec<Vec<String>> = status
+        .volumes
+        .iter()
+        .map(|v| {
+            let lost = v.last_sync_time.as_ref().map_or_else(|| "everything".to_owned(), |t| format!("last {}", age(t, now)));
+            vec![format!("{}/{}", v.namespace, v.name), v.state.clone(), lost]
+        })
+        .collect();
+    text.push_str(&indent(&table(&["CLAIM", "STATE", "WOULD-LOSE"], &rows), 2));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::testing::{now, steady};
+
+    #[test]
+    fn losses_are_named_volume_by_volume() {
+        let mut p = steady("db", "east");
+        p.status.as_mut().unwrap().volumes[1].last_sync_time = None;
+        let text = preview(&p, "west", now());
+        let expected = "\
+Failover of db from east to west
+
+Everything written in the last 12s may be lost (as far as the hub has seen).
+1 volume was never copied: all of it would be lost.
+  CLAIM           STATE    WOULD-LOSE
+  default/data-0  Primary  last 12s
+  default/data-1  Primary  everything
+
+east still runs it. A relocation would lose nothing: lifeboat relocate db --to west
+
+Gates
+  STATE    GATE           SEEN
+  Pass     TargetHealthy  west answers
+  Unknown  SourceDown     east still answers
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn nothing_known_is_said_so() {
+        let text = preview(&crate::view::testing::placement("db"), "west", now());
+        assert!(text.contains("what would be lost cannot be said"), "{text}");
+        assert!(text.contains("the hub has not said"), "{text}");
+    }
+}

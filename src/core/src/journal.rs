@@ -1,0 +1,210 @@
+//! What must survive a restart of the hub: kept in the status of the DRPlacement, written by compare-and-swap.
+//!
+//! ```text
+//!  Undecided ──► Steady ──► Relocating ──► Promoting ──► Starting ──► CleaningUp ──► Steady
+//!                  │  ▲         │      commit  ▲
+//!                  │  └─Cancelling             │
+//!                  └───────────────────────────┘ failover: commit
+//!  any ──► Removing ──► gone
+//! ```
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClaimKey, ClusterId, Epoch};
+use crate::intent::{MoveKind, Request};
+
+/// What must survive a restart of the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Journal {
+    /// The cluster that may write the volumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<ClusterId>,
+    /// Since which epoch.
+    #[serde(default)]
+    pub epoch: Epoch,
+    /// Where the placement is in its life.
+    #[serde(default)]
+    pub phase: Phase,
+    /// The request that was carried out last, or given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Request>,
+    /// The moves, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<MoveRecord>,
+    /// Last sync of each volume as last seen on a primary: what a failover would lose must be known after the loss.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub synced: BTreeMap<ClaimKey, Timestamp>,
+    /// Since when the present owner's copies count as protection: a sync before that is of an earlier owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected_since: Option<Timestamp>,
+    /// The highest capture version that was ever complete: an archive that shows less has lost something.
+    #[serde(default)]
+    pub capture: u64,
+}
+
+/// Where a placement is in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Phase {
+    /// Nobody owns it yet.
+    #[default]
+    Undecided,
+    /// It runs on its owner and is protected there.
+    Steady,
+    /// On its way to another cluster; the owner is still `from`, and everything can be taken back.
+    Relocating {
+        /// Where from.
+        from: ClusterId,
+        /// Where to.
+        to: ClusterId,
+        /// Without loss, or with the loss accepted while the source still answers.
+        kind: MoveKind,
+        /// How far.
+        stage: Before,
+    },
+    /// Taking a relocation back.
+    Cancelling {
+        /// Where it stays.
+        from: ClusterId,
+        /// Where it does not go.
+        to: ClusterId,
+    },
+    /// Committed: the owner is `to`; its volumes are made primary.
+    Promoting {
+        /// Where from.
+        from: ClusterId,
+        /// Where to.
+        to: ClusterId,
+        /// Why.
+        kind: MoveKind,
+    },
+    /// Volumes are primary; the workload starts.
+    Starting {
+        /// Where from.
+        from: ClusterId,
+        /// Where to.
+        to: ClusterId,
+        /// Why.
+        kind: MoveKind,
+    },
+    /// Runs on `to`; the old side is quarantined, brought back in step and cleaned up.
+    CleaningUp {
+        /// Where from.
+        from: ClusterId,
+        /// Where to.
+        to: ClusterId,
+        /// Why.
+        kind: MoveKind,
+        /// When a resync of the old side was asked for; only after a failover.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resync: Option<Timestamp>,
+    },
+    /// Protection is being taken away.
+    Removing,
+}
+
+/// Stages of a move before its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Before {
+    /// Volumes and claims are made ready on the target; the application still runs.
+    Prepare,
+    /// The workload is stopped.
+    Quiesce,
+    /// The volumes are demoted and drained.
+    Demote,
+}
+
+impl Phase {
+    /// The word users see.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Undecided => "Undecided",
+            Self::Steady => "Steady",
+            Self::Relocating { .. } => "Relocating",
+            Self::Cancelling { .. } => "Cancelling",
+            Self::Promoting { .. } => "Promoting",
+            Self::Starting { .. } => "Starting",
+            Self::CleaningUp { .. } => "CleaningUp",
+            Self::Removing => "Removing",
+        }
+    }
+}
+
+/// A move, with its times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveRecord {
+    /// Why.
+    pub kind: MoveKind,
+    /// Where from.
+    pub from: ClusterId,
+    /// Where to.
+    pub to: ClusterId,
+    /// The epoch it led to, once committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
+    /// When it began.
+    pub started: Timestamp,
+    /// When the application ran on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available: Option<Timestamp>,
+    /// When the old side was clean, or the move was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Seconds between the oldest sync and the decision, for a failover.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_seconds: Option<i64>,
+    /// Whether it was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<Cancelled>,
+    /// Name and beginning of each step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<(String, Timestamp)>,
+}
+
+/// Marks a move that was taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cancelled {
+    /// Before its commit.
+    BeforeCommit,
+}
+
+/// How many moves are remembered.
+pub const MOVES_KEPT: usize = 10;
+
+impl Journal {
+    /// Notes a new move.
+    pub fn begin(&mut self, kind: MoveKind, from: &ClusterId, to: &ClusterId, now: Timestamp) {
+        let (from, to) = (from.clone(), to.clone());
+        let record = MoveRecord {
+            kind,
+            from,
+            to,
+            epoch: None,
+            started: now,
+            available: None,
+            ended: None,
+            loss_seconds: None,
+            cancelled: None,
+            steps: Vec::new(),
+        };
+        self.moves.insert(0, record);
+        self.moves.truncate(MOVES_KEPT);
+    }
+    /// Notes that a step of the present move begins.
+    pub fn step(&mut self, name: &str, now: Timestamp) {
+        if let Some(record) = self.moves.first_mut() {
+            record.steps.push((name.to_owned(), now));
+        }
+    }
+    /// Hands the placement over: the one place where the owner changes.
+    pub fn commit(&mut self, owner: ClusterId) {
+        self.owner = Some(owner);
+        self.epoch = self.epoch.next();
+        let epoch = self.epoch;
+        if let Some(record) = self.moves.first_mut() {
+            record.epoch = Some(epoch);
+        }
+    }
+}

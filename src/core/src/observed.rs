@@ -1,0 +1,388 @@
+//! What is seen, on every cluster of the policy, frozen at one moment. Serializable, so that a decision can be replayed.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
+
+/// How well a cluster is known at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Contact {
+    /// It answers, and every watch on it is in step.
+    Fresh,
+    /// It has not answered since then. What was seen last is kept, and is not an answer.
+    Stale {
+        /// Last proof of life.
+        since: Timestamp,
+        /// What happened on the last try.
+        why: String,
+    },
+    /// It was never seen since this hub started.
+    Never {
+        /// What happened on the last try.
+        why: String,
+    },
+    /// No DRCluster of that name exists, or its credentials are refused.
+    Unregistered {
+        /// Which of the two.
+        why: String,
+    },
+}
+
+impl Contact {
+    /// Whether what is seen of the cluster is an answer.
+    pub fn is_fresh(&self) -> bool {
+        matches!(self, Self::Fresh)
+    }
+    /// In words, for messages.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Fresh => "answers".into(),
+            Self::Stale { since, why } => format!("has not answered since {since} ({why})"),
+            Self::Never { why } => format!("was not reached yet ({why})"),
+            Self::Unregistered { why } => why.clone(),
+        }
+    }
+}
+
+/// Everything seen for one placement.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// Every cluster of the policy, and any other that the journal names.
+    pub clusters: BTreeMap<ClusterId, ClusterFacts>,
+    /// The captures that can be read without any managed cluster.
+    pub archive: ArchiveFacts,
+}
+
+impl Observed {
+    /// The facts of a cluster; one that is not known has never been seen.
+    pub fn cluster(&self, id: &ClusterId) -> &ClusterFacts {
+        static NOTHING: std::sync::LazyLock<ClusterFacts> =
+            std::sync::LazyLock::new(ClusterFacts::default);
+        self.clusters.get(id).unwrap_or(&NOTHING)
+    }
+}
+
+/// What is seen of one placement on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterFacts {
+    /// How well it is known.
+    pub contact: Contact,
+    /// The agent.
+    pub agent: AgentFacts,
+    /// DROwnership of this placement.
+    pub record: Option<RecordFacts>,
+    /// The protected namespaces, by home name. Absent: does not exist there.
+    pub namespaces: BTreeMap<String, NamespaceFacts>,
+    /// Claims that the selector matches, and claims, volumes and replications that carry our mark.
+    pub volumes: BTreeMap<ClaimKey, VolumeFacts>,
+    /// Workloads that the selector matches or that carry our mark.
+    pub workloads: BTreeMap<WorkloadKey, WorkloadFacts>,
+    /// Pods and VolumeAttachments that hold a claim in `volumes`.
+    pub holders: Vec<Holder>,
+    /// StorageClass (home name) to provisioner.
+    pub storage_classes: BTreeMap<String, String>,
+    /// VolumeReplicationClass to provisioner.
+    pub replication_classes: BTreeMap<String, String>,
+}
+
+impl Default for ClusterFacts {
+    fn default() -> Self {
+        Self {
+            contact: Contact::Unregistered {
+                why: "no DRCluster of that name exists".into(),
+            },
+            agent: AgentFacts::Unseen,
+            record: None,
+            namespaces: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+            holders: Vec::new(),
+            storage_classes: BTreeMap::new(),
+            replication_classes: BTreeMap::new(),
+        }
+    }
+}
+
+/// The agent, by its Lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentFacts {
+    /// No Lease.
+    Unseen,
+    /// It renews its Lease. Which drivers are ready, and what is wrong with the others.
+    Alive {
+        /// Name of each driver to what is wrong with it; empty: ready.
+        drivers: BTreeMap<String, String>,
+    },
+    /// The Lease has run out.
+    Silent {
+        /// Last renewal.
+        since: Timestamp,
+    },
+}
+
+/// A DROwnership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordFacts {
+    /// Who may write.
+    pub owner: ClusterId,
+    /// Since which epoch.
+    pub epoch: Epoch,
+    /// Epoch for which force is granted.
+    pub force: Option<Epoch>,
+    /// Fingerprint of the request that led there.
+    pub served: Option<String>,
+}
+
+/// A namespace that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NamespaceFacts {
+    /// Objects can be made in it.
+    Active,
+    /// It is being deleted.
+    Terminating,
+}
+
+/// Whose an object is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mark {
+    /// Carries the mark of this placement.
+    Ours,
+    /// Carries no mark.
+    Unmarked,
+    /// Carries the mark of another placement.
+    Other {
+        /// `namespace/name` of that placement, or its uid.
+        placement: String,
+    },
+}
+
+/// A claim with its volume and its replication. Each part may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct VolumeFacts {
+    /// The PersistentVolumeClaim.
+    pub claim: Option<ClaimFacts>,
+    /// The PersistentVolume that the claim is bound to, or that is meant for the claim by name.
+    pub volume: Option<PvFacts>,
+    /// The VolumeReplication of the claim's name.
+    pub replication: Option<VrFacts>,
+}
+
+/// A PersistentVolumeClaim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimFacts {
+    /// Whether the selector matches it.
+    pub selected: Selected,
+    /// Whose it is.
+    pub mark: Mark,
+    /// Bound, Pending or Lost.
+    pub phase: ClaimPhase,
+    /// Its storage class, by home name.
+    pub storage_class: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: Deleting,
+}
+
+/// Whether a selector matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Selected {
+    /// It does.
+    Yes,
+    /// It does not; the object is seen because of its mark.
+    No,
+}
+
+/// Whether an object is being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deleting {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+}
+
+/// Phase of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClaimPhase {
+    /// Has its volume.
+    Bound,
+    /// Has none yet.
+    Pending,
+    /// Its volume is gone.
+    Lost,
+}
+
+/// A PersistentVolume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PvFacts {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub mark: Mark,
+    /// CSI driver and volume handle; absent: no CSI volume.
+    pub csi: Option<Csi>,
+    /// Whether its reclaim policy is Retain.
+    pub retained: Retained,
+    /// Whether it is being deleted.
+    pub deleting: Deleting,
+}
+
+/// Where a volume's data is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Csi {
+    /// Name of the driver.
+    pub driver: String,
+    /// Handle of the volume.
+    pub handle: String,
+}
+
+/// Whether the data outlives the volume object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retained {
+    /// Reclaim policy Retain, the earlier one remembered.
+    Yes,
+    /// Any other.
+    No,
+}
+
+/// A VolumeReplication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VrFacts {
+    /// Whose it is.
+    pub mark: Mark,
+    /// The role it asks for.
+    pub desired: Role,
+    /// The epoch it was written at.
+    pub epoch: Option<Epoch>,
+    /// Its class.
+    pub class: String,
+    /// What the status says, if it speaks of the present generation.
+    pub status: VrStatus,
+    /// Last sync, whatever generation it speaks of.
+    pub last_sync: Option<Timestamp>,
+    /// Handle of the copy on the peer, if the driver names it differently there.
+    pub destination: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: Deleting,
+}
+
+/// A role that a VolumeReplication asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Writable here.
+    Primary,
+    /// A copy.
+    Secondary,
+    /// A copy that is to be rebuilt.
+    Resync,
+}
+
+/// What the status of a VolumeReplication says of its present generation. Everything else reads as Pending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VrStatus {
+    /// Nothing yet for this generation.
+    Pending,
+    /// Primary, and complete.
+    Primary,
+    /// Demoted, and everything it held has reached the peer: Completed, neither Degraded nor Resyncing.
+    Drained,
+    /// Demoted, not drained yet.
+    Demoted,
+    /// Demoted, resync accepted and under way (Degraded and Resyncing).
+    Resyncing,
+    /// The driver refused; its words.
+    Failed {
+        /// The message of the status.
+        message: String,
+    },
+}
+
+/// A workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadFacts {
+    /// Whose it is.
+    pub mark: Mark,
+    /// Replicas it asks for.
+    pub replicas: i32,
+    /// Replicas that are ready.
+    pub ready: i32,
+    /// Replicas to give back, if it was scaled to zero.
+    pub remembered: Option<i32>,
+    /// Whether it is being deleted.
+    pub deleting: Deleting,
+}
+
+/// Something that uses a volume.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Holder {
+    /// The claim.
+    pub claim: ClaimKey,
+    /// `Pod` or `VolumeAttachment`.
+    pub kind: String,
+    /// `namespace/name` or name.
+    pub name: String,
+    /// Whether it belongs to one of the placement's workloads and so goes by itself.
+    pub managed: Managed,
+}
+
+/// Whether a pod goes away with its workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Managed {
+    /// It does.
+    Yes,
+    /// A person must remove it.
+    No,
+}
+
+/// The captures.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ArchiveFacts {
+    /// The newest one that is complete.
+    pub newest: Option<CaptureFacts>,
+    /// Newer ones that are not, with the reason. Not used.
+    pub broken: Vec<String>,
+    /// Why the archive could not be read.
+    pub unreadable: Option<String>,
+    /// Whether what is seen on the owner is what the newest capture holds.
+    pub current: Current,
+}
+
+/// Whether a capture holds what is seen now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Current {
+    /// It does.
+    Yes,
+    /// Something has changed since.
+    #[default]
+    No,
+}
+
+/// A complete capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureFacts {
+    /// Its version.
+    pub version: u64,
+    /// The epoch it was taken at.
+    pub epoch: Epoch,
+    /// The cluster it was taken from.
+    pub source: ClusterId,
+    /// When.
+    pub taken_at: Timestamp,
+    /// The claims it holds with their driver and handle.
+    pub volumes: BTreeMap<ClaimKey, CapturedVolume>,
+    /// Its workloads with the replicas to start.
+    pub workloads: BTreeMap<WorkloadKey, i32>,
+}
+
+/// A claim in a capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedVolume {
+    /// Driver and handle on the target.
+    pub csi: Csi,
+    /// Name of the PersistentVolume.
+    pub volume: String,
+    /// Storage class, by home name.
+    pub storage_class: Option<String>,
+}

@@ -1,0 +1,130 @@
+//! The planner: from what is wanted, seen and remembered to what is done next.
+//!
+//! One file per flow; each takes a [`View`] and answers with a [`Draft`]. Safety questions are asked in `gates`, facts
+//! that several flows read are named in `view`, and what is told to people is made of the draft in `tell`.
+
+mod arrive;
+mod cleanup;
+mod draft;
+mod failover;
+mod gates;
+mod protect;
+mod relocate;
+mod remove;
+mod steady;
+mod tell;
+mod undecided;
+mod view;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::intent::{Intent, Life, Policy};
+use crate::journal::{Journal, Phase};
+use crate::observed::Observed;
+use crate::report::Report;
+use crate::step::Step;
+use crate::wait::{Blocker, Reason};
+use draft::Draft;
+use view::View;
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The journal to write, by compare-and-swap, before anything else; if it cannot be written nothing is done.
+    /// Absent: nothing to remember. A plan that changes the journal has no steps: it is made again on the written journal.
+    pub journal: Option<Journal>,
+    /// Steps to take now, one after the other; a step that is not Done ends the list.
+    pub steps: Vec<Step>,
+    /// When to look again even if nothing is seen to change, in milliseconds.
+    pub again_after_ms: Option<u64>,
+    /// What to tell.
+    pub report: Report,
+}
+
+/// Decides. Total: for every input it answers, and never panics.
+pub fn plan(
+    now: Timestamp,
+    policy: &Policy,
+    intent: &Intent,
+    observed: &Observed,
+    journal: &Journal,
+) -> Plan {
+    let v = View {
+        now,
+        policy,
+        intent,
+        observed,
+        journal,
+    };
+    let draft = decide(&v);
+    tell::finish(&v, draft)
+}
+
+fn decide(v: &View<'_>) -> Draft {
+    if let Some(blocker) = foreign_ownership(v) {
+        return Draft::wait("stands still: another hub has moved this placement on")
+            .blocked(blocker);
+    }
+    let leaving = v.intent.life == Life::Leaving;
+    match &v.journal.phase {
+        Phase::Undecided => undecided::next(v),
+        Phase::Steady | Phase::CleaningUp { .. } if leaving => {
+            Draft::journal(v, |j| j.phase = Phase::Removing)
+        }
+        Phase::Steady => steady::next(v),
+        Phase::Relocating {
+            from,
+            to,
+            kind,
+            stage,
+        } => relocate::next(
+            v,
+            &relocate::Leg {
+                from,
+                to,
+                kind: *kind,
+                stage: *stage,
+            },
+        ),
+        Phase::Cancelling { from, to } => relocate::cancel(v, from, to),
+        Phase::Promoting { from, to, kind } => arrive::promote(v, from, to, *kind),
+        Phase::Starting { from, to, kind } => arrive::start(v, from, to, *kind),
+        Phase::CleaningUp {
+            from,
+            to,
+            kind,
+            resync,
+        } => cleanup::next(
+            v,
+            &cleanup::Left {
+                from,
+                to,
+                kind: *kind,
+                resync: *resync,
+            },
+        ),
+        Phase::Removing => remove::next(v),
+    }
+}
+
+/// A record on any cluster that knows more than this journal: this hub must not act.
+fn foreign_ownership(v: &View<'_>) -> Option<Blocker> {
+    let owner = v.journal.owner.as_ref()?;
+    let newer = v.observed.clusters.iter().find_map(|(id, c)| {
+        let record = c.record.as_ref()?;
+        let ahead = record.epoch > v.journal.epoch
+            || (record.epoch == v.journal.epoch && record.owner != *owner);
+        ahead.then_some((id, record))
+    });
+    newer.map(|(id, record)| {
+        Blocker::new(
+            Reason::StaleHub,
+            format!(
+                "{id} records owner {} at epoch {}; this hub knows owner {owner} at epoch {}",
+                record.owner, record.epoch, v.journal.epoch
+            ),
+            "if this hub was restored from a backup, clear status.journal of the DRPlacement so that it is rebuilt from the clusters",
+        )
+    })
+}

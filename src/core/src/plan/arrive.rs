@@ -1,0 +1,219 @@
+//! After the commit: only forward. The volumes become primary on the target, then the application starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
+use crate::intent::{MoveKind, Workloads};
+use crate::journal::Phase;
+use crate::observed::{Role, VrStatus};
+use crate::report::Severity;
+use crate::step::{Force, Step};
+use crate::wait::{Blocker, Reason};
+
+use super::draft::Draft;
+use super::relocate::{Staged, binding, staged};
+use super::steady::Wish;
+use super::view::{View, names, replication};
+use super::{failover, protect};
+
+/// Volumes are made and promoted on the target.
+pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKind) -> Draft {
+    if let Some(draft) = target_silent(v, to) {
+        return draft;
+    }
+    let force = if kind == MoveKind::Failover {
+        Force::Granted
+    } else {
+        Force::Denied
+    };
+    let Some(capture) = v.capture() else {
+        let why = v
+            .observed
+            .archive
+            .unreadable
+            .clone()
+            .unwrap_or_else(|| "no complete capture is readable".into());
+        let blocker = Blocker::new(
+            Reason::NoCapture,
+            format!("the capture of the application: {why}"),
+            "restore the capture's Secrets in the hub's namespace",
+        );
+        return Draft::wait("waits for the capture")
+            .blocked(blocker)
+            .again(2_000);
+    };
+    let mut steps: Vec<Step> = v.record(to, force).into_iter().collect();
+    let mut bind = Vec::new();
+    match staged(v, to, v.journal.epoch) {
+        Staged::Lacks(more) => steps.extend(more),
+        Staged::Binding(claims) => bind = claims,
+        Staged::Bound => {}
+    }
+    let facts = v.at(to);
+    let lacking = |k: &ClaimKey| {
+        replication(facts, k)
+            .is_none_or(|r| r.desired != Role::Primary || r.epoch != Some(v.journal.epoch))
+    };
+    let unreplicated: BTreeMap<ClaimKey, String> = capture
+        .volumes
+        .iter()
+        .filter(|(k, _)| lacking(k))
+        .filter_map(|(k, c)| {
+            c.storage_class
+                .as_ref()
+                .and_then(|s| v.policy.classes.get(s))
+                .map(|class| (k.clone(), class.clone()))
+        })
+        .collect();
+    if !unreplicated.is_empty() {
+        steps.push(Step::Replicate {
+            cluster: to.clone(),
+            claims: unreplicated,
+            role: Role::Primary,
+            epoch: v.journal.epoch,
+        });
+    }
+    if v.fresh(from) && v.at(from).record.is_some() {
+        steps.extend(v.record(from, Force::Denied));
+    }
+    if !steps.is_empty() {
+        return Draft::act(
+            format!(
+                "promoting {} volumes on {to} at epoch {}",
+                capture.volumes.len(),
+                v.journal.epoch
+            ),
+            steps,
+        );
+    }
+    if !bind.is_empty() {
+        return binding(to, bind);
+    }
+    let claims: BTreeSet<ClaimKey> = capture.volumes.keys().cloned().collect();
+    if v.primary_everywhere(&claims) {
+        let (from, to) = (from.clone(), to.clone());
+        return Draft::journal(v, |j| {
+            j.step("Start", v.now);
+            j.phase = Phase::Starting { from, to, kind };
+        });
+    }
+    promoting(v, to, &claims)
+}
+
+/// Says which volumes are not primary yet, and what their driver says.
+fn promoting(v: &View<'_>, to: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Draft {
+    let facts = v.at(to);
+    let done = claims
+        .iter()
+        .filter(|k| replication(facts, k).is_some_and(|r| r.status == VrStatus::Primary))
+        .count();
+    let failed = claims
+        .iter()
+        .filter_map(|k| match replication(facts, k).map(|r| &r.status) {
+            Some(VrStatus::Failed { message }) => Some(Blocker::new(
+                Reason::Promoting,
+                format!("{k} on {to}: {message}"),
+                "the agent tries again; look at the driver if this stays",
+            )),
+            _ => None,
+        });
+    let mut blockers: Vec<Blocker> = failed.collect();
+    let drivers = v
+        .capture()
+        .map(|c| c.volumes.values().map(|x| x.csi.driver.clone()).collect())
+        .unwrap_or_default();
+    blockers.extend(protect::agent_trouble(facts, to, &drivers));
+    Draft::wait(format!(
+        "promoting on {to}: {done} of {} volumes are primary",
+        claims.len()
+    ))
+    .blocked_all(blockers)
+}
+
+/// The target fell silent after the commit. Another failover is the way out.
+fn target_silent(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
+    if v.fresh(to) {
+        return None;
+    }
+    if v.pending() == Some(MoveKind::Failover)
+        && let Wish::Begin(draft) = failover::wish(v, to)
+    {
+        return Some(draft);
+    }
+    let message = format!("{to} {}", v.at(to).contact.describe());
+    let remedy = "bring it back, or fail over to another cluster of the policy: action: Failover, failoverCluster";
+    Some(
+        Draft::wait(format!("{message}; {} waits for it", v.intent.placement))
+            .blocked(Blocker::new(Reason::TargetUnreachable, message, remedy)),
+    )
+}
+
+/// The application starts, all of its volumes being primary.
+pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKind) -> Draft {
+    if let Some(draft) = target_silent(v, to) {
+        return draft;
+    }
+    let Some(capture) = v.capture() else {
+        return Draft::wait("waits for the capture").again(2_000);
+    };
+    let facts = v.at(to);
+    let wanted: BTreeMap<WorkloadKey, i32> = if v.intent.workloads == Workloads::Selected {
+        capture.workloads.clone()
+    } else {
+        BTreeMap::new()
+    };
+    let lacking = |k: &WorkloadKey, n: &i32| {
+        facts
+            .workloads
+            .get(k)
+            .is_none_or(|w| w.replicas < *n && w.remembered.is_some() || w.replicas == 0 && *n > 0)
+    };
+    if wanted.iter().any(|(k, n)| lacking(k, n)) {
+        let step = Step::Start {
+            cluster: to.clone(),
+            capture: capture.version,
+            epoch: v.journal.epoch,
+        };
+        return Draft::act(
+            format!("starting {} on {to}", names(wanted.keys())),
+            vec![step],
+        );
+    }
+    let waiting: Vec<String> = wanted
+        .iter()
+        .filter(|(k, n)| {
+            facts
+                .workloads
+                .get(*k)
+                .is_none_or(|w| w.ready < (**n).min(w.replicas))
+        })
+        .map(|(k, n)| {
+            format!(
+                "{k} ({} of {n} ready)",
+                facts.workloads.get(k).map_or(0, |w| w.ready)
+            )
+        })
+        .collect();
+    if !waiting.is_empty() {
+        return Draft::wait(format!("waits for {} on {to}", names(waiting)));
+    }
+    let said = format!("{} runs on {to}", v.intent.placement);
+    let (from, to) = (from.clone(), to.clone());
+    let reason = match kind {
+        MoveKind::Relocate => "Relocated",
+        MoveKind::Failover => "FailedOver",
+    };
+    Draft::journal(v, |j| {
+        if let Some(record) = j.moves.first_mut() {
+            record.available = Some(v.now);
+        }
+        j.step("CleanUp", v.now);
+        j.phase = Phase::CleaningUp {
+            from,
+            to,
+            kind,
+            resync: None,
+        };
+    })
+    .event(Severity::Normal, reason, said)
+}

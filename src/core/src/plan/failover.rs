@@ -1,0 +1,132 @@
+//! The loss was accepted: bring the application up from its last copy.
+
+use crate::ids::ClusterId;
+use crate::intent::MoveKind;
+use crate::journal::{Before, Journal, Phase};
+use crate::report::Severity;
+use crate::wait::{Blocker, Reason};
+
+use super::draft::Draft;
+use super::gates;
+use super::steady::Wish;
+use super::view::View;
+
+/// Where a failover would go: where the user says, else to the preferred cluster, else to the best one that is fit.
+pub(super) fn target<'a>(v: &View<'a>, owner: &ClusterId) -> Option<&'a ClusterId> {
+    let request = &v.intent.request;
+    if request.action == Some(MoveKind::Failover) {
+        if let Some(named) = &request.failover_cluster {
+            return Some(named);
+        }
+        if request.preferred != *owner {
+            return Some(&request.preferred);
+        }
+    }
+    let mut candidates = v.policy.clusters.iter().filter(|id| *id != owner);
+    candidates.find(|id| gates::target(v, id).open())
+}
+
+/// Looks at a request to fail over.
+pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
+    let Some(to) = target(v, owner) else {
+        let blocker = Blocker::new(
+            Reason::NoTarget,
+            "no other cluster of the policy is fit to take the application",
+            "bring one of them back, or name failoverCluster to see what it lacks",
+        );
+        return Wish::Held(Draft::wait("cannot fail over: no cluster is fit").blocked(blocker));
+    };
+    if to == owner {
+        let said = format!(
+            "{} already runs on {owner}: the failover that was asked for changes nothing",
+            v.intent.placement
+        );
+        return Wish::Begin(
+            Draft::journal(v, |j| j.served = Some(v.intent.request.clone())).event(
+                Severity::Warning,
+                "AlreadyThere",
+                said,
+            ),
+        );
+    }
+    let g = gates::failover(v, owner, to);
+    if !g.open() {
+        let text = format!(
+            "cannot fail over from {owner} to {to}: {}",
+            g.blockers.first().map_or("", |b| b.message.as_str())
+        );
+        return Wish::Held(Draft::wait(text).gated(g.gates).blocked_all(g.blockers));
+    }
+    let draft = if v.fresh(owner) {
+        stop_first(v, owner, to)
+    } else {
+        commit(v, owner, to)
+    };
+    Wish::Begin(draft.gated(g.gates))
+}
+
+/// The source answers: the application is stopped there first, so that two sites never write.
+fn stop_first(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
+    let said = format!(
+        "failing {} over from {from} to {to}; {from} still answers and is stopped first",
+        v.intent.placement
+    );
+    Draft::journal(v, |j| {
+        j.begin(MoveKind::Failover, from, to, v.now);
+        j.step("Quiesce", v.now);
+        j.phase = Phase::Relocating {
+            from: from.clone(),
+            to: to.clone(),
+            kind: MoveKind::Failover,
+            stage: Before::Quiesce,
+        };
+    })
+    .event(Severity::Warning, "FailoverStarted", said)
+}
+
+/// The source is silent, and a person has taken its loss on their word.
+fn commit(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
+    let draft = Draft::journal(v, |j| {
+        j.begin(MoveKind::Failover, from, to, v.now);
+        hand_over(v, j, from, to);
+    });
+    let loss = draft
+        .journal
+        .as_ref()
+        .and_then(|j| j.moves.first())
+        .and_then(|m| m.loss_seconds);
+    let said = format!(
+        "failing {} over from {from} to {to}; {from} {}; up to {} s of work are given up",
+        v.intent.placement,
+        v.at(from).contact.describe(),
+        loss.map_or_else(|| "an unknown number of".to_owned(), |s| s.to_string())
+    );
+    draft.event(Severity::Warning, "FailoverCommitted", said)
+}
+
+/// The point of no return of a failover.
+pub(super) fn hand_over(v: &View<'_>, j: &mut Journal, from: &ClusterId, to: &ClusterId) {
+    let held = v.capture().map(|c| {
+        c.volumes
+            .keys()
+            .filter_map(|k| j.synced.get(k))
+            .min()
+            .copied()
+    });
+    let loss = held
+        .flatten()
+        .map(|oldest| v.now.as_second().saturating_sub(oldest.as_second()).max(0));
+    j.commit(to.clone());
+    if let Some(record) = j.moves.first_mut() {
+        record.kind = MoveKind::Failover;
+        record.loss_seconds = loss;
+    }
+    j.step("Promote", v.now);
+    j.served = Some(v.intent.request.clone());
+    j.protected_since = Some(v.now);
+    j.phase = Phase::Promoting {
+        from: from.clone(),
+        to: to.clone(),
+        kind: MoveKind::Failover,
+    };
+}

@@ -1,0 +1,333 @@
+//! The questions asked before a move. Each is answered Pass, Fail or Unknown; only a Pass lets a move go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ClaimKey, ClusterId};
+use crate::intent::Failovers;
+use crate::observed::{CapturedVolume, Mark, NamespaceFacts};
+use crate::report::{GateReport, Tri};
+use crate::wait::{Blocker, Reason};
+
+use super::protect::{agent_trouble, class_fits, protectable, unsynced};
+use super::view::{View, names, ours};
+
+/// The answers, and what stands in the way.
+#[derive(Default)]
+pub(super) struct Gates {
+    pub(super) gates: Vec<GateReport>,
+    pub(super) blockers: Vec<Blocker>,
+}
+
+impl Gates {
+    fn pass(&mut self, name: &str, message: impl Into<String>) {
+        self.gates.push(GateReport {
+            name: name.to_owned(),
+            state: Tri::True,
+            message: message.into(),
+        });
+    }
+    fn fail(&mut self, name: &str, state: Tri, blocker: Blocker) {
+        self.gates.push(GateReport {
+            name: name.to_owned(),
+            state,
+            message: blocker.message.clone(),
+        });
+        self.blockers.push(blocker);
+    }
+    pub(super) fn open(&self) -> bool {
+        self.blockers.is_empty()
+    }
+    fn and(mut self, other: Self) -> Self {
+        self.gates.extend(other.gates);
+        self.blockers.extend(other.blockers);
+        self
+    }
+}
+
+/// May the application relocate now?
+pub(super) fn relocate(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
+    source(v, from, to)
+        .and(protected(v, from))
+        .and(capture(v))
+        .and(target(v, to))
+}
+
+/// May it fail over now?
+pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
+    let mut g = Gates::default();
+    match v.policy.failover {
+        Failovers::Allowed => {}
+        Failovers::Disabled => g.fail(
+            "FailoverAllowed",
+            Tri::False,
+            Blocker::new(
+                Reason::FailoverDisabled,
+                "the policy disables failovers",
+                "set failover.mode of the DRPolicy",
+            ),
+        ),
+    }
+    if v.fresh(from) {
+        g.pass(
+            "SourceStopped",
+            format!("{from} answers: the application is stopped there first"),
+        );
+    } else {
+        g.pass(
+            "SourceStopped",
+            format!(
+                "{from} {}: its loss is taken on the word of whoever asked",
+                v.at(from).contact.describe()
+            ),
+        );
+    }
+    g.and(data(v)).and(capture(v)).and(target(v, to))
+}
+
+fn source(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
+    let mut g = Gates::default();
+    if v.fresh(from) {
+        g.pass("SourceAnswers", format!("{from} answers"));
+    } else {
+        let message = format!("{from} {}", v.at(from).contact.describe());
+        let remedy = format!(
+            "bring {from} back, or accept the loss of what was not copied: action: Failover, failoverCluster: {to}"
+        );
+        g.fail(
+            "SourceAnswers",
+            Tri::Unknown,
+            Blocker::new(Reason::SourceUnreachable, message, remedy),
+        );
+    }
+    g
+}
+
+/// Every selected claim is protected and has been copied since it came here.
+fn protected(v: &View<'_>, from: &ClusterId) -> Gates {
+    let mut g = Gates::default();
+    let p = protectable(v, from);
+    let late = unsynced(v, from, &p.claims());
+    if let Some(wrong) = p.wrong.values().next() {
+        let mut blocker = wrong.clone();
+        if p.wrong.len() > 1 {
+            blocker.message = format!(
+                "{}; and {} more",
+                blocker.message,
+                p.wrong.len().saturating_sub(1)
+            );
+        }
+        g.fail("VolumesProtected", Tri::False, blocker);
+    } else if p.classes.is_empty() {
+        g.fail("VolumesProtected", Tri::False, nothing_selected(from));
+    } else if late.is_empty() {
+        g.pass(
+            "VolumesProtected",
+            format!("{} volumes are copied", p.classes.len()),
+        );
+    } else {
+        g.fail(
+            "VolumesProtected",
+            Tri::False,
+            Blocker::new(
+                Reason::NotSynced,
+                names(late),
+                "nothing to do: the move goes on once every volume has been copied",
+            ),
+        );
+    }
+    g
+}
+
+pub(super) fn nothing_selected(on: &ClusterId) -> Blocker {
+    Blocker::new(
+        Reason::NothingSelected,
+        format!("the pvcSelector matches no claim on {on}"),
+        "label the claims, or correct pvcSelector or protectedNamespaces of the DRPlacement",
+    )
+}
+
+fn capture(v: &View<'_>) -> Gates {
+    let mut g = Gates::default();
+    let archive = &v.observed.archive;
+    if let Some(why) = &archive.unreadable {
+        let blocker = Blocker::new(
+            Reason::ArchiveUnreadable,
+            format!("the archive could not be read: {why}"),
+            "check that the hub can list Secrets in its namespace",
+        );
+        g.fail("CaptureComplete", Tri::Unknown, blocker);
+    } else if let Some(c) = v.capture() {
+        g.pass(
+            "CaptureComplete",
+            format!(
+                "version {} of {} holds {} volumes",
+                c.version,
+                c.taken_at,
+                c.volumes.len()
+            ),
+        );
+    } else {
+        let mut message = if v.journal.capture > 0 {
+            format!(
+                "capture version {} is no longer readable",
+                v.journal.capture
+            )
+        } else {
+            "the application was never captured completely".to_owned()
+        };
+        if let Some(broken) = archive.broken.first() {
+            message = format!("{message}: {broken}");
+        }
+        let blocker = Blocker::new(
+            Reason::NoCapture,
+            message,
+            "a new capture is taken as soon as the application's cluster answers; or restore the Secrets named here",
+        );
+        g.fail("CaptureComplete", Tri::False, blocker);
+    }
+    g
+}
+
+/// A failover brings up the last copy: there must be one of every volume.
+fn data(v: &View<'_>) -> Gates {
+    let mut g = Gates::default();
+    let Some(capture) = v.capture() else { return g };
+    let never: Vec<&ClaimKey> = capture
+        .volumes
+        .keys()
+        .filter(|k| !v.journal.synced.contains_key(*k))
+        .collect();
+    if never.is_empty() {
+        let oldest = v
+            .journal
+            .synced
+            .iter()
+            .filter(|(k, _)| capture.volumes.contains_key(*k))
+            .map(|(_, t)| *t)
+            .min();
+        let age = oldest.map_or_else(String::new, |t| {
+            format!(
+                ": work since {t} ({} s) is given up",
+                v.now.as_second() - t.as_second()
+            )
+        });
+        g.pass("DataKnown", format!("every volume has a copy{age}"));
+    } else {
+        let message = format!("never copied completely: {}", names(never));
+        g.fail(
+            "DataKnown",
+            Tri::False,
+            Blocker::new(
+                Reason::NotSynced,
+                message,
+                "there is no copy to fail over to; bring the application's cluster back",
+            ),
+        );
+    }
+    g
+}
+
+/// Is the cluster fit to take the application?
+pub(super) fn target(v: &View<'_>, to: &ClusterId) -> Gates {
+    let mut g = Gates::default();
+    let facts = v.at(to);
+    if !v.fresh(to) {
+        let message = format!("{to} {}", facts.contact.describe());
+        g.fail(
+            "TargetAnswers",
+            Tri::Unknown,
+            Blocker::new(
+                Reason::TargetUnreachable,
+                message,
+                "bring it back, or choose another cluster",
+            ),
+        );
+        return g;
+    }
+    g.pass("TargetAnswers", format!("{to} answers"));
+    let empty = BTreeMap::new();
+    let volumes = v.capture().map_or(&empty, |c| &c.volumes);
+    let drivers: BTreeSet<String> = volumes.values().map(|c| c.csi.driver.clone()).collect();
+    match agent_trouble(facts, to, &drivers) {
+        None => g.pass(
+            "TargetStorage",
+            format!("agent and storage drivers of {to} are ready"),
+        ),
+        Some(blocker) => g.fail("TargetStorage", Tri::False, blocker),
+    }
+    match collisions(v, to, volumes).into_iter().next() {
+        None => g.pass("TargetClear", format!("nothing on {to} is in the way")),
+        Some(blocker) => g.fail("TargetClear", Tri::False, blocker),
+    }
+    g
+}
+
+/// What on the target is in the way of these volumes.
+fn collisions(
+    v: &View<'_>,
+    to: &ClusterId,
+    volumes: &BTreeMap<ClaimKey, CapturedVolume>,
+) -> Vec<Blocker> {
+    let facts = v.at(to);
+    let mut found = Vec::new();
+    for (name, state) in &facts.namespaces {
+        match state {
+            NamespaceFacts::Active => {}
+            NamespaceFacts::Terminating => found.push(Blocker::new(
+                Reason::NamespaceTerminating,
+                format!("namespace {name} on {to} is being deleted"),
+                "wait until it is gone, or find what holds it",
+            )),
+        }
+    }
+    for (key, captured) in volumes {
+        if let Some(volume) = facts.volumes.get(key) {
+            let marks = [
+                volume.claim.as_ref().map(|c| &c.mark),
+                volume.replication.as_ref().map(|r| &r.mark),
+            ];
+            if marks.into_iter().flatten().any(|m| *m != Mark::Ours) {
+                let message = format!(
+                    "{to} has a claim or VolumeReplication {key} that Lifeboat did not make for this placement"
+                );
+                found.push(Blocker::new(
+                    Reason::Collision,
+                    message,
+                    "delete or rename it: it is never taken over",
+                ));
+            } else if ours(volume) && volume.replication.is_some() {
+                let message = format!("the old copy of {key} on {to} is still being cleaned up");
+                found.push(Blocker::new(
+                    Reason::Deleting,
+                    message,
+                    "nothing to do: the move goes on afterwards",
+                ));
+            }
+        }
+        let class = captured.storage_class.as_ref();
+        if let Some(class) = class {
+            let wrong = match facts.storage_classes.get(class) {
+                None => Some(format!("{to} has no storage class for {class}")),
+                Some(p) if *p != captured.csi.driver => Some(format!(
+                    "storage class {class} on {to} belongs to the driver {p}, the volume to {}",
+                    captured.csi.driver
+                )),
+                Some(_) => None,
+            };
+            let wrong = wrong.or_else(|| {
+                let vrc = v.policy.classes.get(class)?;
+                class_fits(facts, vrc, &captured.csi.driver)
+                    .err()
+                    .map(|what| format!("{to}: {what}"))
+            });
+            if let Some(what) = wrong {
+                found.push(Blocker::new(
+                    Reason::ClassMismatch,
+                    what,
+                    "make the class on the target, or correct the mapping in the DRPolicy",
+                ));
+            }
+        }
+    }
+    found
+}

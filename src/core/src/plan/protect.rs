@@ -1,0 +1,308 @@
+//! What protection of the owner's volumes needs, volume by volume: one that cannot be protected holds nobody else back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ClaimKey, ClusterId};
+use crate::journal::Journal;
+use crate::observed::{
+    AgentFacts, ClaimPhase, ClusterFacts, Current, Deleting, Mark, Retained, Role, Selected,
+    VolumeFacts, VrStatus,
+};
+use crate::step::{Force, Step};
+use crate::wait::{Blocker, Reason};
+
+use super::view::{View, names, ours, replication};
+
+/// The claims that can be protected with their class, and what is wrong with the others.
+pub(super) struct Protectable {
+    pub(super) classes: BTreeMap<ClaimKey, String>,
+    pub(super) wrong: BTreeMap<ClaimKey, Blocker>,
+}
+
+impl Protectable {
+    pub(super) fn claims(&self) -> BTreeSet<ClaimKey> {
+        self.classes.keys().cloned().collect()
+    }
+}
+
+/// Sorts the selected claims of a cluster.
+pub(super) fn protectable(v: &View<'_>, on: &ClusterId) -> Protectable {
+    let facts = v.at(on);
+    let mut out = Protectable {
+        classes: BTreeMap::new(),
+        wrong: BTreeMap::new(),
+    };
+    for (key, volume) in &facts.volumes {
+        let Some(claim) = &volume.claim else { continue };
+        if claim.selected == Selected::No || claim.deleting == Deleting::Yes {
+            continue;
+        }
+        match class_of(v, facts, key, volume) {
+            Ok(class) => drop(out.classes.insert(key.clone(), class)),
+            Err(blocker) => drop(out.wrong.insert(key.clone(), blocker)),
+        }
+    }
+    out
+}
+
+fn class_of(
+    v: &View<'_>,
+    facts: &ClusterFacts,
+    key: &ClaimKey,
+    volume: &VolumeFacts,
+) -> Result<String, Blocker> {
+    let cannot = |what: String, remedy: &str| {
+        Err(Blocker::new(
+            Reason::VolumeUnprotectable,
+            format!("claim {key} {what}"),
+            remedy,
+        ))
+    };
+    let claim_mark = volume.claim.as_ref().map(|c| &c.mark);
+    let vr_mark = volume.replication.as_ref().map(|r| &r.mark);
+    let pv_mark = volume.volume.as_ref().map(|p| &p.mark);
+    for mark in [claim_mark, vr_mark, pv_mark].into_iter().flatten() {
+        if let Mark::Other { placement } = mark {
+            return Err(Blocker::new(
+                Reason::ClaimedByOther,
+                format!("claim {key} is protected by the placement {placement}"),
+                "change the pvcSelector of one of the two",
+            ));
+        }
+    }
+    if vr_mark == Some(&Mark::Unmarked) {
+        return cannot(
+            "has a VolumeReplication that Lifeboat did not make".into(),
+            "delete that VolumeReplication, or leave the claim out of the pvcSelector",
+        );
+    }
+    let Some(claim) = &volume.claim else {
+        return cannot("is gone".into(), "make it again");
+    };
+    match claim.phase {
+        ClaimPhase::Bound => {}
+        ClaimPhase::Pending => {
+            return cannot("is not Bound".into(), "look at the events of the claim");
+        }
+        ClaimPhase::Lost => {
+            return cannot(
+                "has lost its volume".into(),
+                "restore the PersistentVolume it names",
+            );
+        }
+    }
+    let Some(pv) = &volume.volume else {
+        return cannot(
+            "names a PersistentVolume that does not exist".into(),
+            "restore it",
+        );
+    };
+    let Some(csi) = &pv.csi else {
+        return cannot(
+            format!("is on {}, which is not a CSI volume", pv.name),
+            "only CSI volumes can be replicated; leave it out of the pvcSelector",
+        );
+    };
+    let Some(storage) = &claim.storage_class else {
+        return cannot(
+            "has no storage class".into(),
+            "leave it out of the pvcSelector",
+        );
+    };
+    let Some(class) = v.policy.classes.get(storage) else {
+        return cannot(
+            format!(
+                "is of storage class {storage}, which the policy has no VolumeReplicationClass for"
+            ),
+            "add it to classes of the DRPolicy",
+        );
+    };
+    class_fits(facts, class, &csi.driver)
+        .map(|()| class.clone())
+        .map_err(|what| {
+            Blocker::new(
+                Reason::ClassMismatch,
+                format!("claim {key}: {what}"),
+                "make the VolumeReplicationClass, or correct the DRPolicy",
+            )
+        })
+}
+
+/// Whether the class exists on the cluster and belongs to the driver.
+pub(super) fn class_fits(facts: &ClusterFacts, class: &str, driver: &str) -> Result<(), String> {
+    match facts.replication_classes.get(class) {
+        Some(provisioner) if provisioner == driver => Ok(()),
+        Some(provisioner) => Err(format!(
+            "VolumeReplicationClass {class} belongs to the driver {provisioner}, the volume to {driver}"
+        )),
+        None => Err(format!("VolumeReplicationClass {class} does not exist")),
+    }
+}
+
+/// The steps that protection lacks, in order. A capture is taken once all else is in place.
+pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> {
+    let facts = v.at(on);
+    let mut steps = Vec::new();
+    if p.classes.is_empty() {
+        return steps;
+    }
+    let unretained: BTreeMap<ClaimKey, String> = p
+        .classes
+        .keys()
+        .filter_map(|k| unretained(facts, k))
+        .collect();
+    if !unretained.is_empty() {
+        steps.push(Step::Retain {
+            cluster: on.clone(),
+            claims: unretained,
+        });
+    }
+    steps.extend(v.record(on, Force::Denied));
+    let lacking = |k: &ClaimKey| {
+        replication(facts, k)
+            .is_none_or(|r| r.desired != Role::Primary || r.epoch != Some(v.journal.epoch))
+    };
+    let unreplicated: BTreeMap<ClaimKey, String> = p
+        .classes
+        .iter()
+        .filter(|(k, _)| lacking(k))
+        .map(|(k, c)| (k.clone(), c.clone()))
+        .collect();
+    if !unreplicated.is_empty() {
+        steps.push(Step::Replicate {
+            cluster: on.clone(),
+            claims: unreplicated,
+            role: Role::Primary,
+            epoch: v.journal.epoch,
+        });
+    }
+    if steps.is_empty() && !captured(v, &p.claims()) {
+        steps.push(Step::Capture {
+            cluster: on.clone(),
+            epoch: v.journal.epoch,
+            claims: p.classes.keys().cloned().collect(),
+        });
+    }
+    steps
+}
+
+/// Whether the newest capture holds these claims as they are now.
+pub(super) fn captured(v: &View<'_>, claims: &BTreeSet<ClaimKey>) -> bool {
+    v.observed.archive.current == Current::Yes
+        && v.capture().is_some_and(|c| {
+            c.epoch == v.journal.epoch && claims.iter().all(|k| c.volumes.contains_key(k))
+        })
+}
+
+fn unretained(facts: &ClusterFacts, key: &ClaimKey) -> Option<(ClaimKey, String)> {
+    let volume = facts.volumes.get(key)?;
+    let (claim, pv) = (volume.claim.as_ref()?, volume.volume.as_ref()?);
+    let done = pv.retained == Retained::Yes && pv.mark == Mark::Ours && claim.mark == Mark::Ours;
+    (!done).then(|| (key.clone(), pv.name.clone()))
+}
+
+/// Claims of ours that the selector no longer matches.
+pub(super) fn deselected(facts: &ClusterFacts) -> BTreeSet<ClaimKey> {
+    let gone = |v: &VolumeFacts| {
+        ours(v)
+            && v.claim
+                .as_ref()
+                .is_some_and(|c| c.selected == Selected::No && c.deleting == Deleting::No)
+    };
+    facts
+        .volumes
+        .iter()
+        .filter(|(_, v)| gone(v))
+        .map(|(k, _)| k.clone())
+        .collect()
+}
+
+/// What of these claims has not reached another cluster since the present owner took over, in words.
+pub(super) fn unsynced(v: &View<'_>, on: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Vec<String> {
+    let facts = v.at(on);
+    let since = v.journal.protected_since;
+    let tell = |k: &ClaimKey| match replication(facts, k) {
+        None => Some(format!("{k} is not replicated yet")),
+        Some(r) => match &r.status {
+            VrStatus::Primary if r.last_sync.is_none() => {
+                Some(format!("{k} has not been copied yet"))
+            }
+            VrStatus::Primary if r.last_sync < since => {
+                Some(format!("{k} has not been copied since it came to {on}"))
+            }
+            VrStatus::Primary => None,
+            VrStatus::Failed { message } => Some(format!("{k}: {message}")),
+            VrStatus::Pending | VrStatus::Drained | VrStatus::Demoted | VrStatus::Resyncing => {
+                Some(format!("{k} is not primary yet"))
+            }
+        },
+    };
+    claims.iter().filter_map(tell).collect()
+}
+
+/// The journal with the last syncs that are seen, if they are worth a write: first ones, and later ones by a quarter of the RPO.
+pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
+    let step = (v.policy.rpo_seconds / 4).clamp(1, 300);
+    let mut journal = v.journal.clone();
+    let mut worth = false;
+    for (key, volume) in &v.at(on).volumes {
+        let Some(seen) = volume
+            .replication
+            .as_ref()
+            .filter(|r| r.status == VrStatus::Primary && r.epoch == Some(v.journal.epoch))
+            .and_then(|r| r.last_sync)
+        else {
+            continue;
+        };
+        let known = v.journal.synced.get(key);
+        let first_of_owner = known.is_none_or(|k| Some(*k) < v.journal.protected_since)
+            && Some(seen) >= v.journal.protected_since;
+        worth |= first_of_owner || known.is_none_or(|k| seen.as_second() - k.as_second() >= step);
+        if known.is_none_or(|k| *k < seen) {
+            journal.synced.insert(key.clone(), seen);
+        }
+    }
+    let capture = v.observed.archive.newest.as_ref().map_or(0, |c| c.version);
+    if capture > journal.capture {
+        journal.capture = capture;
+        worth = true;
+    }
+    worth.then_some(journal)
+}
+
+/// What is wrong with the agent or the drivers that these claims need.
+pub(super) fn agent_trouble(
+    facts: &ClusterFacts,
+    on: &ClusterId,
+    drivers: &BTreeSet<String>,
+) -> Option<Blocker> {
+    match &facts.agent {
+        AgentFacts::Unseen => Some(Blocker::new(
+            Reason::AgentNotAlive,
+            format!("no agent has been seen on {on}"),
+            "install spoke-deploy on the cluster, or look at the agent's pod",
+        )),
+        AgentFacts::Silent { since } => Some(Blocker::new(
+            Reason::AgentNotAlive,
+            format!("the agent on {on} has been silent since {since}"),
+            "look at the agent's pod in lifeboat-system",
+        )),
+        AgentFacts::Alive { drivers: states } => {
+            let bad: Vec<String> = drivers
+                .iter()
+                .filter_map(|d| match states.get(d) {
+                    Some(wrong) if wrong.is_empty() => None,
+                    Some(wrong) => Some(format!("{d}: {wrong}")),
+                    None => Some(format!("{d} is not among the agent's drivers")),
+                })
+                .collect();
+            (!bad.is_empty()).then(|| {
+                Blocker::new(
+                    Reason::DriverNotReady,
+                    format!("storage driver on {on}: {}", names(bad)),
+                    "look at the driver's pod, and at --driver of the agent",
+                )
+            })
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! On the way to another cluster, before the commit: nothing is lost, and everything can be taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
+use crate::intent::{Life, MoveKind, Workloads};
+use crate::journal::{Before, Cancelled, Journal, Phase};
+use crate::observed::{ClaimPhase, Deleting, Holder, Managed, Mark, Role, VrStatus};
+use crate::report::Severity;
+use crate::step::{Force, Step};
+use crate::wait::{Blocker, Reason};
+
+use super::draft::Draft;
+use super::view::{View, holders, names, our_claims, replicated, replication, with_volumes};
+use super::{failover, gates, protect, steady};
+
+/// A move before its commit.
+pub(super) struct Leg<'a> {
+    pub(super) from: &'a ClusterId,
+    pub(super) to: &'a ClusterId,
+    pub(super) kind: MoveKind,
+    pub(super) stage: Before,
+}
+
+pub(super) fn next(v: &View<'_>, leg: &Leg<'_>) -> Draft {
+    if let Some(draft) = other_wish(v, leg) {
+        return draft;
+    }
+    if !v.fresh(leg.from) {
+        return source_silent(v, leg);
+    }
+    match leg.stage {
+        Before::Prepare => prepare(v, leg),
+        Before::Quiesce => quiesce(v, leg),
+        Before::Demote => demote(v, leg),
+    }
+}
+
+/// The user wants something else by now.
+fn other_wish(v: &View<'_>, leg: &Leg<'_>) -> Option<Draft> {
+    let wanted = match v.intent.request.kind() {
+        MoveKind::Relocate => Some(&v.intent.request.preferred),
+        MoveKind::Failover => failover::target(v, leg.from),
+    };
+    let leaving = v.intent.life == Life::Leaving;
+    if leaving || wanted != Some(leg.to) {
+        let (from, to) = (leg.from.clone(), leg.to.clone());
+        let said = format!(
+            "taking the move of {} to {to} back: it stays on {from}",
+            v.intent.placement
+        );
+        return Some(
+            Draft::journal(v, |j| j.phase = Phase::Cancelling { from, to }).event(
+                Severity::Normal,
+                "MoveCancelled",
+                said,
+            ),
+        );
+    }
+    (v.intent.request.kind() == MoveKind::Failover && leg.kind == MoveKind::Relocate).then(|| {
+        Draft::journal(v, |j| {
+            let stage = leg.stage.max(Before::Quiesce);
+            j.phase = Phase::Relocating {
+                from: leg.from.clone(),
+                to: leg.to.clone(),
+                kind: MoveKind::Failover,
+                stage,
+            };
+        })
+    })
+}
+
+/// The source fell silent on the way. A relocation waits; a failover goes on without it.
+fn source_silent(v: &View<'_>, leg: &Leg<'_>) -> Draft {
+    let g = gates::failover(v, leg.from, leg.to);
+    if leg.kind == MoveKind::Failover && g.open() {
+        let said = format!(
+            "{} fell silent; failing over to {} without it",
+            leg.from, leg.to
+        );
+        return Draft::journal(v, |j| failover::hand_over(v, j, leg.from, leg.to)).event(
+            Severity::Warning,
+            "FailoverCommitted",
+            said,
+        );
+    }
+    let message = format!("{} {}", leg.from, v.at(leg.from).contact.describe());
+    let remedy = format!(
+        "bring {} back, or accept the loss of what was not copied: action: Failover, failoverCluster: {}",
+        leg.from, leg.to
+    );
+    Draft::wait(format!("{message}; the relocation waits"))
+        .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
+        .gated(g.gates)
+}
+
+/// Volumes and claims are made on the target while the application still runs.
+fn prepare(v: &View<'_>, leg: &Leg<'_>) -> Draft {
+    let g = gates::relocate(v, leg.from, leg.to);
+    if !g.open() {
+        return Draft::wait(format!(
+            "preparing {}: {}",
+            leg.to,
+            g.blockers.first().map_or("", |b| b.message.as_str())
+        ))
+        .gated(g.gates)
+        .blocked_all(g.blockers);
+    }
+    let p = protect::protectable(v, leg.from);
+    let held = protect::steps(v, leg.from, &p);
+    if !held.is_empty() {
+        return Draft::act(format!("capturing the application on {}", leg.from), held)
+            .gated(g.gates);
+    }
+    match staged(v, leg.to, v.journal.epoch.next()) {
+        Staged::Lacks(mut steps) => {
+            steps.splice(0..0, v.record(leg.to, Force::Denied));
+            Draft::act(format!("making volumes and claims on {}", leg.to), steps).gated(g.gates)
+        }
+        Staged::Binding(claims) => binding(leg.to, claims).gated(g.gates),
+        Staged::Bound => stage(v, leg, Before::Quiesce, "Quiesce"),
+    }
+}
+
+fn stage(v: &View<'_>, leg: &Leg<'_>, stage: Before, name: &str) -> Draft {
+    Draft::journal(v, |j| {
+        j.step(name, v.now);
+        j.phase = Phase::Relocating {
+            from: leg.from.clone(),
+            to: leg.to.clone(),
+            kind: leg.kind,
+            stage,
+        };
+    })
+}
+
+/// How far the captured volumes are on a cluster.
+pub(super) enum Staged {
+    /// Something has to be made.
+    Lacks(Vec<Step>),
+    /// Claims that wait for their volume.
+    Binding(Vec<ClaimKey>),
+    /// Everything is there and bound.
+    Bound,
+}
+
+/// Compares the newest capture with what is on the cluster.
+pub(super) fn staged(v: &View<'_>, on: &ClusterId, epoch: crate::ids::Epoch) -> Staged {
+    let Some(capture) = v.capture() else {
+        return Staged::Lacks(Vec::new());
+    };
+    let facts = v.at(on);
+    let there = |k: &ClaimKey| {
+        let volume = facts.volumes.get(k)?;
+        let pv = volume
+            .volume
+            .as_ref()
+            .filter(|p| p.mark == Mark::Ours && p.deleting == Deleting::No)?;
+        let same = pv
+            .csi
+            .as_ref()
+            .is_some_and(|c| capture.volumes.get(k).is_some_and(|w| w.csi == *c));
+        volume
+            .claim
+            .as_ref()
+            .filter(|c| same && c.mark == Mark::Ours && c.deleting == Deleting::No)
+    };
+    if capture.volumes.keys().any(|k| there(k).is_none()) {
+        return Staged::Lacks(vec![Step::Restore {
+            cluster: on.clone(),
+            capture: capture.version,
+            epoch,
+        }]);
+    }
+    let unbound: Vec<ClaimKey> = capture
+        .volumes
+        .keys()
+        .filter(|k| there(k).is_some_and(|c| c.phase != ClaimPhase::Bound))
+        .cloned()
+        .collect();
+    if unbound.is_empty() {
+        Staged::Bound
+    } else {
+        Staged::Binding(unbound)
+    }
+}
+
+/// Wakes the volume binder until it has done its work.
+pub(super) fn binding(on: &ClusterId, claims: Vec<ClaimKey>) -> Draft {
+    let text = format!("waits for {on} to bind {}", names(&claims));
+    Draft::act(
+        text,
+        vec![Step::Nudge {
+            cluster: on.clone(),
+            claims,
+        }],
+    )
+    .again(200)
+}
+
+/// The workload stops, and whoever else uses the volumes is named.
+fn quiesce(v: &View<'_>, leg: &Leg<'_>) -> Draft {
+    let running = running(v, leg.from);
+    if !running.is_empty() {
+        let text = format!("stopping {} on {}", names(running.keys()), leg.from);
+        return Draft::act(
+            text,
+            vec![Step::Quiesce {
+                cluster: leg.from.clone(),
+                workloads: running,
+            }],
+        );
+    }
+    if let Some(wait) = in_use(v, leg.from) {
+        return wait;
+    }
+    match leg.kind {
+        MoveKind::Relocate => stage(v, leg, Before::Demote, "Demote"),
+        MoveKind::Failover => {
+            let said = format!("{} is stopped; failing over to {}", leg.from, leg.to);
+            Draft::journal(v, |j| failover::hand_over(v, j, leg.from, leg.to)).event(
+                Severity::Warning,
+                "FailoverCommitted",
+                said,
+            )
+        }
+    }
+}
+
+/// Workloads of the application that still ask for replicas.
+pub(super) fn running(v: &View<'_>, on: &ClusterId) -> BTreeMap<WorkloadKey, i32> {
+    if v.intent.workloads == Workloads::None {
+        return BTreeMap::new();
+    }
+    let facts = v.at(on);
+    facts
+        .workloads
+        .iter()
+        .filter(|(_, w)| w.replicas > 0 && w.deleting == Deleting::No)
+        .map(|(k, w)| (k.clone(), w.replicas))
+        .collect()
+}
+
+/// Says who still uses the volumes there.
+pub(super) fn in_use(v: &View<'_>, on: &ClusterId) -> Option<Draft> {
+    let all = &v.at(on).holders;
+    let strangers: Vec<&Holder> = all.iter().filter(|h| h.managed == Managed::No).collect();
+    if !strangers.is_empty() {
+        let who = holders(&strangers);
+        let message =
+            format!("{who} on {on} uses the volumes and is not one of the placement's workloads");
+        let blocker = Blocker::new(
+            Reason::VolumeInUse,
+            message,
+            "stop it, or select its workload in spec.workload",
+        );
+        return Some(
+            Draft::wait(format!("waits for {who} on {on} to let the volumes go")).blocked(blocker),
+        );
+    }
+    let own: Vec<&Holder> = all.iter().collect();
+    (!own.is_empty()).then(|| Draft::wait(format!("waits for {} on {on} to stop", holders(&own))))
+}
+
+/// The volumes are demoted, and everything they hold reaches the other side.
+fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
+    let facts = v.at(leg.from);
+    let claims: BTreeSet<ClaimKey> = v
+        .capture()
+        .map(|c| c.volumes.keys().cloned().collect())
+        .unwrap_or_default();
+    let classes: BTreeMap<ClaimKey, String> = claims
+        .iter()
+        .filter_map(|k| replication(facts, k).map(|r| (k.clone(), r.class.clone())))
+        .collect();
+    let lacking = |k: &ClaimKey| {
+        replication(facts, k)
+            .is_none_or(|r| r.desired != Role::Secondary || r.epoch != Some(v.journal.epoch))
+    };
+    if claims.is_empty() || claims.iter().any(lacking) {
+        if let Some(wait) = in_use(v, leg.from) {
+            return wait;
+        }
+        // What the workloads name may have changed since the last capture; this one is what the target starts from.
+        let capture = Step::Capture {
+            cluster: leg.from.clone(),
+            epoch: v.journal.epoch,
+            claims: claims.iter().cloned().collect(),
+        };
+        let demote = Step::Replicate {
+            cluster: leg.from.clone(),
+            claims: classes,
+            role: Role::Secondary,
+            epoch: v.journal.epoch,
+        };
+        return Draft::act(
+            format!("demoting {} volumes on {}", claims.len(), leg.from),
+            vec![capture, demote],
+        );
+    }
+    let drained: BTreeSet<&ClaimKey> = claims
+        .iter()
+        .filter(|k| replication(facts, k).is_some_and(|r| r.status == VrStatus::Drained))
+        .collect();
+    if drained.len() < claims.len() {
+        let failed = claims
+            .iter()
+            .filter_map(|k| match replication(facts, k).map(|r| &r.status) {
+                Some(VrStatus::Failed { message }) => Some(Blocker::new(
+                    Reason::Demoting,
+                    format!("{k} on {}: {message}", leg.from),
+                    "the agent tries again; look at the driver if this stays",
+                )),
+                _ => None,
+            });
+        let text = format!(
+            "draining on {}: {} of {} volumes are in step with the other side",
+            leg.from,
+            drained.len(),
+            claims.len()
+        );
+        return Draft::wait(text).blocked_all(failed.collect());
+    }
+    let g = gates::target(v, leg.to);
+    if !g.open() {
+        return Draft::wait(format!("demoted on {}; waits for {}", leg.from, leg.to))
+            .gated(g.gates)
+            .blocked_all(g.blockers);
+    }
+    let said = format!(
+        "{} belongs to {} from epoch {} on; nothing was lost",
+        v.intent.placement,
+        leg.to,
+        v.journal.epoch.next()
+    );
+    Draft::journal(v, |j| commit(v, j, leg)).event(Severity::Normal, "OwnershipCommitted", said)
+}
+
+/// The point of no return of a relocation: every volume of the source is demoted and drained, seen fresh.
+fn commit(v: &View<'_>, j: &mut Journal, leg: &Leg<'_>) {
+    j.commit(leg.to.clone());
+    j.step("Promote", v.now);
+    j.served = Some(v.intent.request.clone());
+    j.protected_since = Some(v.now);
+    j.phase = Phase::Promoting {
+        from: leg.from.clone(),
+        to: leg.to.clone(),
+        kind: leg.kind,
+    };
+}
+
+/// Taking a relocation back: the source becomes primary again at the same epoch, for nobody else was ever allowed to.
+pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
+    if !v.fresh(from) {
+        let message = format!("{from} {}", v.at(from).contact.describe());
+        let blocker = Blocker::new(Reason::SourceUnreachable, message.clone(), "bring it back");
+        return Draft::wait(format!("taking the move back: {message}")).blocked(blocker);
+    }
+    let facts = v.at(from);
+    let ours = replicated(facts);
+    let wrong: BTreeMap<ClaimKey, String> = ours
+        .iter()
+        .filter_map(|k| {
+            replication(facts, k)
+                .filter(|r| r.desired != Role::Primary)
+                .map(|r| (k.clone(), r.class.clone()))
+        })
+        .collect();
+    let mut steps: Vec<Step> = v.record(from, Force::Denied).into_iter().collect();
+    if !wrong.is_empty() {
+        steps.push(Step::Replicate {
+            cluster: from.clone(),
+            claims: wrong,
+            role: Role::Primary,
+            epoch: v.journal.epoch,
+        });
+    }
+    if !steps.is_empty() {
+        return Draft::act(format!("making {from} primary again"), steps);
+    }
+    if !ours.is_empty() && !v.primary_everywhere(&ours) {
+        return Draft::wait(format!(
+            "waits for the volumes on {from} to be primary again"
+        ));
+    }
+    let stopped: BTreeMap<WorkloadKey, i32> = facts
+        .workloads
+        .iter()
+        .filter_map(|(k, w)| steady::quiesced(w).map(|n| (k.clone(), n)))
+        .collect();
+    if !stopped.is_empty() {
+        return Draft::act(
+            format!("starting {} on {from} again", names(stopped.keys())),
+            vec![Step::Resume {
+                cluster: from.clone(),
+                workloads: stopped,
+            }],
+        );
+    }
+    let left = our_claims(v.at(to));
+    if v.fresh(to) && !left.is_empty() {
+        let claims = with_volumes(v.at(to), &left);
+        return Draft::act(
+            format!("removing what was prepared on {to}"),
+            vec![Step::RemoveClaims {
+                cluster: to.clone(),
+                claims,
+            }],
+        )
+        .again(1_000);
+    }
+    Draft::journal(v, |j| {
+        if let Some(record) = j.moves.first_mut() {
+            record.cancelled = Some(Cancelled::BeforeCommit);
+            record.ended = Some(v.now);
+        }
+        if v.intent.request.preferred == *from && v.intent.request.kind() == MoveKind::Relocate {
+            j.served = Some(v.intent.request.clone());
+        }
+        j.phase = Phase::Steady;
+    })
+}

@@ -1,0 +1,182 @@
+//! The application runs on its owner: keep it protected, and begin what is asked for.
+
+use crate::ids::ClusterId;
+use crate::intent::MoveKind;
+use crate::journal::{Before, Phase};
+use crate::observed::WorkloadFacts;
+use crate::report::Severity;
+use crate::step::Step;
+use crate::wait::{Blocker, Reason};
+
+use super::draft::Draft;
+use super::view::{View, our_claims, with_volumes};
+use super::{failover, gates, protect};
+
+pub(super) fn next(v: &View<'_>) -> Draft {
+    let Some(owner) = v.journal.owner.clone() else {
+        return Draft::journal(v, |j| j.phase = Phase::Undecided);
+    };
+    if let Some(left) = v
+        .others()
+        .find(|id| v.fresh(id) && !our_claims(v.at(id)).is_empty())
+        .cloned()
+    {
+        return Draft::journal(v, |j| {
+            j.phase = Phase::CleaningUp {
+                from: left,
+                to: owner,
+                kind: MoveKind::Failover,
+                resync: None,
+            }
+        });
+    }
+    let wish = wish(v, &owner);
+    match wish {
+        Wish::Begin(draft) => draft,
+        Wish::Held(held) => {
+            let mut draft = keep(v, &owner);
+            draft.text = if draft.steps.is_empty() {
+                held.text
+            } else {
+                draft.text
+            };
+            draft.gates = held.gates;
+            draft.blockers.extend(held.blockers);
+            draft.again_after_ms = held.again_after_ms.or(draft.again_after_ms);
+            draft
+        }
+        Wish::None => keep(v, &owner),
+    }
+}
+
+/// What became of a request that was not carried out yet.
+pub(super) enum Wish {
+    /// Nothing is asked for.
+    None,
+    /// It begins.
+    Begin(Draft),
+    /// It cannot begin; says why.
+    Held(Draft),
+}
+
+/// Looks at the request, from a state in which the application runs on its owner.
+pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
+    match v.pending() {
+        None => Wish::None,
+        Some(MoveKind::Relocate) => relocate(v, owner),
+        Some(MoveKind::Failover) => failover::wish(v, owner),
+    }
+}
+
+fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
+    let to = &v.intent.request.preferred;
+    if to == owner {
+        return Wish::Begin(Draft::journal(v, |j| {
+            j.served = Some(v.intent.request.clone());
+        }));
+    }
+    if v.fresh(owner) && v.fresh(to) && v.at(owner).volumes.is_empty() && v.journal.capture == 0 {
+        // Nothing was ever protected: there is nothing to move.
+        return Wish::Begin(Draft::journal(v, |j| {
+            j.commit(to.clone());
+            j.served = Some(v.intent.request.clone());
+            j.protected_since = Some(v.now);
+        }));
+    }
+    let g = gates::relocate(v, owner, to);
+    if !g.open() {
+        let text = format!(
+            "cannot relocate from {owner} to {to} yet: {}",
+            g.blockers.first().map_or("", |b| b.message.as_str())
+        );
+        return Wish::Held(Draft::wait(text).gated(g.gates).blocked_all(g.blockers));
+    }
+    let said = format!("relocating {} from {owner} to {to}", v.intent.placement);
+    let draft = Draft::journal(v, |j| {
+        j.begin(MoveKind::Relocate, owner, to, v.now);
+        j.step("Prepare", v.now);
+        j.phase = Phase::Relocating {
+            from: owner.clone(),
+            to: to.clone(),
+            kind: MoveKind::Relocate,
+            stage: Before::Prepare,
+        };
+    });
+    Wish::Begin(
+        draft
+            .event(Severity::Normal, "RelocateStarted", said)
+            .gated(g.gates),
+    )
+}
+
+/// Keeps the volumes on the owner protected.
+pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
+    let facts = v.at(owner);
+    if !v.fresh(owner) {
+        let message = format!("{owner} {}", facts.contact.describe());
+        let remedy = "bring it back, or accept the loss of what was not copied: action: Failover";
+        return Draft::wait(format!(
+            "{message}; the application stays there until it is failed over"
+        ))
+        .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
+        .gated(standing_gates(v, owner));
+    }
+    if let Some(journal) = protect::newer_syncs(v, owner) {
+        return Draft::journal(v, |j| *j = journal);
+    }
+    let p = protect::protectable(v, owner);
+    let mut steps = protect::steps(v, owner, &p);
+    let gone = protect::deselected(facts);
+    if !gone.is_empty() {
+        steps.push(Step::Unprotect {
+            cluster: owner.clone(),
+            claims: with_volumes(facts, &gone),
+        });
+    }
+    let mut blockers: Vec<Blocker> = p.wrong.values().cloned().collect();
+    if p.classes.is_empty() && p.wrong.is_empty() {
+        blockers.push(gates::nothing_selected(owner));
+    }
+    let drivers = facts
+        .volumes
+        .values()
+        .filter_map(|x| x.volume.as_ref()?.csi.as_ref())
+        .map(|c| c.driver.clone())
+        .collect();
+    blockers.extend(if p.classes.is_empty() {
+        None
+    } else {
+        protect::agent_trouble(facts, owner, &drivers)
+    });
+    let late = protect::unsynced(v, owner, &p.claims());
+    let text = match (steps.first(), late.first()) {
+        (Some(step), _) => format!(
+            "protecting {} volumes on {owner}: {}",
+            p.classes.len(),
+            step.name()
+        ),
+        (None, Some(first)) => format!("protecting on {owner}: {first}"),
+        (None, None) if p.classes.is_empty() => format!("nothing is protected on {owner}"),
+        (None, None) => format!("runs on {owner}, {} volumes protected", p.classes.len()),
+    };
+    Draft::act(text, steps)
+        .blocked_all(blockers)
+        .gated(standing_gates(v, owner))
+}
+
+/// The answers a failover would get now, shown before anyone asks.
+fn standing_gates(v: &View<'_>, owner: &ClusterId) -> Vec<crate::report::GateReport> {
+    v.policy
+        .clusters
+        .iter()
+        .find(|id| *id != owner)
+        .map_or_else(Vec::new, |to| {
+            let best = failover::target(v, owner).unwrap_or(to);
+            gates::failover(v, owner, best).gates
+        })
+}
+
+/// Scaled to zero by us, with a count to give back.
+pub(super) fn quiesced(w: &WorkloadFacts) -> Option<i32> {
+    w.remembered.filter(|_| w.replicas == 0)
+}

@@ -1,0 +1,176 @@
+//! The planner's input, with names for the questions that several flows ask of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
+use crate::intent::{Intent, MoveKind, Policy, Workloads};
+use crate::journal::Journal;
+use crate::observed::{
+    CaptureFacts, ClusterFacts, Holder, Mark, Observed, Role, VolumeFacts, VrFacts, VrStatus,
+};
+use crate::step::{Force, Step};
+
+/// The planner's input.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) now: Timestamp,
+    pub(super) policy: &'a Policy,
+    pub(super) intent: &'a Intent,
+    pub(super) observed: &'a Observed,
+    pub(super) journal: &'a Journal,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn at(&self, id: &ClusterId) -> &'a ClusterFacts {
+        self.observed.cluster(id)
+    }
+    pub(super) fn fresh(&self, id: &ClusterId) -> bool {
+        self.at(id).contact.is_fresh()
+    }
+    /// The newest complete capture, unless it is older than one that is known to have existed.
+    pub(super) fn capture(&self) -> Option<&'a CaptureFacts> {
+        self.observed
+            .archive
+            .newest
+            .as_ref()
+            .filter(|c| c.version >= self.journal.capture)
+    }
+    /// What is asked for and was not carried out yet.
+    pub(super) fn pending(&self) -> Option<MoveKind> {
+        (self.journal.served.as_ref() != Some(&self.intent.request))
+            .then(|| self.intent.request.kind())
+    }
+    /// The record that each cluster should hold.
+    pub(super) fn record(&self, cluster: &ClusterId, force: Force) -> Option<Step> {
+        let owner = self.journal.owner.clone()?;
+        let served = self
+            .journal
+            .served
+            .as_ref()
+            .map(crate::intent::Request::fingerprint);
+        let wanted_force = (force == Force::Granted).then_some(self.journal.epoch);
+        let held = self.at(cluster).record.as_ref();
+        let same = held.is_some_and(|r| {
+            r.owner == owner
+                && r.epoch == self.journal.epoch
+                && r.force == wanted_force
+                && r.served == served
+        });
+        (!same).then(|| Step::Record {
+            cluster: cluster.clone(),
+            owner,
+            epoch: self.journal.epoch,
+            force,
+            served,
+        })
+    }
+    /// Whether every replication of these claims on the owner is primary at the present epoch, seen fresh.
+    pub(super) fn primary_everywhere(&self, claims: &BTreeSet<ClaimKey>) -> bool {
+        let Some(owner) = &self.journal.owner else {
+            return false;
+        };
+        let facts = self.at(owner);
+        facts.contact.is_fresh()
+            && !claims.is_empty()
+            && claims.iter().all(|k| {
+                replication(facts, k).is_some_and(|r| {
+                    r.epoch == Some(self.journal.epoch)
+                        && r.desired == Role::Primary
+                        && r.status == VrStatus::Primary
+                })
+            })
+    }
+    /// The workloads of the application: those of the newest capture, with their replicas.
+    pub(super) fn captured_workloads(&self) -> BTreeMap<WorkloadKey, i32> {
+        match (self.intent.workloads, self.capture()) {
+            (Workloads::Selected, Some(capture)) => capture.workloads.clone(),
+            _ => BTreeMap::new(),
+        }
+    }
+    /// Clusters other than the owner.
+    pub(super) fn others(&self) -> impl Iterator<Item = &'a ClusterId> {
+        let owner = self.journal.owner.as_ref();
+        self.observed
+            .clusters
+            .keys()
+            .filter(move |id| Some(*id) != owner)
+    }
+}
+
+/// The replication of a claim.
+pub(super) fn replication<'a>(c: &'a ClusterFacts, claim: &ClaimKey) -> Option<&'a VrFacts> {
+    c.volumes.get(claim).and_then(|v| v.replication.as_ref())
+}
+
+/// Whether any part of it carries our mark.
+pub(super) fn ours(v: &VolumeFacts) -> bool {
+    v.claim.as_ref().is_some_and(|c| c.mark == Mark::Ours)
+        || v.volume.as_ref().is_some_and(|p| p.mark == Mark::Ours)
+        || v.replication.as_ref().is_some_and(|r| r.mark == Mark::Ours)
+}
+
+/// Claims of which any part carries our mark.
+pub(super) fn our_claims(c: &ClusterFacts) -> BTreeSet<ClaimKey> {
+    c.volumes
+        .iter()
+        .filter(|(_, v)| ours(v))
+        .map(|(k, _)| k.clone())
+        .collect()
+}
+
+/// Claims whose replication carries our mark.
+pub(super) fn replicated(c: &ClusterFacts) -> BTreeSet<ClaimKey> {
+    let yes = |v: &VolumeFacts| v.replication.as_ref().is_some_and(|r| r.mark == Mark::Ours);
+    c.volumes
+        .iter()
+        .filter(|(_, v)| yes(v))
+        .map(|(k, _)| k.clone())
+        .collect()
+}
+
+/// Claims with the names of their volumes.
+pub(super) fn with_volumes(
+    c: &ClusterFacts,
+    claims: &BTreeSet<ClaimKey>,
+) -> BTreeMap<ClaimKey, Option<String>> {
+    claims
+        .iter()
+        .map(|k| {
+            (
+                k.clone(),
+                c.volumes
+                    .get(k)
+                    .and_then(|v| v.volume.as_ref())
+                    .map(|p| p.name.clone()),
+            )
+        })
+        .collect()
+}
+
+/// Up to three names and how many more.
+pub(super) fn names<T: std::fmt::Display>(of: impl IntoIterator<Item = T>) -> String {
+    let all: Vec<String> = of.into_iter().map(|n| n.to_string()).collect();
+    match all.as_slice() {
+        [first @ .., _, _] if first.len() >= 2 => {
+            let shown = all.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let rest = all.len().saturating_sub(3);
+            if rest == 0 {
+                shown
+            } else {
+                format!("{shown} and {rest} more")
+            }
+        }
+        _ => all.join(", "),
+    }
+}
+
+/// Who holds volumes, in words.
+pub(super) fn holders(of: &[&Holder]) -> String {
+    names(
+        of.iter()
+            .map(|h| format!("{} {}", h.kind, h.name))
+            .collect::<BTreeSet<_>>(),
+    )
+}

@@ -1,0 +1,510 @@
+//! A DRPlacement and its DRPolicy, made into what the loop needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use kube::core::{ParseExpressionError, Selector};
+use lifeboat_api::placement::{Action, WorkloadKind};
+use lifeboat_api::policy::{FailoverMode, NameMapping};
+use lifeboat_api::{DRPlacement, DRPolicy, names};
+use lifeboat_capture::Mapping;
+use lifeboat_core::intent::{Failovers, Intent, Life, MoveKind, Policy, Request, Workloads};
+use lifeboat_core::{ClusterId, Epoch, Journal, Phase};
+use thiserror::Error;
+
+/// A DRPlacement on the hub.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlacementKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for PlacementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What the loop needs to know of one placement.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The policy, for the planner.
+    pub policy: Policy,
+    /// What is asked for, for the planner.
+    pub intent: Intent,
+    /// Where to look and how things are called there.
+    pub scope: Arc<Scope>,
+}
+
+/// Where a placement's objects are, and how they are called on each cluster.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The DRPlacement.
+    pub key: PlacementKey,
+    /// Its uid: the mark on its objects.
+    pub uid: String,
+    /// Name of its DROwnership.
+    pub ownership: String,
+    /// The epoch that the journal knows.
+    pub epoch: Epoch,
+    /// The protected namespaces, by home name.
+    pub namespaces: Vec<String>,
+    /// Which claims are protected.
+    pub pvc_selector: Selector,
+    /// Which workloads move, and of which kinds.
+    pub workload: Option<(Selector, Vec<WorkloadKind>)>,
+    /// The policy's clusters, best first, then any other that the journal names.
+    pub clusters: Vec<ClusterId>,
+    /// How names differ; a cluster that is not listed uses the home names.
+    pub mapping: BTreeMap<ClusterId, Names>,
+}
+
+/// Names of one cluster, in both directions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of namespaces.
+    pub namespaces: TwoWay,
+    /// Of storage classes.
+    pub storage_classes: TwoWay,
+}
+
+/// A mapping of names that can be read both ways.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TwoWay {
+    there: BTreeMap<String, String>,
+    home: BTreeMap<String, String>,
+}
+
+impl TwoWay {
+    /// The name there of a home name.
+    pub fn there<'a>(&'a self, home: &'a str) -> &'a str {
+        self.there.get(home).map_or(home, String::as_str)
+    }
+
+    /// The home name of a name there. None: what is called so there is nothing that has a home name.
+    pub fn home<'a>(&'a self, there: &'a str) -> Option<&'a str> {
+        match self.home.get(there) {
+            Some(home) => Some(home),
+            None if self.there.contains_key(there) => None,
+            None => Some(there),
+        }
+    }
+
+    /// Home names to names there, where they differ.
+    pub fn forward(&self) -> &BTreeMap<String, String> {
+        &self.there
+    }
+
+    /// Names there to home names, where they differ.
+    pub fn backward(&self) -> &BTreeMap<String, String> {
+        &self.home
+    }
+
+    fn add(&mut self, rule: &NameMapping) -> Result<(), Ambiguous> {
+        let (from, to) = (rule.from.clone(), rule.to.clone());
+        let twice = self.there.insert(from.clone(), to.clone());
+        let shared = self.home.insert(to, from);
+        if twice.is_some() || shared.is_some() {
+            return Err(Ambiguous);
+        }
+        Ok(())
+    }
+}
+
+struct Ambiguous;
+
+impl Scope {
+    /// Name of a namespace on a cluster.
+    pub fn namespace_on(&self, cluster: &ClusterId, home: &str) -> String {
+        let names = self.mapping.get(cluster);
+        names.map_or(home, |n| n.namespaces.there(home)).to_owned()
+    }
+
+    /// Home name of a namespace of a cluster.
+    pub fn home_namespace(&self, cluster: &ClusterId, there: &str) -> Option<String> {
+        match self.mapping.get(cluster) {
+            Some(names) => names.namespaces.home(there).map(str::to_owned),
+            None => Some(there.to_owned()),
+        }
+    }
+
+    /// Name of a storage class on a cluster.
+    pub fn storage_class_on(&self, cluster: &ClusterId, home: &str) -> String {
+        let names = self.mapping.get(cluster);
+        names
+            .map_or(home, |n| n.storage_classes.there(home))
+            .to_owned()
+    }
+
+    /// Home name of a storage class of a cluster.
+    pub fn home_storage_class(&self, cluster: &ClusterId, there: &str) -> Option<String> {
+        match self.mapping.get(cluster) {
+            Some(names) => names.storage_classes.home(there).map(str::to_owned),
+            None => Some(there.to_owned()),
+        }
+    }
+
+    /// Home names to the names on a cluster.
+    pub fn mapping_to(&self, cluster: &ClusterId) -> Mapping {
+        let names = self.mapping.get(cluster).cloned().unwrap_or_default();
+        Mapping {
+            namespace: names.namespaces.there,
+            storage_class: names.storage_classes.there,
+            ..Mapping::default()
+        }
+    }
+
+    /// The names on a cluster to home names.
+    pub fn mapping_home(&self, cluster: &ClusterId) -> Mapping {
+        let names = self.mapping.get(cluster).cloned().unwrap_or_default();
+        Mapping {
+            namespace: names.namespaces.home,
+            storage_class: names.storage_classes.home,
+            ..Mapping::default()
+        }
+    }
+
+    /// The protected namespaces as a cluster calls them, with their home names.
+    pub fn namespaces_on<'a>(
+        &'a self,
+        cluster: &'a ClusterId,
+    ) -> impl Iterator<Item = (&'a str, String)> {
+        self.namespaces
+            .iter()
+            .map(move |home| (home.as_str(), self.namespace_on(cluster, home)))
+    }
+}
+
+/// Why a DRPlacement cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Invalid {
+    /// A word for it.
+    pub reason: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+fn invalid(reason: &'static str, message: String, remedy: &str) -> Invalid {
+    Invalid {
+        reason,
+        message,
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// Puts a placement and its policy together. A wish for a cluster outside the policy is invalid only while nothing has
+/// begun: later the planner refuses the wish, and goes on with what is under way.
+pub fn resolve(
+    p: &DRPlacement,
+    policies: impl Fn(&str) -> Option<Arc<DRPolicy>>,
+    journal: &Journal,
+) -> Result<Resolved, Invalid> {
+    let policy_name = &p.spec.policy_ref.name;
+    let policy = policies(policy_name).ok_or_else(|| {
+        let message = format!("DRPolicy {policy_name} does not exist");
+        invalid("PolicyMissing", message, "create the DRPolicy")
+    })?;
+    let clusters: Vec<ClusterId> = policy.spec.clusters.iter().map(ClusterId::new).collect();
+    let request = request(p);
+    if journal.phase == Phase::Undecided {
+        named_in_policy(&request, &clusters, policy_name)?;
+    }
+    let key = PlacementKey {
+        namespace: p.metadata.namespace.clone().unwrap_or_default(),
+        name: p.metadata.name.clone().unwrap_or_default(),
+    };
+    let uid = p.metadata.uid.clone().unwrap_or_default();
+    let scope = scope(p, &policy, journal, &key, &uid, &clusters)?;
+    let leaving = p.metadata.deletion_timestamp.is_some();
+    Ok(Resolved {
+        policy: core_policy(&policy, clusters)?,
+        intent: Intent {
+            placement: key.to_string(),
+            uid,
+            request,
+            workloads: match p.spec.workload {
+                Some(_) => Workloads::Selected,
+                None => Workloads::None,
+            },
+            life: if leaving { Life::Leaving } else { Life::Wanted },
+        },
+        scope: Arc::new(scope),
+    })
+}
+
+fn request(p: &DRPlacement) -> Request {
+    Request {
+        preferred: ClusterId::new(&p.spec.preferred_cluster),
+        action: p.spec.action.map(|action| match action {
+            Action::Relocate => MoveKind::Relocate,
+            Action::Failover => MoveKind::Failover,
+        }),
+        failover_cluster: p.spec.failover_cluster.as_ref().map(ClusterId::new),
+        id: p.spec.request_id.clone(),
+    }
+}
+
+fn named_in_policy(
+    request: &Request,
+    clusters: &[ClusterId],
+    policy: &str,
+) -> Result<(), Invalid> {
+    let wished = [Some(&request.preferred), request.failover_cluster.as_ref()];
+    match wished.into_iter().flatten().find(|c| !clusters.contains(c)) {
+        None => Ok(()),
+        Some(stranger) => Err(invalid(
+            "ClusterNotInPolicy",
+            format!("DRPolicy {policy} has no cluster {stranger}"),
+            "name a cluster of the policy, or add the cluster to it",
+        )),
+    }
+}
+
+fn core_policy(policy: &DRPolicy, clusters: Vec<ClusterId>) -> Result<Policy, Invalid> {
+    for (field, text) in [
+        ("rpo", &policy.spec.rpo),
+        ("rto", &policy.spec.rto),
+        ("gracePeriod", &policy.spec.failover.grace_period),
+    ] {
+        if seconds(text).is_none() {
+            return Err(invalid(
+                "BadDuration",
+                format!("{field} of the policy is no duration: {text}"),
+                "write it like 30s, 5m or 1h30m",
+            ));
+        }
+    }
+    let classes = policy.spec.classes.iter().map(|rule| {
+        let (class, vrc) = (&rule.storage_class_name, &rule.volume_replication_class_name);
+        (class.clone(), vrc.clone())
+    });
+    Ok(Policy {
+        clusters,
+        rpo_seconds: seconds(&policy.spec.rpo).unwrap_or_default(),
+        classes: classes.collect(),
+        failover: match policy.spec.failover.mode {
+            FailoverMode::Disabled => Failovers::Disabled,
+            FailoverMode::Observe | FailoverMode::Recommend | FailoverMode::Automatic => {
+                Failovers::Allowed
+            }
+        },
+    })
+}
+
+fn scope(
+    p: &DRPlacement,
+    policy: &DRPolicy,
+    journal: &Journal,
+    key: &PlacementKey,
+    uid: &str,
+    clusters: &[ClusterId],
+) -> Result<Scope, Invalid> {
+    if uid.is_empty() {
+        let message = "the DRPlacement has no uid".to_owned();
+        return Err(invalid("NoUid", message, "read it from the API server"));
+    }
+    let mut namespaces: Vec<String> = Vec::new();
+    for namespace in &p.spec.protected_namespaces {
+        if !namespaces.contains(namespace) {
+            namespaces.push(namespace.clone());
+        }
+    }
+    if namespaces.is_empty() {
+        namespaces.push(key.namespace.clone());
+    }
+    let mut all = clusters.to_vec();
+    for named in journal_clusters(journal) {
+        if !all.contains(named) {
+            all.push(named.clone());
+        }
+    }
+    let workload = match &p.spec.workload {
+        None => None,
+        Some(workload) => {
+            let kinds = match workload.kinds.as_slice() {
+                [] => vec![WorkloadKind::Deployment, WorkloadKind::StatefulSet],
+                some => some.to_vec(),
+            };
+            let selector = workload.selector.clone().try_into();
+            let selector = selector.map_err(|e| bad_selector("workload.selector", &e))?;
+            Some((selector, kinds))
+        }
+    };
+    let selector = p.spec.pvc_selector.clone().try_into();
+    let scope = Scope {
+        key: key.clone(),
+        uid: uid.to_owned(),
+        ownership: names::ownership_name(&key.name, uid),
+        epoch: journal.epoch,
+        namespaces,
+        pvc_selector: selector.map_err(|e| bad_selector("pvcSelector", &e))?,
+        workload,
+        clusters: all,
+        mapping: mapping(policy)?,
+    };
+    distinct_namespaces(&scope)?;
+    Ok(scope)
+}
+
+fn bad_selector(field: &str, error: &ParseExpressionError) -> Invalid {
+    let message = format!("{field} makes no sense: {error}");
+    invalid("BadSelector", message, "correct the selector")
+}
+
+fn journal_clusters(journal: &Journal) -> Vec<&ClusterId> {
+    let mut all: Vec<&ClusterId> = journal.owner.iter().collect();
+    match &journal.phase {
+        Phase::Undecided | Phase::Steady | Phase::Removing => {}
+        Phase::Relocating { from, to, .. }
+        | Phase::Cancelling { from, to }
+        | Phase::Promoting { from, to, .. }
+        | Phase::Starting { from, to, .. }
+        | Phase::CleaningUp { from, to, .. } => all.extend([from, to]),
+    }
+    all
+}
+
+fn mapping(policy: &DRPolicy) -> Result<BTreeMap<ClusterId, Names>, Invalid> {
+    let mut all: BTreeMap<ClusterId, Names> = BTreeMap::new();
+    let ambiguous = |what: &str, rule: &NameMapping| {
+        invalid(
+            "AmbiguousMapping",
+            format!(
+                "the {what} mapping of cluster {} uses {} or {} twice",
+                rule.cluster, rule.from, rule.to
+            ),
+            "map each name once, to a name of its own",
+        )
+    };
+    for rule in &policy.spec.namespace_mapping {
+        let names = all.entry(ClusterId::new(&rule.cluster)).or_default();
+        let added = names.namespaces.add(rule);
+        added.map_err(|Ambiguous| ambiguous("namespace", rule))?;
+    }
+    for rule in &policy.spec.storage_class_mapping {
+        let names = all.entry(ClusterId::new(&rule.cluster)).or_default();
+        let added = names.storage_classes.add(rule);
+        added.map_err(|Ambiguous| ambiguous("storage class", rule))?;
+    }
+    Ok(all)
+}
+
+/// Two namespaces that became one on some cluster could not be told apart on the way back.
+fn distinct_namespaces(scope: &Scope) -> Result<(), Invalid> {
+    for cluster in &scope.clusters {
+        let mut seen = BTreeSet::new();
+        for (_, there) in scope.namespaces_on(cluster) {
+            if !seen.insert(there.clone()) {
+                let message =
+                    format!("two protected namespaces are both called {there} on cluster {cluster}");
+                let remedy = "map each protected namespace to a name of its own";
+                return Err(invalid("AmbiguousMapping", message, remedy));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A duration such as `1h30m` or `500ms` in whole seconds, rounded up.
+pub fn seconds(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut millis: i64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at_checked(digits)?;
+        let unit = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, tail) = tail.split_at_checked(unit)?;
+        let factor = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        millis = millis.checked_add(number.parse::<i64>().ok()?.checked_mul(factor)?)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then(|| millis.div_euclid(1000) + i64::from(millis % 1000 != 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn placement() -> DRPlacement {
+        let body = json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPlacement",
+            "metadata": {"namespace": "shop", "name": "db", "uid": "0123456789"},
+            "spec": {"policyRef": {"name": "gold"}, "preferredCluster": "dr1"}});
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn policy(extra: serde_json::Value) -> impl Fn(&str) -> Option<Arc<DRPolicy>> {
+        let mut body = json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPolicy", "metadata": {"name": "gold"},
+            "spec": {"clusters": ["dr1", "dr2"], "classes": [{"storageClassName": "rbd", "volumeReplicationClassName": "v"}]}});
+        lifeboat_kit::apply::merge(&mut body, json!({"spec": extra}));
+        let policy: Arc<DRPolicy> = Arc::new(serde_json::from_value(body).unwrap());
+        move |name| (name == "gold").then(|| policy.clone())
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let resolved = resolve(&placement(), policy(json!({})), &Journal::default()).unwrap();
+        assert_eq!(resolved.policy.rpo_seconds, 300);
+        assert_eq!(resolved.scope.namespaces, ["shop"]);
+        assert_eq!(resolved.scope.ownership, "db-01234567");
+        assert_eq!(resolved.intent.placement, "shop/db");
+    }
+
+    #[test]
+    fn names_are_mapped_both_ways() {
+        let rules = json!({"namespaceMapping": [{"cluster": "dr2", "from": "shop", "to": "shop-dr"}],
+            "storageClassMapping": [{"cluster": "dr2", "from": "rbd", "to": "rbd-b"}]});
+        let scope = resolve(&placement(), policy(rules), &Journal::default())
+            .unwrap()
+            .scope;
+        let (dr1, dr2) = (ClusterId::new("dr1"), ClusterId::new("dr2"));
+        assert_eq!(scope.namespace_on(&dr2, "shop"), "shop-dr");
+        assert_eq!(scope.namespace_on(&dr1, "shop"), "shop");
+        assert_eq!(scope.home_namespace(&dr2, "shop-dr").as_deref(), Some("shop"));
+        assert_eq!(scope.home_namespace(&dr2, "shop"), None);
+        assert_eq!(scope.home_storage_class(&dr2, "rbd-b").as_deref(), Some("rbd"));
+        assert_eq!(scope.home_storage_class(&dr2, "other").as_deref(), Some("other"));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_named() {
+        let reason = |p: &DRPlacement, extra, journal: &Journal| {
+            resolve(p, policy(extra), journal).map_err(|e| e.reason).err()
+        };
+        let fresh = Journal::default();
+        let mut p = placement();
+        p.spec.policy_ref.name = "none".into();
+        assert_eq!(reason(&p, json!({}), &fresh), Some("PolicyMissing"));
+        let mut p = placement();
+        p.spec.preferred_cluster = "dr3".into();
+        assert_eq!(reason(&p, json!({}), &fresh), Some("ClusterNotInPolicy"));
+        let running = Journal {
+            phase: Phase::Steady,
+            owner: Some(ClusterId::new("dr4")),
+            ..Journal::default()
+        };
+        let resolved = resolve(&p, policy(json!({})), &running).unwrap();
+        assert_eq!(resolved.scope.clusters.last(), Some(&ClusterId::new("dr4")));
+        assert_eq!(reason(&placement(), json!({"rpo": "soon"}), &fresh), Some("BadDuration"));
+        let twice = json!({"namespaceMapping": [{"cluster": "dr2", "from": "a", "to": "b"}, {"cluster": "dr2", "from": "c", "to": "b"}]});
+        assert_eq!(reason(&placement(), twice, &fresh), Some("AmbiguousMapping"));
+    }
+
+    #[test]
+    fn durations_are_rounded_up() {
+        let all = ["1h30m", "500ms", "90s", "", "5", "5d"].map(seconds);
+        assert_eq!(all, [Some(5400), Some(1), Some(90), None, None, None]);
+    }
+}

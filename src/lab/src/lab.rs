@@ -1,0 +1,282 @@
+//! A laboratory: one hub, several clusters, an application, and everything that can happen to them.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use kube::{Api, Client, ResourceExt};
+use lifeboat_api::DRPlacement;
+use lifeboat_kit::task::Task;
+use lifeboat_sim::{
+    clock::SimClock,
+    workload::Report,
+    world::{App, HUB, World, WorldSpec},
+};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+mod book;
+mod chronicle;
+mod connect;
+mod error;
+mod guard;
+mod objects;
+mod programs;
+mod tap;
+mod verbs;
+mod wait;
+
+pub use book::{Key, Look};
+pub use chronicle::{Chronicle, Line, Topic};
+pub use error::LabError;
+pub use objects::{POLICY, cluster_objects, placement, policy};
+pub use tap::{Fault, Tap};
+
+use book::Book;
+use programs::{Front, Programs};
+
+/// How the programs reach the API servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In process: works on a paused clock.
+    InProcess,
+    /// HTTPS on the loopback interface, as other processes see it; drivers on unix sockets.
+    Https,
+}
+
+/// What a laboratory is made of.
+#[derive(Debug, Clone)]
+pub struct LabSpec {
+    /// The managed clusters; the first one is the application's home.
+    pub clusters: Vec<String>,
+    /// Of these, the ones that the hub is not told of at the start.
+    pub unregistered: BTreeSet<String>,
+    /// The application.
+    pub app: App,
+    /// What is there of it at the start.
+    pub start: Start,
+    /// How many hubs run at once.
+    pub hubs: usize,
+    /// How the programs reach the API servers.
+    pub transport: Transport,
+    /// Decides the small delays of all links; with 0 there are none.
+    pub seed: u64,
+    /// Time from one record of the running application to the next; zero: it writes nothing.
+    pub write_every: Duration,
+    /// Time from one mirror snapshot to the next.
+    pub mirror_interval: Duration,
+    /// Time a snapshot takes to its peer.
+    pub transfer: Duration,
+    /// Time a whole image takes to its peer.
+    pub full_copy: Duration,
+    /// The world's time.
+    pub clock: Arc<SimClock>,
+}
+
+/// What is there when a laboratory starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The application and its DRPlacement.
+    Placed,
+    /// The application alone.
+    Unplaced,
+    /// Neither.
+    Empty,
+}
+
+impl LabSpec {
+    /// East, west and north; an application of `volumes` volumes on east, placed there.
+    pub fn new(clock: Arc<SimClock>, volumes: usize) -> Self {
+        let world = WorldSpec::new(Arc::clone(&clock), ["east"]);
+        Self {
+            clusters: ["east", "west", "north"].map(str::to_owned).to_vec(),
+            unregistered: BTreeSet::new(),
+            app: App::new("shop").volumes(volumes),
+            start: Start::Placed,
+            hubs: 1,
+            transport: Transport::InProcess,
+            seed: 0,
+            write_every: world.write_every,
+            mirror_interval: world.mirror_interval,
+            transfer: world.transfer,
+            full_copy: world.full_copy,
+            clock,
+        }
+    }
+
+    /// The same on a clock that starts at a fixed time and stands still unless the runtime moves it.
+    pub fn paused(volumes: usize) -> Self {
+        let base = jiff::Timestamp::from_second(1_767_225_600).unwrap_or_default();
+        Self::new(SimClock::at(base), volumes)
+    }
+
+    fn world(&self) -> WorldSpec {
+        WorldSpec {
+            write_every: self.write_every,
+            mirror_interval: self.mirror_interval,
+            transfer: self.transfer,
+            full_copy: self.full_copy,
+            ..WorldSpec::new(Arc::clone(&self.clock), self.clusters.clone())
+        }
+    }
+}
+
+/// A running laboratory. Dropped, everything in it ends.
+pub struct Lab {
+    world: Arc<World>,
+    app: App,
+    home: String,
+    book: Arc<Book>,
+    chronicle: Arc<Chronicle>,
+    tap: Arc<Tap>,
+    front: Option<Arc<Front>>,
+    programs: Mutex<Programs>,
+    hub: Client,
+    _watchers: Vec<Task<()>>,
+}
+
+impl Lab {
+    /// Builds the world and starts hub and agents in it.
+    pub async fn start(spec: LabSpec) -> Result<Self, LabError> {
+        let world = Arc::new(World::new(&spec.world())?);
+        programs::delay_links(&world, spec.seed)?;
+        objects::install(&world)?;
+        let front = match spec.transport {
+            Transport::InProcess => None,
+            Transport::Https => Some(Arc::new(Front::open(&world).await?)),
+        };
+        let hub = world.admin(HUB)?;
+        let chronicle = Arc::new(Chronicle::new(Arc::clone(&spec.clock)));
+        let book = Arc::new(Book::default());
+        let cancel = CancellationToken::new();
+        let watchers = guard::watch_all(&world, &hub, &book, &chronicle, &cancel);
+        let tap = Arc::new(Tap::default());
+        let programs = Programs::new(&world, front.as_ref(), &tap, spec.hubs)?;
+        let lab = Self {
+            home: spec.clusters.first().cloned().unwrap_or_default(),
+            app: spec.app.clone(),
+            world,
+            book,
+            chronicle,
+            tap,
+            front,
+            programs: Mutex::new(programs),
+            hub,
+            _watchers: watchers,
+        };
+        lab.populate(&spec)?;
+        lab.start_hub().await?;
+        Ok(lab)
+    }
+
+    fn populate(&self, spec: &LabSpec) -> Result<(), LabError> {
+        for cluster in &spec.clusters {
+            if !spec.unregistered.contains(cluster) {
+                self.register(cluster)?;
+            }
+        }
+        self.world.install(HUB, &policy(POLICY, &spec.clusters))?;
+        if spec.start != Start::Empty {
+            self.world.install_app(&self.home, &self.app)?;
+        }
+        if spec.start == Start::Placed {
+            self.place(&self.app, &self.home)?;
+        }
+        Ok(())
+    }
+
+    /// The world outside the programs.
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// The application.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// The cluster that the application is on at the start.
+    pub fn home(&self) -> &str {
+        &self.home
+    }
+
+    /// The DRPlacement of the application.
+    pub fn key(&self) -> Key {
+        Key::of(&self.app)
+    }
+
+    /// What all hubs do at their API servers, and how to get in the way.
+    pub fn tap(&self) -> &Arc<Tap> {
+        &self.tap
+    }
+
+    /// A client of the hub's API server that may do everything.
+    pub fn hub_client(&self) -> Client {
+        self.hub.clone()
+    }
+
+    /// What became of the application's records.
+    pub fn ledger(&self) -> Report {
+        self.world.ledger().total()
+    }
+
+    /// What happened, line by line; the same for the same seed.
+    pub fn log(&self) -> String {
+        self.chronicle.text()
+    }
+
+    /// What happened, as it happens.
+    pub fn chronicle(&self) -> &Arc<Chronicle> {
+        &self.chronicle
+    }
+
+    /// Broken invariants so far.
+    pub fn violations(&self) -> Vec<String> {
+        self.book.violations()
+    }
+
+    /// The application's DRPlacement as last seen.
+    pub fn placement(&self) -> Option<DRPlacement> {
+        self.book.get(&self.key())
+    }
+
+    /// All DRPlacements as last seen.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// One kubeconfig with a context for the hub and each cluster; only over HTTPS.
+    pub fn kubeconfig(&self) -> Result<Option<String>, LabError> {
+        self.front.as_ref().map(|front| front.kubeconfig(&self.world)).transpose()
+    }
+
+    /// Registers a cluster with the hub.
+    pub fn register(&self, cluster: &str) -> Result<(), LabError> {
+        let kubeconfig = match &self.front {
+            None => connect::kubeconfig(cluster),
+            Some(front) => front.credentials(&self.world, cluster)?,
+        };
+        self.world.install(HUB, &cluster_objects(cluster, &kubeconfig))?;
+        self.chronicle.say(Topic::Verb, format!("{cluster} is registered"));
+        Ok(())
+    }
+
+    /// Asks for the protection of an application that is on `cluster`.
+    pub fn place(&self, app: &App, cluster: &str) -> Result<(), LabError> {
+        self.world.install(HUB, &placement(app, cluster))?;
+        Ok(())
+    }
+
+    pub(crate) fn placements(&self) -> Api<DRPlacement> {
+        Api::namespaced(self.hub.clone(), &self.app.namespace)
+    }
+
+    /// Name of the application's DRPlacement.
+    pub fn name(&self) -> String {
+        self.placement().map_or_else(|| self.app.name.clone(), |p| p.name_any())
+    }
+}
+
+impl std::fmt::Debug for Lab {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lab").field("app", &self.app.name).field("home", &self.home).finish_non_exhaustive()
+    }
+}

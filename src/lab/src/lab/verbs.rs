@@ -1,0 +1,128 @@
+//! What people and fate do.
+
+use std::{future::Future, sync::Arc};
+
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use lifeboat_api::DRCluster;
+use serde_json::{Value, json};
+
+use super::{Lab, LabError, Topic, objects};
+
+impl Lab {
+    /// Asks for a move without loss, as a user does.
+    pub async fn relocate(&self, to: &str) -> Result<(), LabError> {
+        self.say(format!("relocate to {to}"));
+        self.patch(json!({"spec": {"preferredCluster": to, "action": "Relocate", "failoverCluster": null}})).await
+    }
+
+    /// Asks for a failover, the loss accepted.
+    pub async fn failover(&self, to: &str) -> Result<(), LabError> {
+        self.say(format!("failover to {to}"));
+        self.patch(json!({"spec": {"action": "Failover", "failoverCluster": to}})).await
+    }
+
+    /// Changes the DRPlacement by a merge patch.
+    pub async fn edit(&self, patch: Value) -> Result<(), LabError> {
+        self.say(format!("edit {patch}"));
+        self.patch(patch).await
+    }
+
+    async fn patch(&self, patch: Value) -> Result<(), LabError> {
+        let name = self.app().name.clone();
+        let call = self.placements();
+        let done = call.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        done.map(drop).map_err(LabError::call(format!("change placement {name}")))
+    }
+
+    /// Deletes the DRPlacement.
+    pub async fn remove(&self) -> Result<(), LabError> {
+        self.say("remove the placement");
+        let name = self.app().name.clone();
+        let done = self.placements().delete(&name, &DeleteParams::default()).await;
+        done.map(drop).map_err(LabError::call(format!("delete placement {name}")))
+    }
+
+    /// Places the application with a selector that may miss it.
+    pub fn place_selecting(&self, cluster: &str, label: &str) -> Result<(), LabError> {
+        self.say(format!("place on {cluster}, selecting app={label}"));
+        let yaml = objects::placement_selecting(self.app(), cluster, label);
+        Ok(self.world().install(lifeboat_sim::world::HUB, &yaml)?)
+    }
+
+    /// The hub forgets a cluster.
+    pub async fn unregister(&self, cluster: &str) -> Result<(), LabError> {
+        self.say(format!("unregister {cluster}"));
+        let api = Api::<DRCluster>::all(self.hub_client());
+        let done = api.delete(cluster, &DeleteParams::default()).await;
+        done.map(drop).map_err(LabError::call(format!("delete cluster {cluster}")))
+    }
+
+    /// A site loses power: who calls it is refused.
+    pub fn kill_site(&self, site: &str) -> Result<(), LabError> {
+        self.say(format!("kill {site}"));
+        Ok(self.world().kill_site(site)?)
+    }
+
+    /// A site loses power, and who calls it gets no answer.
+    pub fn black_out(&self, site: &str) -> Result<(), LabError> {
+        self.say(format!("black out {site}"));
+        Ok(self.world().black_out(site)?)
+    }
+
+    /// A site comes back as it was.
+    pub fn revive_site(&self, site: &str) -> Result<(), LabError> {
+        self.say(format!("revive {site}"));
+        Ok(self.world().revive_site(site)?)
+    }
+
+    /// All processes of the hub die at once.
+    pub fn kill_hub(&self) {
+        self.say("the hub dies");
+        self.programs.lock().hubs.clear();
+    }
+
+    /// The hub's processes start, with empty memories.
+    pub async fn start_hub(&self) -> Result<(), LabError> {
+        let (context, replicas) = {
+            let programs = self.programs.lock();
+            (Arc::clone(&programs.context), programs.replicas)
+        };
+        self.tap().revive();
+        let mut hubs = Vec::new();
+        for replica in 0..replicas {
+            hubs.push(context.hub(replica).await?);
+        }
+        self.programs.lock().hubs = hubs;
+        self.say("the hub starts");
+        Ok(())
+    }
+
+    /// Writes what happens now into the log.
+    pub fn say(&self, what: impl Into<String>) {
+        self.chronicle().say(Topic::Verb, what);
+    }
+
+    /// Lets the hub die and start again at each strike of the tap, while `work` goes on.
+    pub async fn crashing<T>(&self, work: impl Future<Output = Result<T, LabError>>) -> Result<T, LabError> {
+        let phoenix = async {
+            self.tap().struck().await;
+            self.kill_hub();
+            self.start_hub().await
+        };
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            reborn = phoenix => reborn?,
+            done = &mut work => return done,
+        }
+        work.await
+    }
+
+    /// The uid of the application's DRPlacement.
+    pub fn uid(&self) -> String {
+        self.placement().and_then(|p| p.uid()).unwrap_or_default()
+    }
+}

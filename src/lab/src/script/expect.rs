@@ -1,0 +1,132 @@
+//! What must be so.
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use lifeboat_api::{VolumeReplication, names};
+use lifeboat_sim::storage::Role;
+
+use super::{Bound, Fact, run::face};
+use crate::lab::{Lab, LabError, Look};
+
+/// An error, with everything there is to see, if a fact is not so.
+pub(super) async fn expect(lab: &Lab, fact: &Fact) -> Result<(), LabError> {
+    let report = lab.ledger();
+    let placement = lab.placement();
+    let p = placement.as_ref();
+    match fact {
+        Fact::Lost(bound) => count(lab, "records are lost", report.lost, *bound).await,
+        Fact::Forked(bound) => count(lab, "records are forked", report.forked, *bound).await,
+        Fact::Doubled(bound) => count(lab, "records are doubled", report.doubled, *bound).await,
+        Fact::PrimaryOnlyOn(site) => primary_only_on(lab, site).await,
+        Fact::OnlyDataOn(site) => only_data_on(lab, site).await,
+        Fact::WorkloadOnlyOn(site) => workload_only_on(lab, site).await,
+        Fact::Epoch(want) => same(lab, "the epoch", p.map_or(0, Look::epoch), *want).await,
+        Fact::Phase(want) => same(lab, "the phase", p.map_or("", Look::phase), want.as_str()).await,
+        Fact::Cluster(want) => same(lab, "the owner", p.map_or("", Look::cluster), want.as_str()).await,
+        Fact::Stays(time) => {
+            let before = face(lab);
+            tokio::time::sleep(*time).await;
+            same(lab, "the placement", face(lab), before).await
+        }
+        Fact::Reclaim(policy, site) => reclaim(lab, policy, site).await,
+        Fact::NoMarks(site) => {
+            let any = ListParams::default().labels(names::PLACEMENT_UID);
+            let left = objects(lab, site, &any).await?;
+            none(lab, &format!("marked objects on {site}"), left).await
+        }
+    }
+}
+
+async fn unmet(lab: &Lab, what: String) -> LabError {
+    LabError::Unmet { what, dump: lab.dump().await }
+}
+
+async fn count(lab: &Lab, what: &str, n: usize, bound: Bound) -> Result<(), LabError> {
+    if bound.holds(n) { Ok(()) } else { Err(unmet(lab, format!("{n} {what}, expected {bound:?}")).await) }
+}
+
+async fn same<T: PartialEq + std::fmt::Debug>(lab: &Lab, what: &str, is: T, want: T) -> Result<(), LabError> {
+    if is == want { Ok(()) } else { Err(unmet(lab, format!("{what} is {is:?}, expected {want:?}")).await) }
+}
+
+async fn none(lab: &Lab, what: &str, found: Vec<String>) -> Result<(), LabError> {
+    if found.is_empty() { Ok(()) } else { Err(unmet(lab, format!("{what}: {}", found.join(", "))).await) }
+}
+
+/// Handles of the application's images: those that anything was written to.
+fn volumes(lab: &Lab) -> Vec<String> {
+    lab.world().ledger().volumes()
+}
+
+async fn primary_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {
+    for volume in volumes(lab) {
+        let lead = lab.world().fabric().primaries(&volume);
+        same(lab, &format!("the primary of {volume}"), lead, vec![site.to_owned()]).await?;
+    }
+    Ok(())
+}
+
+async fn only_data_on(lab: &Lab, site: &str) -> Result<(), LabError> {
+    let any = ListParams::default();
+    let mut left = objects(lab, site, &any).await?;
+    let client = lab.world().admin(site)?;
+    left.extend(workloads(lab, &client).await?);
+    none(lab, &format!("objects on {site}"), left).await?;
+    let array = &lab.world().site(site)?.array;
+    for volume in volumes(lab) {
+        same(lab, &format!("the role of {volume} on {site}"), array.role(&volume), Some(Role::Secondary)).await?;
+    }
+    Ok(())
+}
+
+async fn workload_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {
+    for one in lab.world().sites() {
+        let running = !one.workload.running().is_empty();
+        same(lab, &format!("whether pods run on {}", one.name), running, one.name == site).await?;
+    }
+    Ok(())
+}
+
+async fn reclaim(lab: &Lab, policy: &str, site: &str) -> Result<(), LabError> {
+    let api = Api::<PersistentVolume>::all(lab.world().admin(site)?);
+    let all = api.list(&ListParams::default()).await.map_err(LabError::call("list volumes"))?;
+    for pv in all {
+        let name = pv.name_any();
+        let is = pv.spec.and_then(|s| s.persistent_volume_reclaim_policy).unwrap_or_default();
+        same(lab, &format!("the reclaim policy of {name}"), is.as_str(), policy).await?;
+    }
+    Ok(())
+}
+
+/// Claims, volumes and VolumeReplications of the application on a cluster.
+async fn objects(lab: &Lab, site: &str, which: &ListParams) -> Result<Vec<String>, LabError> {
+    let (client, ns) = (lab.world().admin(site)?, lab.app().namespace.as_str());
+    let mut found = Vec::new();
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), ns).list(which).await;
+    let claims = claims.map_err(LabError::call("list claims"))?;
+    found.extend(claims.iter().map(|c| format!("claim {}", c.name_any())));
+    let volumes = Api::<PersistentVolume>::all(client.clone()).list(which).await;
+    let volumes = volumes.map_err(LabError::call("list volumes"))?;
+    found.extend(volumes.iter().map(|v| format!("volume {}", v.name_any())));
+    let vrs = Api::<VolumeReplication>::namespaced(client, ns).list(which).await;
+    let vrs = vrs.map_err(LabError::call("list replications"))?;
+    found.extend(vrs.iter().map(|v| format!("replication {}", v.name_any())));
+    Ok(found)
+}
+
+async fn workloads(lab: &Lab, client: &Client) -> Result<Vec<String>, LabError> {
+    let (ns, any) = (lab.app().namespace.as_str(), ListParams::default());
+    let mut found = Vec::new();
+    let pods = Api::<Pod>::namespaced(client.clone(), ns).list(&any).await.map_err(LabError::call("list pods"))?;
+    found.extend(pods.iter().map(|p| format!("pod {}", p.name_any())));
+    let all = Api::<Deployment>::namespaced(client.clone(), ns).list(&any).await;
+    let all = all.map_err(LabError::call("list deployments"))?;
+    found.extend(all.iter().map(|d| format!("deployment {}", d.name_any())));
+    let all = Api::<StatefulSet>::namespaced(client.clone(), ns).list(&any).await;
+    let all = all.map_err(LabError::call("list stateful sets"))?;
+    found.extend(all.iter().map(|s| format!("stateful set {}", s.name_any())));
+    Ok(found)
+}
