@@ -4,12 +4,14 @@
 //! - [`Node`]: a node without a machine; pods run, stop, or refuse to stop, as the test wants.
 //! - [`Link`]: a TCP relay between one client and one control plane, to cut or stall.
 //! - [`Program`]: the `lifeboat` binary as a child process, with its log.
+//! - [`access`]: kubeconfigs of other identities, and kubectl.
 //! - [`objects`]: namespaces, kinds and claims, ready to be used.
 //! - [`wait`]: conditions on a watch, with a deadline.
 //!
 //! The Go programs come from `e2e/build.sh`, which builds them once per machine. Nothing outlives the test process, not
 //! even one that is killed.
 
+pub mod access;
 mod control_plane;
 mod link;
 mod node;

@@ -31,6 +31,29 @@ where
     api.patch(name, &params, &Patch::Apply(body)).await
 }
 
+/// Applies every document of a YAML text by force, of whatever kinds. Their kinds must be served.
+pub async fn apply_yaml(client: &Client, yaml: &str) -> Result<()> {
+    let all: Vec<Value> = serde_saphyr::from_multiple(yaml)?;
+    for body in all.iter().filter(|b| !b.is_null()) {
+        let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        let (group, version) = text("/apiVersion")
+            .rsplit_once('/')
+            .unwrap_or(("", text("/apiVersion")));
+        let kind = GroupVersionKind::gvk(group, version, text("/kind"));
+        let kind = ApiResource::from_gvk(&kind);
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+        let api = match namespace {
+            "" => Api::<DynamicObject>::all_with(client.clone(), &kind),
+            namespace => Api::namespaced_with(client.clone(), namespace, &kind),
+        };
+        let params = PatchParams::apply("e2e").force();
+        api.patch(name, &params, &Patch::Apply(body))
+            .await
+            .with_context(|| format!("could not apply {} {namespace}/{name}", kind.kind))?;
+    }
+    Ok(())
+}
+
 /// Makes a namespace and waits until pods can be made in it: before its default service account is there they are refused.
 pub async fn namespace(client: &Client, name: &str) -> Result<()> {
     let body = json!({"apiVersion": "v1", "kind": "Namespace"});

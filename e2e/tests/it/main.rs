@@ -2,4 +2,6 @@
 
 mod control_plane;
 mod crds;
+mod moves;
 mod program;
+mod sites;

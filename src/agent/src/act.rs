@@ -38,7 +38,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refuse(refusal) => refuse(agent, v, refusal, begun).await,
         Decision::Accept => again(accept(agent, v).await, v),
         Decision::Claim => again(writes::claim(agent, &v.key, claim_name(v)).await, v),
-        Decision::IssueResync { epoch } => {
+        Decision::IssueResync { epoch, enable } => {
             let epoch = epoch.to_string();
             match writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&epoch)).await {
                 // The note is stored: this pass, and no other, may send the one forced resync.
@@ -48,7 +48,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
                         v,
                         begun,
                         Decision::Resync {
-                            enable: Mark::There,
+                            enable,
                             force: Force::Yes,
                         },
                     )

@@ -4,12 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use lifeboat_api::{DROwnership, VolumeReplication, VolumeReplicationClass, names};
 use lifeboat_kit::WatchEvent;
 use parking_lot::RwLock;
 
 use crate::view::Key;
+
+mod facts;
+mod store;
+
+use facts::PvFacts;
+use store::{Store, key_of, version};
+
+pub(crate) use facts::ClaimFacts;
 
 /// What the agent works on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,127 +47,6 @@ impl Kind {
             Self::Ownerships => "watch drownerships",
         }
     }
-}
-
-/// What is kept of a claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClaimFacts {
-    pub(crate) version: String,
-    pub(crate) bound: bool,
-    pub(crate) volume: String,
-    pub(crate) deleting: bool,
-    pub(crate) finalizers: Vec<String>,
-    pub(crate) owner: Option<String>,
-    pub(crate) group: Option<String>,
-}
-
-impl ClaimFacts {
-    pub(crate) fn of(claim: &PersistentVolumeClaim) -> Self {
-        let annotation = |key: &str| {
-            claim
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|a| a.get(key))
-                .cloned()
-        };
-        let phase = claim.status.as_ref().and_then(|s| s.phase.as_deref());
-        Self {
-            version: claim.metadata.resource_version.clone().unwrap_or_default(),
-            bound: phase == Some("Bound"),
-            volume: claim
-                .spec
-                .as_ref()
-                .and_then(|s| s.volume_name.clone())
-                .unwrap_or_default(),
-            deleting: claim.metadata.deletion_timestamp.is_some(),
-            finalizers: claim.metadata.finalizers.clone().unwrap_or_default(),
-            owner: annotation(names::VR_OWNER),
-            group: annotation(names::VGR_OWNER),
-        }
-    }
-}
-
-/// What is kept of a persistent volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PvFacts {
-    /// Driver and handle, if it is a CSI volume.
-    pub(crate) csi: Option<(String, String)>,
-    claim: Option<Key>,
-}
-
-impl PvFacts {
-    fn of(pv: &PersistentVolume) -> Self {
-        let spec = pv.spec.as_ref();
-        let claim = spec.and_then(|s| s.claim_ref.as_ref());
-        Self {
-            csi: spec
-                .and_then(|s| s.csi.as_ref())
-                .map(|c| (c.driver.clone(), c.volume_handle.clone())),
-            claim: claim.map(|c| {
-                Key::new(
-                    c.namespace.as_deref().unwrap_or_default(),
-                    c.name.as_deref().unwrap_or_default(),
-                )
-            }),
-        }
-    }
-}
-
-/// Objects by key, each at the newest version seen: a watch that lags never takes back what our own write returned.
-#[derive(Debug)]
-struct Store<K, V> {
-    items: BTreeMap<K, (u64, V)>,
-}
-
-impl<K: Ord + Clone, V> Store<K, V> {
-    fn new() -> Self {
-        Self {
-            items: BTreeMap::new(),
-        }
-    }
-
-    fn get(&self, key: &K) -> Option<&V> {
-        self.items.get(key).map(|(_, value)| value)
-    }
-
-    /// Whether it was news.
-    fn put(&mut self, key: K, version: u64, value: V) -> bool {
-        match self.items.get(&key) {
-            Some((known, _)) if *known >= version && version != 0 => false,
-            _ => {
-                self.items.insert(key, (version, value));
-                true
-            }
-        }
-    }
-
-    fn remove(&mut self, key: &K) -> Option<V> {
-        self.items.remove(key).map(|(_, value)| value)
-    }
-
-    fn without(&self, kept: &BTreeSet<K>) -> Vec<K> {
-        self.items
-            .keys()
-            .filter(|key| !kept.contains(key))
-            .cloned()
-            .collect()
-    }
-}
-
-/// Versions are opaque by the letter of the API, but they are numbers that grow, and since Kubernetes 1.35 promised so.
-fn version(meta: &ObjectMeta) -> u64 {
-    meta.resource_version
-        .as_deref()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(0)
-}
-
-fn key_of(meta: &ObjectMeta) -> Key {
-    Key::new(
-        meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default(),
-    )
 }
 
 #[derive(Debug)]
@@ -230,15 +116,12 @@ impl Caches {
         Some((record, highest))
     }
 
-    /// Every volume.
-    pub(crate) fn volumes(&self) -> Vec<Work> {
-        self.inner
-            .read()
-            .volumes
-            .items
-            .keys()
-            .cloned()
-            .map(Work::Volume)
+    /// Everything there is to work on.
+    pub(crate) fn everything(&self) -> Vec<Work> {
+        let inner = self.inner.read();
+        let records = inner.ownerships.items.keys().cloned().map(Work::Ownership);
+        records
+            .chain(inner.volumes.items.keys().cloned().map(Work::Volume))
             .collect()
     }
 
@@ -310,7 +193,7 @@ impl Caches {
                 }
             }
             WatchEvent::Delete(volume) => {
-                woken.extend(inner.remove_volume(&key_of(&volume.metadata)))
+                woken.extend(inner.remove_volume(&key_of(&volume.metadata)));
             }
             WatchEvent::Lost(_) => {}
         }
@@ -325,9 +208,9 @@ impl Caches {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(name).collect();
                 let mut changed = inner.classes.without(&kept);
-                changed
-                    .iter()
-                    .for_each(|gone| drop(inner.classes.remove(gone)));
+                for gone in &changed {
+                    inner.classes.remove(gone);
+                }
                 for class in all {
                     changed.push(name(&class));
                     inner
@@ -363,9 +246,9 @@ impl Caches {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(|c| key_of(&c.metadata)).collect();
                 let mut changed = inner.claims.without(&kept);
-                changed
-                    .iter()
-                    .for_each(|gone| drop(inner.claims.remove(gone)));
+                for gone in &changed {
+                    inner.claims.remove(gone);
+                }
                 for claim in &all {
                     let key = key_of(&claim.metadata);
                     inner
@@ -419,7 +302,7 @@ impl Caches {
                 inner.pvs.put(name(&pv), version(&pv.metadata), facts);
             }
             WatchEvent::Delete(pv) => {
-                claims.extend(inner.pvs.remove(&name(&pv)).and_then(|pv| pv.claim))
+                claims.extend(inner.pvs.remove(&name(&pv)).and_then(|pv| pv.claim));
             }
             WatchEvent::Lost(_) => {}
         }
@@ -433,9 +316,9 @@ impl Caches {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(|o| key_of(&o.metadata)).collect();
                 let mut changed = inner.ownerships.without(&kept);
-                changed
-                    .iter()
-                    .for_each(|gone| drop(inner.ownerships.remove(gone)));
+                for gone in &changed {
+                    inner.ownerships.remove(gone);
+                }
                 changed.extend(all.into_iter().map(|record| inner.put_ownership(record)));
                 inner.synced.insert(Kind::Ownerships);
                 // A volume whose record does not exist waits for this first answer too.

@@ -67,7 +67,7 @@ impl Default for Polls {
             hub_first: Duration::from_millis(200),
             hub_longest: Duration::from_secs(5),
             sync: Duration::from_secs(5),
-            info: Duration::from_hours(1),
+            info: Duration::from_secs(3600),
             probe: Duration::from_secs(5),
             probe_away: Duration::from_secs(1),
         }
@@ -81,7 +81,7 @@ impl Config {
             drivers,
             namespace: names::SYSTEM_NAMESPACE.to_owned(),
             identity: identity.to_owned(),
-            rpc_timeout: Duration::from_mins(1),
+            rpc_timeout: Duration::from_secs(60),
             lease_ttl: Duration::from_secs(15),
             admin: None,
             concurrency: 64,

@@ -17,8 +17,8 @@ use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{Capability, Force};
 
 use crate::view::{
-    Backing, ClaimView, Class, DriverView, Grant, GrantFacts, HubRule, Life, Mark, Owner, Rule,
-    SecretView, SourceView, VolumeView,
+    Backing, ClaimView, Class, DriverView, Grant, HubRule, Life, Mark, Owner, Rule, SecretView,
+    SourceView, VolumeView,
 };
 
 /// What to do next about a volume.
@@ -45,7 +45,7 @@ pub(crate) enum Decision {
     /// Throw the local copy away and take the peer's.
     Resync { enable: Mark, force: Force },
     /// Note that the one forced resync of this epoch is about to be sent.
-    IssueResync { epoch: i64 },
+    IssueResync { epoch: i64, enable: Mark },
     /// The role is right: bring the conditions up to date without a call.
     Refresh,
     /// Ask how replication goes.
@@ -115,7 +115,7 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
         Class::Broken { why } => return Err(Refusal::because(why)),
         Class::Ours(class) => class,
     };
-    if let Some(decision) = granted(v)? {
+    if let Some(decision) = grant::granted(v)? {
         return Ok(decision);
     }
     if let SecretView::Unusable { why } = &v.secret {
@@ -272,9 +272,12 @@ fn resync(v: &VolumeView) -> Decision {
                 enable: Mark::Absent,
                 force: Force::No,
             },
-            _ => Decision::IssueResync { epoch: *epoch },
+            _ => Decision::IssueResync {
+                epoch: *epoch,
+                enable,
+            },
         },
-        // `granted` refused it before.
+        // `grant::granted` refused it before.
         Rule::Hub(_) => Decision::Leave,
     }
 }
@@ -294,124 +297,6 @@ fn is(v: &VolumeView, kind: &str, status: &str) -> bool {
 
 fn left(until: Timestamp, now: Timestamp) -> Duration {
     until.duration_since(now).try_into().unwrap_or_default()
-}
-
-/// Whether the hub's record allows what is asked; the epoch is stored before it is acted on.
-fn granted(v: &VolumeView) -> Result<Option<Decision>, Refusal> {
-    let Rule::Hub(hub) = &v.rule else {
-        return Ok(None);
-    };
-    let Some(epoch) = hub.epoch else {
-        return Err(refused(
-            "StaleEpoch",
-            "its annotation lifeboat.dev/epoch is not a number; the hub must write it anew",
-        ));
-    };
-    let grant = match &hub.grant {
-        Grant::Unread => return Ok(Some(Decision::Leave)),
-        // To give up a role needs no grant.
-        Grant::Missing { .. } if v.wanted == ReplicationState::Secondary => return Ok(None),
-        Grant::Missing { name } => {
-            let text = format!(
-                "epoch {epoch} is not granted: there is no DROwnership {name:?} in this namespace; the hub writes it before it asks"
-            );
-            return Err(refused("NoGrant", text));
-        }
-        Grant::Present(grant) => grant,
-    };
-    match v.wanted {
-        ReplicationState::Primary => may_own(epoch, grant)?,
-        ReplicationState::Secondary => may_demote(epoch, grant)?,
-        ReplicationState::Resync => may_resync(epoch, grant)?,
-    }
-    Ok((grant.stored == Mark::Absent).then_some(Decision::Accept))
-}
-
-fn may_own(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
-    let known = grant.observed.unwrap_or(grant.epoch);
-    if grant.epoch < known {
-        return Err(refused("StaleEpoch", went_down(grant, known)));
-    }
-    if grant.owner != grant.cluster {
-        let text = format!(
-            "{} owns it since epoch {}, not {}; the hub must ask for secondary here",
-            grant.owner, grant.epoch, grant.cluster
-        );
-        return Err(refused(
-            if epoch < grant.epoch {
-                "StaleEpoch"
-            } else {
-                "NoGrant"
-            },
-            text,
-        ));
-    }
-    match epoch.cmp(&grant.epoch) {
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Less => Err(refused("StaleEpoch", stale(epoch, grant))),
-        std::cmp::Ordering::Greater => Err(refused(
-            "NoGrant",
-            format!(
-                "epoch {epoch} is not granted yet: {} grants epoch {}; waiting for the hub",
-                grant.name, grant.epoch
-            ),
-        )),
-    }
-}
-
-fn may_demote(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
-    // A hub that lost its memory must not take the role from the rightful owner. Anyone else may always step down.
-    if grant.owner == grant.cluster && epoch < grant.epoch {
-        return Err(refused("StaleEpoch", stale(epoch, grant)));
-    }
-    Ok(())
-}
-
-fn may_resync(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
-    let known = grant.observed.unwrap_or(grant.epoch);
-    if grant.epoch < known {
-        return Err(refused("StaleEpoch", went_down(grant, known)));
-    }
-    if grant.owner == grant.cluster {
-        let text = format!(
-            "{} owns it at epoch {}: its copy is not thrown away",
-            grant.cluster, grant.epoch
-        );
-        return Err(refused("NoGrant", text));
-    }
-    match epoch.cmp(&grant.epoch) {
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Less => Err(refused("StaleEpoch", stale(epoch, grant))),
-        std::cmp::Ordering::Greater => Err(refused(
-            "NoGrant",
-            format!(
-                "epoch {epoch} is not recorded yet: {} is at epoch {}; waiting for the hub",
-                grant.name, grant.epoch
-            ),
-        )),
-    }
-}
-
-fn stale(epoch: i64, grant: &GrantFacts) -> String {
-    format!(
-        "it was written at epoch {epoch}, but {} owns the volume since epoch {}: another hub took over or this object is old; nothing to do here",
-        grant.owner, grant.epoch
-    )
-}
-
-fn went_down(grant: &GrantFacts, known: i64) -> String {
-    format!(
-        "{} fell from epoch {known} to {}; an epoch never goes down, the hub must write a higher one",
-        grant.name, grant.epoch
-    )
-}
-
-fn refused(event: &'static str, text: impl Into<String>) -> Refusal {
-    Refusal {
-        text: text.into(),
-        event: Some(event),
-        again: None,
-    }
 }
 
 fn usable_claim<'a>(v: &'a VolumeView, driver: &str) -> Result<&'a ClaimView, Refusal> {
@@ -535,5 +420,6 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
     }
 }
 
+mod grant;
 #[cfg(test)]
 mod tests;

@@ -247,7 +247,7 @@ fn wake_when_held(agent: &Arc<Agent>, cancel: &CancellationToken) -> Task<()> {
         let mut held = agent.held.clone();
         loop {
             if held.borrow_and_update().is_yes() {
-                agent.wake(agent.caches.volumes());
+                agent.wake(agent.caches.everything());
             }
             tokio::select! {
                 biased;
@@ -270,8 +270,11 @@ async fn work(agent: &Arc<Agent>, cancel: &CancellationToken) {
 }
 
 async fn pass(agent: Arc<Agent>, work: Work) -> Next {
-    if !agent.acts() || !caches_ready(&agent) {
-        // Whoever makes either true wakes every volume.
+    if !agent.acts() {
+        // Everything is woken when it is our turn.
+        return Next::Wait;
+    }
+    if !caches_ready(&agent) {
         return Next::After(REST);
     }
     match work {

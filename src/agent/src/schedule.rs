@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The parameter that names it.
 pub(crate) const INTERVAL: &str = "schedulingInterval";
 /// From here on a volume is asked about twice per interval.
-const HALVED_FROM: Duration = Duration::from_mins(2);
+const HALVED_FROM: Duration = Duration::from_secs(120);
 
 /// How often a primary is asked about: half its interval if that is long, else the interval, else `default`.
 pub(crate) fn info_period(interval: Option<&str>, default: Duration) -> Duration {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn rows_34_and_35_the_period_follows_the_interval() {
-        let hour = Duration::from_hours(1);
+        let hour = Duration::from_secs(3600);
         let cases = [
             (Some("10s"), 10),
             (Some("1m"), 60),

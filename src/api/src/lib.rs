@@ -4,6 +4,10 @@
 //! `kubectl explain` shows, so it is written for users; every optional field is skipped when absent, so that an
 //! apply never owns a `null`; conditions are list maps keyed by type.
 #![allow(
+    clippy::doc_markdown,
+    reason = "the text is what `kubectl explain` prints, where a backtick is only noise"
+)]
+#![allow(
     unreachable_pub,
     reason = "the derive emits its own module around each kind"
 )]

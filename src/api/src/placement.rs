@@ -156,6 +156,8 @@ fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         "type": "object",
         "description": "What the hub must remember across a restart. Not for people, and never to be edited.",
         "nullable": true,
+        // Written as a whole: a merge of two phases would be neither.
+        "x-kubernetes-map-type": "atomic",
         "x-kubernetes-preserve-unknown-fields": true,
     })
 }

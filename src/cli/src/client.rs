@@ -52,9 +52,18 @@ pub(crate) fn kubeconfig(file: Option<&PathBuf>) -> Result<Kubeconfig, ClientErr
 }
 
 /// A client for a context, or for the current one.
-pub(crate) async fn connect(kubeconfig: Kubeconfig, context: Option<&str>) -> Result<Session, ClientError> {
-    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let context = context.or(kubeconfig.current_context.as_deref()).unwrap_or("(current)").to_owned();
+pub(crate) async fn connect(
+    kubeconfig: Kubeconfig,
+    context: Option<&str>,
+) -> Result<Session, ClientError> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let context = context
+        .or(kubeconfig.current_context.as_deref())
+        .unwrap_or("(current)")
+        .to_owned();
     let made = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let mut config = made.map_err(|source| ClientError::Context { context, source })?;
     config.connect_timeout = Some(CONNECT);

@@ -44,14 +44,24 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// A program that ended, and why.
-    pub(crate) fn program(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Program { what, source: source.into() }
+    pub(crate) fn program(
+        what: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Program {
+            what,
+            source: source.into(),
+        }
     }
 
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Refused(_) | Self::Client(_) | Self::Call(_) | Self::Io { .. } | Self::Program { .. } => 1,
+            Self::Refused(_)
+            | Self::Client(_)
+            | Self::Call(_)
+            | Self::Io { .. }
+            | Self::Program { .. } => 1,
             Self::Usage(_) => 2,
             Self::TimedOut(_) => 3,
         }

@@ -21,12 +21,20 @@ use crate::view::progress::Progress;
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Follows a move that was asked for at `generation`: says what happens, and answers when it is over.
-pub(crate) async fn follow(subject: &Subject, wish: &Wish, generation: i64, limit: Duration) -> Result<(), Failure> {
+pub(crate) async fn follow(
+    subject: &Subject,
+    wish: &Wish,
+    generation: i64,
+    limit: Duration,
+) -> Result<(), Failure> {
     let (send, mut events) = mpsc::unbounded_channel();
     let config = watcher::Config::default().fields(&format!("metadata.name={}", subject.name));
     let stop = CancellationToken::new();
     let sink = move |event| drop(send.send(event));
-    let _watch = spawn("follow", watch_into(subject.api.clone(), config, sink, stop.clone()));
+    let _watch = spawn(
+        "follow",
+        watch_into(subject.api.clone(), config, sink, stop.clone()),
+    );
     let _stops = stop.drop_guard();
 
     let end = Instant::now() + limit;
@@ -35,14 +43,18 @@ pub(crate) async fn follow(subject: &Subject, wish: &Wish, generation: i64, limi
     let mut blocked: Option<(Instant, String)> = None;
     let mut last: Option<DRPlacement> = None;
     loop {
-        let until = blocked.as_ref().map_or(end, |(since, _)| (*since + STUCK).min(end));
+        let until = blocked
+            .as_ref()
+            .map_or(end, |(since, _)| (*since + STUCK).min(end));
         let Ok(event) = timeout_at(until, events.recv()).await else {
             return match blocked {
                 Some((since, why)) if since + STUCK <= end => Err(Failure::Refused(why)),
                 _ => Err(Failure::TimedOut(late(last.as_ref(), limit))),
             };
         };
-        let Some(placement) = take(event)? else { continue };
+        let Some(placement) = take(event)? else {
+            continue;
+        };
         for text in progress.lines(&placement, SystemClock.now()) {
             say(&text);
         }
@@ -69,16 +81,25 @@ fn take(event: Option<WatchEvent<DRPlacement>>) -> Result<Option<DRPlacement>, F
             say(&format!("lost sight of the hub, trying again: {why}"));
             Ok(None)
         }
-        None => Err(Failure::Refused("the watch of the placement ended".to_owned())),
+        None => Err(Failure::Refused(
+            "the watch of the placement ended".to_owned(),
+        )),
     }
 }
 
 fn finish(placement: &DRPlacement, started: Timestamp) -> Result<(), Failure> {
-    crate::output::print(&crate::view::progress::summary(placement, started, SystemClock.now()))
+    crate::output::print(&crate::view::progress::summary(
+        placement,
+        started,
+        SystemClock.now(),
+    ))
 }
 
 fn late(last: Option<&DRPlacement>, limit: Duration) -> String {
-    let mut text = format!("not over within {}; it goes on without this command", crate::view::text::span(limit));
+    let mut text = format!(
+        "not over within {}; it goes on without this command",
+        crate::view::text::span(limit)
+    );
     if let Some(status) = last.and_then(|p| p.status.as_ref()) {
         if let Some(step) = &status.step {
             text.push_str("\n  now: ");

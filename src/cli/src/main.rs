@@ -25,7 +25,10 @@ fn main() -> ExitCode {
     // Twice is no harm: a library may have installed the same one before us.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             output::say(&format!("error: could not start: {error}"));

@@ -29,7 +29,10 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     });
     match written {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|source| Failure::Io { what: "write the answer", source }),
+        other => other.map_err(|source| Failure::Io {
+            what: "write the answer",
+            source,
+        }),
     }
 }
 
@@ -43,7 +46,9 @@ pub(crate) fn document(format: Format, value: &impl Serialize) -> Result<Option<
     let bad = |error: String| Failure::Refused(format!("could not write the objects: {error}"));
     match format {
         Format::Table => Ok(None),
-        Format::Json => serde_json::to_string_pretty(value).map(Some).map_err(|e| bad(e.to_string())),
+        Format::Json => serde_json::to_string_pretty(value)
+            .map(Some)
+            .map_err(|e| bad(e.to_string())),
         // By way of JSON, so that keys come in one order.
         Format::Yaml => serde_json::to_value(value)
             .map_err(|e| e.to_string())

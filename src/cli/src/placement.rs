@@ -33,7 +33,12 @@ impl Subject {
         let session = client::connect(config, args.hub.context.as_deref()).await?;
         let namespace = args.namespace.clone().unwrap_or(session.namespace);
         let api = Api::namespaced(session.client.clone(), &namespace);
-        Ok(Self { client: session.client, api, namespace, name: args.name.clone() })
+        Ok(Self {
+            client: session.client,
+            api,
+            namespace,
+            name: args.name.clone(),
+        })
     }
 
     /// Reads it.
@@ -51,9 +56,13 @@ impl Subject {
 
     /// Writes a merge patch.
     pub(crate) async fn patch(&self, patch: &Value) -> Result<DRPlacement, Failure> {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         let what = format!("patch DRPlacement {}/{}", self.namespace, self.name);
-        let call = self.api.patch(&self.name, &params, &Patch::Merge(patch));
+        let patch = Patch::Merge(patch);
+        let call = self.api.patch(&self.name, &params, &patch);
         Ok(deadline(what, READ_DEADLINE, call).await?)
     }
 }
@@ -61,7 +70,13 @@ impl Subject {
 /// Every cluster of the hub, by name.
 pub(crate) async fn clusters(client: &kube::Client) -> Result<Vec<DRCluster>, CallError> {
     let api: Api<DRCluster> = Api::all(client.clone());
-    let mut all = deadline("list DRClusters", READ_DEADLINE, api.list(&ListParams::default())).await?.items;
+    let mut all = deadline(
+        "list DRClusters",
+        READ_DEADLINE,
+        api.list(&ListParams::default()),
+    )
+    .await?
+    .items;
     all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     Ok(all)
 }
@@ -96,18 +111,25 @@ impl Wish {
     pub(crate) fn stands_in(&self, spec: &DRPlacementSpec) -> bool {
         spec.action == Some(self.action)
             && match self.action {
-                Action::Relocate => spec.preferred_cluster == self.to && spec.failover_cluster.is_none(),
+                Action::Relocate => {
+                    spec.preferred_cluster == self.to && spec.failover_cluster.is_none()
+                }
                 Action::Failover => spec.failover_cluster.as_deref() == Some(self.to.as_str()),
             }
     }
 
     /// Whether there is nothing to do: it is on the target, at rest, and nothing else is wanted of it.
     pub(crate) fn is_fulfilled(&self, placement: &DRPlacement) -> bool {
-        let Some(status) = &placement.status else { return false };
-        let at_rest = status.cluster.as_deref() == Some(self.to.as_str()) && status.phase.as_deref() == Some("Steady");
+        let Some(status) = &placement.status else {
+            return false;
+        };
+        let at_rest = status.cluster.as_deref() == Some(self.to.as_str())
+            && status.phase.as_deref() == Some("Steady");
         let spec = &placement.spec;
         let wanted = match self.action {
-            Action::Relocate => spec.preferred_cluster == self.to && spec.failover_cluster.is_none(),
+            Action::Relocate => {
+                spec.preferred_cluster == self.to && spec.failover_cluster.is_none()
+            }
             Action::Failover => true,
         };
         at_rest && wanted && status.observed_generation == placement.metadata.generation
@@ -120,7 +142,10 @@ mod tests {
     use crate::view::testing::{placement, steady};
 
     fn wish(action: Action, to: &str) -> Wish {
-        Wish { action, to: to.to_owned() }
+        Wish {
+            action,
+            to: to.to_owned(),
+        }
     }
 
     #[test]
@@ -134,13 +159,22 @@ mod tests {
         );
         spec.preferred_cluster = "west".to_owned();
         spec.action = Some(Action::Relocate);
-        assert_eq!(relocate.patch(&spec, "t1").pointer("/spec/requestID"), Some(&json!("t1")));
+        assert_eq!(
+            relocate.patch(&spec, "t1").pointer("/spec/requestID"),
+            Some(&json!("t1"))
+        );
 
         let failover = wish(Action::Failover, "north");
-        assert_eq!(failover.patch(&spec, "t"), json!({"spec": {"action": "Failover", "failoverCluster": "north"}}));
+        assert_eq!(
+            failover.patch(&spec, "t"),
+            json!({"spec": {"action": "Failover", "failoverCluster": "north"}})
+        );
         spec.action = Some(Action::Failover);
         spec.failover_cluster = Some("north".to_owned());
-        assert_eq!(failover.patch(&spec, "t2").pointer("/spec/requestID"), Some(&json!("t2")));
+        assert_eq!(
+            failover.patch(&spec, "t2").pointer("/spec/requestID"),
+            Some(&json!("t2"))
+        );
         assert_eq!(relocate.patch(&spec, "t2").pointer("/spec/requestID"), None);
     }
 
@@ -151,7 +185,10 @@ mod tests {
         assert!(east.is_fulfilled(&p));
         assert!(!wish(Action::Relocate, "west").is_fulfilled(&p));
         p.metadata.generation = Some(9);
-        assert!(!east.is_fulfilled(&p), "the hub has not seen the newest wish");
+        assert!(
+            !east.is_fulfilled(&p),
+            "the hub has not seen the newest wish"
+        );
         let mut p = steady("db", "east");
         p.spec.preferred_cluster = "west".to_owned();
         assert!(!east.is_fulfilled(&p), "it is about to leave");

@@ -26,9 +26,13 @@ pub(crate) fn judge(placement: &DRPlacement, wish: &Wish, generation: i64) -> Ve
         return Verdict::Over("the placement is being deleted".to_owned());
     }
     if !wish.stands_in(&placement.spec) {
-        return Verdict::Over("something else is wanted by now: the spec was changed by someone else".to_owned());
+        return Verdict::Over(
+            "something else is wanted by now: the spec was changed by someone else".to_owned(),
+        );
     }
-    let Some(status) = &placement.status else { return Verdict::Running };
+    let Some(status) = &placement.status else {
+        return Verdict::Running;
+    };
     if status.observed_generation.unwrap_or(0) < generation {
         return Verdict::Running;
     }
@@ -48,24 +52,39 @@ pub(crate) fn judge(placement: &DRPlacement, wish: &Wish, generation: i64) -> Ve
 /// Why the hub does not take the spec, if it does not.
 fn rejected(status: &DRPlacementStatus) -> Option<String> {
     let accepted = lifeboat_api::common::condition(&status.conditions, "Accepted")?;
-    (accepted.status == "False").then(|| format!("the hub does not accept it: {}", accepted.message))
+    (accepted.status == "False")
+        .then(|| format!("the hub does not accept it: {}", accepted.message))
 }
 
 /// A move that has not begun, though the hub has seen the wish.
 fn standing(status: &DRPlacementStatus) -> Verdict {
-    let stuck: Vec<String> = status.blockers.iter().filter(|b| needs_a_person(b)).map(line).collect();
-    if stuck.is_empty() { Verdict::Running } else { Verdict::Blocked(stuck.join("\n")) }
+    let stuck: Vec<String> = status
+        .blockers
+        .iter()
+        .filter(|b| needs_a_person(b))
+        .map(line)
+        .collect();
+    if stuck.is_empty() {
+        Verdict::Running
+    } else {
+        Verdict::Blocked(stuck.join("\n"))
+    }
 }
 
 /// A blocker in words, with its remedy.
 pub(crate) fn line(blocker: &Blocker) -> String {
-    let remedy = if blocker.remedy.is_empty() { String::new() } else { format!("\n  what to do: {}", blocker.remedy) };
+    let remedy = if blocker.remedy.is_empty() {
+        String::new()
+    } else {
+        format!("\n  what to do: {}", blocker.remedy)
+    };
     format!("{}: {}{remedy}", blocker.reason, blocker.message)
 }
 
 /// Whether waiting alone does not help. A reason that we do not know may be anything, so a person should see it.
 fn needs_a_person(blocker: &Blocker) -> bool {
-    let known: Result<Reason, _> = serde_json::from_value(serde_json::Value::String(blocker.reason.clone()));
+    let known: Result<Reason, _> =
+        serde_json::from_value(serde_json::Value::String(blocker.reason.clone()));
     !matches!(
         known,
         Ok(Reason::NotSynced
@@ -86,7 +105,10 @@ mod tests {
     use crate::view::testing::{blocker, condition, steady};
 
     fn wish(action: Action) -> Wish {
-        Wish { action, to: "west".to_owned() }
+        Wish {
+            action,
+            to: "west".to_owned(),
+        }
     }
 
     /// A placement on `cluster` in `phase`, whose hub has seen the wish.
@@ -118,7 +140,12 @@ mod tests {
         let blocked = |v| matches!(v, Verdict::Blocked(_));
         let over = |v| matches!(v, Verdict::Over(_));
         for (action, phase, cluster, is) in [
-            (Relocate, "Steady", "west", &done as &dyn Fn(Verdict) -> bool),
+            (
+                Relocate,
+                "Steady",
+                "west",
+                &done as &dyn Fn(Verdict) -> bool,
+            ),
             (Relocate, "CleaningUp", "west", &running),
             (Failover, "CleaningUp", "west", &done),
             (Failover, "Starting", "west", &running),
@@ -126,11 +153,17 @@ mod tests {
             (Relocate, "Relocating", "east", &running),
             (Relocate, "Cancelling", "east", &over),
         ] {
-            assert!(is(judge(&at(action, phase, cluster), &wish(action), 5)), "{action:?} {phase} {cluster}");
+            assert!(
+                is(judge(&at(action, phase, cluster), &wish(action), 5)),
+                "{action:?} {phase} {cluster}"
+            );
         }
         let stuck = with_blocker(at(Relocate, "Steady", "east"), "SourceUnreachable");
         assert!(blocked(judge(&stuck, &wish(Relocate), 5)));
-        assert!(running(judge(&stuck, &wish(Relocate), 6)), "what an older wish met is not about this one");
+        assert!(
+            running(judge(&stuck, &wish(Relocate), 6)),
+            "what an older wish met is not about this one"
+        );
         let waits = with_blocker(at(Relocate, "Steady", "east"), "NotSynced");
         assert!(running(judge(&waits, &wish(Relocate), 5)));
         let unknown = with_blocker(at(Relocate, "Steady", "east"), "SomethingNew");
@@ -143,9 +176,16 @@ mod tests {
     fn a_wish_that_no_longer_stands_is_over() {
         let mut p = at(Action::Relocate, "Relocating", "east");
         p.spec.preferred_cluster = "north".to_owned();
-        assert!(matches!(judge(&p, &wish(Action::Relocate), 5), Verdict::Over(_)));
+        assert!(matches!(
+            judge(&p, &wish(Action::Relocate), 5),
+            Verdict::Over(_)
+        ));
         let mut p = at(Action::Relocate, "Steady", "east");
-        p.status.as_mut().unwrap().conditions = vec![condition("Accepted", "False", "NoSuchPolicy")];
-        assert!(matches!(judge(&p, &wish(Action::Relocate), 5), Verdict::Over(_)));
+        p.status.as_mut().unwrap().conditions =
+            vec![condition("Accepted", "False", "NoSuchPolicy")];
+        assert!(matches!(
+            judge(&p, &wish(Action::Relocate), 5),
+            Verdict::Over(_)
+        ));
     }
 }

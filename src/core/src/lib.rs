@@ -14,6 +14,8 @@ pub mod observed;
 pub mod plan;
 pub mod report;
 pub mod step;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wait;
 
 pub use ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};

@@ -108,9 +108,27 @@ fn decide(v: &View<'_>) -> Draft {
     }
 }
 
+const REBUILD: &str = "if this hub was restored from a backup, clear status.journal of the DRPlacement so that it is rebuilt from the clusters";
+
 /// A record on any cluster that knows more than this journal: this hub must not act.
 fn foreign_ownership(v: &View<'_>) -> Option<Blocker> {
     let owner = v.journal.owner.as_ref()?;
+    if let Some(capture) = v
+        .observed
+        .archive
+        .newest
+        .as_ref()
+        .filter(|c| c.epoch > v.journal.epoch)
+    {
+        return Some(Blocker::new(
+            Reason::StaleHub,
+            format!(
+                "the archive holds a capture of {} at epoch {}; this hub knows owner {owner} at epoch {}",
+                capture.source, capture.epoch, v.journal.epoch
+            ),
+            REBUILD,
+        ));
+    }
     let newer = v.observed.clusters.iter().find_map(|(id, c)| {
         let record = c.record.as_ref()?;
         let ahead = record.epoch > v.journal.epoch
@@ -124,7 +142,7 @@ fn foreign_ownership(v: &View<'_>) -> Option<Blocker> {
                 "{id} records owner {} at epoch {}; this hub knows owner {owner} at epoch {}",
                 record.owner, record.epoch, v.journal.epoch
             ),
-            "if this hub was restored from a backup, clear status.journal of the DRPlacement so that it is rebuilt from the clusters",
+            REBUILD,
         )
     })
 }

@@ -54,8 +54,8 @@ impl Capability {
     }
 
     /// Reads one from the wire. What we do not know is left out: newer drivers offer more than we use.
-    pub(crate) fn from_wire(capability: &wire::Capability) -> Option<Self> {
-        match capability.r#type.as_ref()? {
+    pub(crate) fn from_wire(capability: wire::Capability) -> Option<Self> {
+        match capability.r#type? {
             Type::Service(c) => match c.r#type() {
                 service::Type::ControllerService => Some(Self::ControllerService),
                 service::Type::NodeService => Some(Self::NodeService),

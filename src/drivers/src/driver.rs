@@ -154,7 +154,7 @@ impl Driver {
                 flavour: Flavour::CsiAddons,
                 capabilities: what
                     .capabilities
-                    .iter()
+                    .into_iter()
                     .filter_map(Capability::from_wire)
                     .collect(),
             }),
@@ -265,13 +265,11 @@ impl Driver {
     ) -> Result<T, DriverError> {
         let (name, started) = (self.name(), Instant::now());
         self.inner.observer.begun(name, rpc);
-        let answer = match tokio::time::timeout(after, self.dialled(call)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let words = format!("no answer within {}s", after.as_secs_f32());
-                Err((Status::deadline_exceeded(words), Delivery::Sent))
-            }
-        };
+        let timed = tokio::time::timeout(after, self.dialled(call)).await;
+        let answer = timed.unwrap_or_else(|_| {
+            let words = format!("no answer within {}s", after.as_secs_f32());
+            Err((Status::deadline_exceeded(words), Delivery::Sent))
+        });
         let code = answer
             .as_ref()
             .err()

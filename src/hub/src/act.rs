@@ -20,6 +20,8 @@ mod workloads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::core::DynamicObject;
 use lifeboat_capture::Marks;
 use lifeboat_core::wait::Reason;
@@ -59,31 +61,86 @@ pub struct Executor {
 
 impl Executor {
     /// An executor that writes to `members`, keeps captures in the archive behind `captures`, and gives each call `deadline`.
-    pub fn new(members: Arc<dyn Members>, captures: Arc<ArchiveView>, clock: SharedClock, hub: kube::Client, deadline: Duration) -> Self {
-        Self { members, captures, clock, hub, deadline }
+    pub fn new(
+        members: Arc<dyn Members>,
+        captures: Arc<ArchiveView>,
+        clock: SharedClock,
+        hub: kube::Client,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            members,
+            captures,
+            clock,
+            hub,
+            deadline,
+        }
     }
 
     /// Carries out one step. Whatever is not acknowledged is `Unknown`.
-    pub async fn run_step(&self, step: &Step, scope: &Scope) -> Outcome {
-        let Some(cluster) = step.cluster() else { return record::finish(self, scope).await };
+    pub fn run_step<'a>(&'a self, step: &'a Step, scope: &'a Scope) -> BoxFuture<'a, Outcome> {
+        // Boxed: the futures of all steps together would be a large part of each placement's.
+        self.step(step, scope).boxed()
+    }
+
+    async fn step(&self, step: &Step, scope: &Scope) -> Outcome {
+        let Some(cluster) = step.cluster() else {
+            return record::finish(self, scope).await;
+        };
         let Some(client) = self.members.client(cluster) else {
-            return Outcome::Unknown { why: format!("there is no connection to {cluster}") };
+            return Outcome::Unknown {
+                why: format!("there is no connection to {cluster}"),
+            };
         };
         let remote = Remote::new(cluster.clone(), client, self.members.clone(), self.deadline);
-        let at = At { executor: self, remote: &remote, scope };
+        let at = At {
+            executor: self,
+            remote: &remote,
+            scope,
+        };
         match step {
-            Step::Record { cluster: _, owner, epoch, force, served } => {
-                record::record(&at, owner, *epoch, *force, served.as_deref()).await
-            }
+            Step::Record {
+                cluster: _,
+                owner,
+                epoch,
+                force,
+                served,
+            } => record::record(&at, owner, *epoch, *force, served.as_deref()).await,
             Step::Retain { cluster: _, claims } => volumes::retain(&at, claims).await,
-            Step::Replicate { cluster: _, claims, role, epoch } => replicate::replicate(&at, claims, *role, *epoch).await,
-            Step::Capture { cluster: _, epoch, claims } => capture::capture(&at, *epoch, claims).await,
-            Step::Restore { cluster: _, capture, epoch } => restore::restore(&at, *capture, *epoch).await,
+            Step::Replicate {
+                cluster: _,
+                claims,
+                role,
+                epoch,
+            } => replicate::replicate(&at, claims, *role, *epoch).await,
+            Step::Capture {
+                cluster: _,
+                epoch,
+                claims,
+            } => capture::capture(&at, *epoch, claims).await,
+            Step::Restore {
+                cluster: _,
+                capture,
+                epoch,
+            } => restore::restore(&at, *capture, *epoch).await,
             Step::Nudge { cluster: _, claims } => volumes::nudge(&at, claims).await,
-            Step::Quiesce { cluster: _, workloads } => workloads::quiesce(&at, workloads).await,
-            Step::Resume { cluster: _, workloads } => workloads::resume(&at, workloads).await,
-            Step::Start { cluster: _, capture, epoch } => start::start(&at, *capture, *epoch).await,
-            Step::RemoveWorkloads { cluster: _, workloads } => workloads::remove(&at, workloads).await,
+            Step::Quiesce {
+                cluster: _,
+                workloads,
+            } => workloads::quiesce(&at, workloads).await,
+            Step::Resume {
+                cluster: _,
+                workloads,
+            } => workloads::resume(&at, workloads).await,
+            Step::Start {
+                cluster: _,
+                capture,
+                epoch,
+            } => start::start(&at, *capture, *epoch).await,
+            Step::RemoveWorkloads {
+                cluster: _,
+                workloads,
+            } => workloads::remove(&at, workloads).await,
             Step::Release { cluster: _, claims } => replicate::release(&at, claims).await,
             Step::RemoveClaims { cluster: _, claims } => remove::remove_claims(&at, claims).await,
             Step::Unprotect { cluster: _, claims } => volumes::unprotect(&at, claims).await,
@@ -109,7 +166,11 @@ impl At<'_> {
     /// The marks of objects made at `epoch`.
     pub(crate) fn marks(&self, epoch: Epoch) -> Marks {
         let (placement, placement_uid) = (self.scope.key.to_string(), self.scope.uid.clone());
-        Marks { placement, placement_uid, epoch: u64::try_from(epoch.0).unwrap_or(0) }
+        Marks {
+            placement,
+            placement_uid,
+            epoch: u64::try_from(epoch.0).unwrap_or(0),
+        }
     }
 }
 

@@ -46,7 +46,11 @@ struct Entry {
 
 impl Known {
     fn keep(&mut self, uid: &str, version: u64, capture: Arc<Capture>) {
-        if self.captures.insert(uid.to_owned(), (version, capture)).is_none() {
+        if self
+            .captures
+            .insert(uid.to_owned(), (version, capture))
+            .is_none()
+        {
             self.order.push_back(uid.to_owned());
         }
         while self.order.len() > KEPT {
@@ -60,7 +64,11 @@ impl Known {
 impl ArchiveView {
     /// A view of `archive`.
     pub fn new(archive: Arc<dyn Archive>, fingerprints: Fingerprints) -> Self {
-        Self { archive, fingerprints, known: Mutex::new(Known::default()) }
+        Self {
+            archive,
+            fingerprints,
+            known: Mutex::new(Known::default()),
+        }
     }
 
     /// What the source of a placement looks like now.
@@ -72,7 +80,9 @@ impl ArchiveView {
     pub async fn facts(&self, scope: &Scope) -> ArchiveFacts {
         let known = self.known.lock().entries.get(&scope.uid).cloned();
         match known {
-            Some(entry) if entry.failed.is_none_or(|at| at.elapsed() < AGAIN) => self.judge(scope, entry),
+            Some(entry) if entry.failed.is_none_or(|at| at.elapsed() < AGAIN) => {
+                self.judge(scope, entry)
+            }
             _ => {
                 let entry = self.load(scope).await;
                 self.judge(scope, entry)
@@ -82,13 +92,20 @@ impl ArchiveView {
 
     /// When a failed read should be repeated; none: nothing failed.
     pub fn again_after(&self, uid: &str) -> Option<Duration> {
-        self.known.lock().entries.get(uid).and_then(|e| e.failed).map(|at| AGAIN.saturating_sub(at.elapsed()))
+        self.known
+            .lock()
+            .entries
+            .get(uid)
+            .and_then(|e| e.failed)
+            .map(|at| AGAIN.saturating_sub(at.elapsed()))
     }
 
     fn judge(&self, scope: &Scope, entry: Entry) -> ArchiveFacts {
         let mut facts = entry.facts;
         let current = match (&facts.newest, &entry.seen) {
-            (Some(newest), Some((version, seen))) => *version == newest.version && *seen == self.fingerprint(scope, &newest.source),
+            (Some(newest), Some((version, seen))) => {
+                *version == newest.version && *seen == self.fingerprint(scope, &newest.source)
+            }
             _ => false,
         };
         facts.current = if current { Current::Yes } else { Current::No };
@@ -103,10 +120,14 @@ impl ArchiveView {
             Ok(found) => {
                 facts.newest = Some(capture_facts(scope, &found.stored, &found.capture));
                 facts.broken = found.broken.iter().map(ToString::to_string).collect();
-                self.known.lock().keep(&scope.uid, found.stored.version, Arc::new(found.capture));
+                self.known
+                    .lock()
+                    .keep(&scope.uid, found.stored.version, Arc::new(found.capture));
             }
             Err(ArchiveError::Nothing { .. }) => {}
-            Err(ArchiveError::NoneComplete { broken, .. }) => facts.broken = broken.iter().map(ToString::to_string).collect(),
+            Err(ArchiveError::NoneComplete { broken, .. }) => {
+                facts.broken = broken.iter().map(ToString::to_string).collect();
+            }
             Err(error) => {
                 facts.unreadable = Some(lifeboat_kit::error::full(&error));
                 failed = Some(Instant::now());
@@ -120,24 +141,47 @@ impl ArchiveView {
         {
             facts.newest.clone_from(&before.facts.newest);
         }
-        let entry = Entry { facts, seen, failed };
+        let entry = Entry {
+            facts,
+            seen,
+            failed,
+        };
         known.entries.insert(scope.uid.clone(), entry.clone());
         entry
     }
 
     /// Stores a capture. `seen` is the fingerprint of its source from before it was read.
-    pub async fn put(&self, scope: &Scope, capture: Capture, seen: String) -> Result<Put, ArchiveError> {
+    pub async fn put(
+        &self,
+        scope: &Scope,
+        capture: Capture,
+        seen: String,
+    ) -> Result<Put, ArchiveError> {
         let put = self.archive.put(&capture).await?;
         let stored = put.stored().clone();
-        let facts = ArchiveFacts { newest: Some(capture_facts(scope, &stored, &capture)), ..ArchiveFacts::default() };
+        let facts = ArchiveFacts {
+            newest: Some(capture_facts(scope, &stored, &capture)),
+            ..ArchiveFacts::default()
+        };
         let mut known = self.known.lock();
         known.keep(&scope.uid, stored.version, Arc::new(capture));
-        known.entries.insert(scope.uid.clone(), Entry { facts, seen: Some((stored.version, seen)), failed: None });
+        known.entries.insert(
+            scope.uid.clone(),
+            Entry {
+                facts,
+                seen: Some((stored.version, seen)),
+                failed: None,
+            },
+        );
         Ok(put)
     }
 
     /// The newest complete capture; none if there is none, or if it is not the version asked for.
-    pub async fn read(&self, scope: &Scope, version: Option<u64>) -> Result<Option<(u64, Arc<Capture>)>, ArchiveError> {
+    pub async fn read(
+        &self,
+        scope: &Scope,
+        version: Option<u64>,
+    ) -> Result<Option<(u64, Arc<Capture>)>, ArchiveError> {
         let kept = self.known.lock().captures.get(&scope.uid).cloned();
         if let Some(kept) = kept.filter(|k| version.is_none_or(|v| v == k.0)) {
             return Ok(Some(kept));
@@ -172,18 +216,51 @@ impl ArchiveView {
 /// A capture in the words of the planner: home names, and handles on the target.
 fn capture_facts(scope: &Scope, stored: &Stored, capture: &Capture) -> CaptureFacts {
     let source = ClusterId::new(capture.source_cluster.as_str());
-    let home = |there: &str| scope.home_namespace(&source, there).unwrap_or_else(|| there.to_owned());
-    let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let home = |there: &str| {
+        scope
+            .home_namespace(&source, there)
+            .unwrap_or_else(|| there.to_owned())
+    };
+    let text = |object: &Value, pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let volumes = capture.volumes.iter().map(|v| {
         let class = text(&v.pvc, "/spec/storageClassName");
-        let class = Some(class).filter(|c| !c.is_empty()).map(|c| scope.home_storage_class(&source, &c).unwrap_or(c));
+        let class = Some(class)
+            .filter(|c| !c.is_empty())
+            .map(|c| scope.home_storage_class(&source, &c).unwrap_or(c));
         let handle = v.destination_handle.as_ref().unwrap_or(&v.handle).clone();
-        let csi = Csi { driver: v.driver.clone(), handle };
-        (ClaimKey::new(home(&v.namespace), v.claim.as_str()), CapturedVolume { csi, volume: text(&v.pv, "/metadata/name"), storage_class: class })
+        let csi = Csi {
+            driver: v.driver.clone(),
+            handle,
+        };
+        (
+            ClaimKey::new(home(&v.namespace), v.claim.as_str()),
+            CapturedVolume {
+                csi,
+                volume: text(&v.pv, "/metadata/name"),
+                storage_class: class,
+            },
+        )
     });
     let workloads = capture.workloads.iter().map(|w| {
-        let (kind, namespace, name) = (text(&w.object, "/kind"), home(&text(&w.object, "/metadata/namespace")), text(&w.object, "/metadata/name"));
-        (WorkloadKey { kind, namespace, name }, w.replicas)
+        let (kind, namespace, name) = (
+            text(&w.object, "/kind"),
+            home(&text(&w.object, "/metadata/namespace")),
+            text(&w.object, "/metadata/name"),
+        );
+        (
+            WorkloadKey {
+                kind,
+                namespace,
+                name,
+            },
+            w.replicas,
+        )
     });
     CaptureFacts {
         version: stored.version,

@@ -68,7 +68,9 @@ pub enum VetError {
     #[error("it has no usable current context: {0}")]
     NoContext(&'static str),
     /// Would run a command.
-    #[error("user {0} has an exec entry: commands are not run; use a token or a client certificate")]
+    #[error(
+        "user {0} has an exec entry: commands are not run; use a token or a client certificate"
+    )]
     Exec(String),
     /// Would need a plugin.
     #[error(
@@ -219,25 +221,65 @@ mod tests {
         };
         let (k, u) = ("k".to_owned(), "u".to_owned());
         let table = [
-            (refused(SERVER, "exec: {command: sh, apiVersion: client.authentication.k8s.io/v1}"), VetError::Exec(u.clone())),
-            (refused(SERVER, "auth-provider: {name: gcp, config: {}}"), VetError::AuthProvider(u)),
-            (refused(SERVER, "tokenFile: /etc/passwd"), file("user u", "tokenFile")),
-            (refused(SERVER, "client-certificate: /a"), file("user u", "client-certificate")),
-            (refused(SERVER, "client-key: /a"), file("user u", "client-key")),
-            (refused(&with("certificate-authority: /a"), "token: t"), file("cluster k", "certificate-authority")),
-            (refused(&with("insecure-skip-tls-verify: true"), "token: t"), VetError::Insecure(k.clone())),
-            (refused(&with("proxy-url: 'http://p'"), "token: t"), VetError::Proxy(k.clone())),
-            (refused("tls-server-name: x", "token: t"), VetError::NoServer(k.clone())),
-            (refused("server: 'http://dr1'", "token: t"), VetError::NotHttps(k)),
+            (
+                refused(
+                    SERVER,
+                    "exec: {command: sh, apiVersion: client.authentication.k8s.io/v1}",
+                ),
+                VetError::Exec(u.clone()),
+            ),
+            (
+                refused(SERVER, "auth-provider: {name: gcp, config: {}}"),
+                VetError::AuthProvider(u),
+            ),
+            (
+                refused(SERVER, "tokenFile: /etc/passwd"),
+                file("user u", "tokenFile"),
+            ),
+            (
+                refused(SERVER, "client-certificate: /a"),
+                file("user u", "client-certificate"),
+            ),
+            (
+                refused(SERVER, "client-key: /a"),
+                file("user u", "client-key"),
+            ),
+            (
+                refused(&with("certificate-authority: /a"), "token: t"),
+                file("cluster k", "certificate-authority"),
+            ),
+            (
+                refused(&with("insecure-skip-tls-verify: true"), "token: t"),
+                VetError::Insecure(k.clone()),
+            ),
+            (
+                refused(&with("proxy-url: 'http://p'"), "token: t"),
+                VetError::Proxy(k.clone()),
+            ),
+            (
+                refused("tls-server-name: x", "token: t"),
+                VetError::NoServer(k.clone()),
+            ),
+            (
+                refused("server: 'http://dr1'", "token: t"),
+                VetError::NotHttps(k),
+            ),
         ];
         for (got, want) in table {
             assert_eq!(got, want);
         }
         assert!(matches!(vet(b"\xff\xfe"), Err(VetError::NotYaml)));
         assert!(matches!(vet(b"- just\n- a list\n"), Err(VetError::NotYaml)));
-        let no_context = yaml(SERVER, "token: t").replace("current-context: c", "current-context: d");
-        assert!(matches!(vet(no_context.as_bytes()), Err(VetError::NoContext(_))));
+        let no_context =
+            yaml(SERVER, "token: t").replace("current-context: c", "current-context: d");
+        assert!(matches!(
+            vet(no_context.as_bytes()),
+            Err(VetError::NoContext(_))
+        ));
         let no_user = yaml(SERVER, "token: t").replace("user: u}", "user: v}");
-        assert!(matches!(vet(no_user.as_bytes()), Err(VetError::NoContext(_))));
+        assert!(matches!(
+            vet(no_user.as_bytes()),
+            Err(VetError::NoContext(_))
+        ));
     }
 }

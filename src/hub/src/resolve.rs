@@ -250,11 +250,7 @@ fn request(p: &DRPlacement) -> Request {
     }
 }
 
-fn named_in_policy(
-    request: &Request,
-    clusters: &[ClusterId],
-    policy: &str,
-) -> Result<(), Invalid> {
+fn named_in_policy(request: &Request, clusters: &[ClusterId], policy: &str) -> Result<(), Invalid> {
     let wished = [Some(&request.preferred), request.failover_cluster.as_ref()];
     match wished.into_iter().flatten().find(|c| !clusters.contains(c)) {
         None => Ok(()),
@@ -281,7 +277,10 @@ fn core_policy(policy: &DRPolicy, clusters: Vec<ClusterId>) -> Result<Policy, In
         }
     }
     let classes = policy.spec.classes.iter().map(|rule| {
-        let (class, vrc) = (&rule.storage_class_name, &rule.volume_replication_class_name);
+        let (class, vrc) = (
+            &rule.storage_class_name,
+            &rule.volume_replication_class_name,
+        );
         (class.clone(), vrc.clone())
     });
     Ok(Policy {
@@ -401,8 +400,9 @@ fn distinct_namespaces(scope: &Scope) -> Result<(), Invalid> {
         let mut seen = BTreeSet::new();
         for (_, there) in scope.namespaces_on(cluster) {
             if !seen.insert(there.clone()) {
-                let message =
-                    format!("two protected namespaces are both called {there} on cluster {cluster}");
+                let message = format!(
+                    "two protected namespaces are both called {there} on cluster {cluster}"
+                );
                 let remedy = "map each protected namespace to a name of its own";
                 return Err(invalid("AmbiguousMapping", message, remedy));
             }
@@ -434,77 +434,4 @@ pub fn seconds(text: &str) -> Option<i64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn placement() -> DRPlacement {
-        let body = json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPlacement",
-            "metadata": {"namespace": "shop", "name": "db", "uid": "0123456789"},
-            "spec": {"policyRef": {"name": "gold"}, "preferredCluster": "dr1"}});
-        serde_json::from_value(body).unwrap()
-    }
-
-    fn policy(extra: serde_json::Value) -> impl Fn(&str) -> Option<Arc<DRPolicy>> {
-        let mut body = json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPolicy", "metadata": {"name": "gold"},
-            "spec": {"clusters": ["dr1", "dr2"], "classes": [{"storageClassName": "rbd", "volumeReplicationClassName": "v"}]}});
-        lifeboat_kit::apply::merge(&mut body, json!({"spec": extra}));
-        let policy: Arc<DRPolicy> = Arc::new(serde_json::from_value(body).unwrap());
-        move |name| (name == "gold").then(|| policy.clone())
-    }
-
-    #[test]
-    fn defaults_are_filled_in() {
-        let resolved = resolve(&placement(), policy(json!({})), &Journal::default()).unwrap();
-        assert_eq!(resolved.policy.rpo_seconds, 300);
-        assert_eq!(resolved.scope.namespaces, ["shop"]);
-        assert_eq!(resolved.scope.ownership, "db-01234567");
-        assert_eq!(resolved.intent.placement, "shop/db");
-    }
-
-    #[test]
-    fn names_are_mapped_both_ways() {
-        let rules = json!({"namespaceMapping": [{"cluster": "dr2", "from": "shop", "to": "shop-dr"}],
-            "storageClassMapping": [{"cluster": "dr2", "from": "rbd", "to": "rbd-b"}]});
-        let scope = resolve(&placement(), policy(rules), &Journal::default())
-            .unwrap()
-            .scope;
-        let (dr1, dr2) = (ClusterId::new("dr1"), ClusterId::new("dr2"));
-        assert_eq!(scope.namespace_on(&dr2, "shop"), "shop-dr");
-        assert_eq!(scope.namespace_on(&dr1, "shop"), "shop");
-        assert_eq!(scope.home_namespace(&dr2, "shop-dr").as_deref(), Some("shop"));
-        assert_eq!(scope.home_namespace(&dr2, "shop"), None);
-        assert_eq!(scope.home_storage_class(&dr2, "rbd-b").as_deref(), Some("rbd"));
-        assert_eq!(scope.home_storage_class(&dr2, "other").as_deref(), Some("other"));
-    }
-
-    #[test]
-    fn what_cannot_be_followed_is_named() {
-        let reason = |p: &DRPlacement, extra, journal: &Journal| {
-            resolve(p, policy(extra), journal).map_err(|e| e.reason).err()
-        };
-        let fresh = Journal::default();
-        let mut p = placement();
-        p.spec.policy_ref.name = "none".into();
-        assert_eq!(reason(&p, json!({}), &fresh), Some("PolicyMissing"));
-        let mut p = placement();
-        p.spec.preferred_cluster = "dr3".into();
-        assert_eq!(reason(&p, json!({}), &fresh), Some("ClusterNotInPolicy"));
-        let running = Journal {
-            phase: Phase::Steady,
-            owner: Some(ClusterId::new("dr4")),
-            ..Journal::default()
-        };
-        let resolved = resolve(&p, policy(json!({})), &running).unwrap();
-        assert_eq!(resolved.scope.clusters.last(), Some(&ClusterId::new("dr4")));
-        assert_eq!(reason(&placement(), json!({"rpo": "soon"}), &fresh), Some("BadDuration"));
-        let twice = json!({"namespaceMapping": [{"cluster": "dr2", "from": "a", "to": "b"}, {"cluster": "dr2", "from": "c", "to": "b"}]});
-        assert_eq!(reason(&placement(), twice, &fresh), Some("AmbiguousMapping"));
-    }
-
-    #[test]
-    fn durations_are_rounded_up() {
-        let all = ["1h30m", "500ms", "90s", "", "5", "5d"].map(seconds);
-        assert_eq!(all, [Some(5400), Some(1), Some(90), None, None, None]);
-    }
-}
+mod tests;

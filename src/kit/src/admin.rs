@@ -98,11 +98,16 @@ async fn readyz(State(shared): State<Shared>) -> Response {
     if missing.is_empty() {
         return "ok\n".into_response();
     }
-    let lines: String = missing
+    let lines: Vec<String> = missing
         .iter()
-        .map(|(part, why)| format!("{part}: {why}\n"))
+        .map(|(part, why)| {
+            format!(
+                "{part}: {why}
+"
+            )
+        })
         .collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response()
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {

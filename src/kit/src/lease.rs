@@ -115,24 +115,48 @@ impl Lease {
 
     /// One try. Answers how long to wait before the next.
     async fn turn(&mut self) -> Duration {
-        match self.contend().await {
-            Ok(held) => self.became(held),
-            Err(error) => {
-                warn!(lease = %self.config.name, error = %error.full(), "lease not renewed");
-                let margin = self.config.ttl / 5;
-                let lost = self
-                    .renewed
-                    .is_none_or(|at| at.elapsed() + margin >= self.config.ttl);
-                if lost || error.is_conflict() {
-                    self.became(Held::No);
-                }
-            }
-        }
         let third = self.config.ttl / 3;
-        if self.held.borrow().is_yes() && self.renewed.is_some_and(|at| at.elapsed() < third) {
+        let retry = third.min(Duration::from_secs(2));
+        let Some(expiry) = self.expiry() else {
+            let answer = self.contend().await;
+            return if self.took(answer) { third } else { retry };
+        };
+        // While we hold it, no call may outlast the lease: another may start the moment it runs out.
+        let Ok(answer) = tokio::time::timeout_at(expiry, self.contend()).await else {
+            warn!(lease = %self.config.name, "lease lost: it could not be renewed in time");
+            self.became(Held::No);
+            return retry;
+        };
+        if self.took(answer) {
             third
         } else {
-            third.min(Duration::from_secs(2))
+            retry.min(expiry.saturating_duration_since(Instant::now()))
+        }
+    }
+
+    /// When we stop to hold it if it is not renewed; none if we do not hold it.
+    fn expiry(&self) -> Option<Instant> {
+        let margin = self.config.ttl / 5;
+        self.renewed
+            .filter(|_| self.held.borrow().is_yes())
+            .map(|at| at + self.config.ttl - margin)
+    }
+
+    /// Takes the result of a try; answers whether we hold the lease now, freshly renewed.
+    fn took(&self, answer: Result<Held, CallError>) -> bool {
+        match answer {
+            Ok(held) => {
+                self.became(held);
+                held.is_yes()
+            }
+            Err(error) => {
+                warn!(lease = %self.config.name, error = %error.full(), "lease not renewed");
+                // Someone else wrote it: whether it is still ours is seen at the next try.
+                if error.is_conflict() {
+                    self.became(Held::No);
+                }
+                false
+            }
         }
     }
 
@@ -247,7 +271,7 @@ impl Lease {
         match result {
             Ok(()) => info!(lease = %name, "lease given up"),
             Err(error) => {
-                warn!(lease = %name, error = %error.full(), "lease not given up; it will run out")
+                warn!(lease = %name, error = %error.full(), "lease not given up; it will run out");
             }
         }
     }

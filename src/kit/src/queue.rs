@@ -256,7 +256,7 @@ pub fn backoff(failures: u32, seed: u64) -> Duration {
     let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     let fraction =
         (seed.wrapping_add(u64::from(failures).wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32) % 200;
-    full - full.mul_f64(f64::from(u32::try_from(fraction).unwrap_or(0)) / 1000.0)
+    full.mul_f64(1.0 - f64::from(u32::try_from(fraction).unwrap_or(0)) / 1000.0)
 }
 
 /// Works the queue with `f` on up to `concurrency` keys at once until cancelled, then lets what is in flight finish for

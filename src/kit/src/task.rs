@@ -32,13 +32,11 @@ pub fn spawn<T: Send + 'static>(
     let span = info_span!("task", name = %name);
     let label = name.clone();
     let guarded = async move {
-        match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(value) => Some(value),
-            Err(_) => {
-                error!(task = %label, "task panicked");
-                None
-            }
-        }
+        let Ok(value) = AssertUnwindSafe(work).catch_unwind().await else {
+            error!(task = %label, "task panicked");
+            return None;
+        };
+        Some(value)
     };
     Task {
         name,

@@ -1,6 +1,11 @@
 //! A laboratory: one hub, several clusters, an application, and everything that can happen to them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::{Api, Client, ResourceExt};
 use lifeboat_api::DRPlacement;
@@ -246,6 +251,15 @@ impl Lab {
     /// One kubeconfig with a context for the hub and each cluster; only over HTTPS.
     pub fn kubeconfig(&self) -> Result<Option<String>, LabError> {
         self.front.as_ref().map(|front| front.kubeconfig(&self.world)).transpose()
+    }
+
+    /// Writes that kubeconfig to a file, or to a temporary place if none is named.
+    pub fn write_kubeconfig(&self, path: Option<&Path>) -> Result<Option<PathBuf>, LabError> {
+        let (Some(front), Some(text)) = (&self.front, self.kubeconfig()?) else { return Ok(None) };
+        let path = path.map_or_else(|| front.dir().join("kubeconfig"), Path::to_owned);
+        let failed = |source| LabError::File { path: path.display().to_string(), source };
+        std::fs::write(&path, text).map_err(failed)?;
+        Ok(Some(path))
     }
 
     /// Registers a cluster with the hub.

@@ -7,6 +7,7 @@ mod api_server {
     mod builtins;
     mod controller;
     mod custom;
+    mod discovery;
     mod https;
     mod lifecycle;
     mod links;

@@ -29,6 +29,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("e2e", &["core", "api", "sim", "lab"]),
 ];
 
+/// What tests may import besides: the world that the programs run in.
+const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
+    &[("hub", &["sim"]), ("agent", &["sim"]), ("kit", &["sim"])];
+
 /// The edges of one Cargo.toml that the table does not allow.
 pub(crate) fn check(path: &str, manifest: &str) -> Vec<Finding> {
     let finding = |what: String| Finding {
@@ -45,8 +49,18 @@ pub(crate) fn check(path: &str, manifest: &str) -> Vec<Finding> {
             "crate {name} is not in the table of src/xtask/src/imports.rs"
         ))];
     };
-    let imports = dependencies(manifest).into_iter().map(short);
-    let forbidden = imports.filter(|import| !allowed.contains(import));
+    let in_tests = TESTS_MAY_IMPORT
+        .iter()
+        .find(|(krate, _)| *krate == name)
+        .map_or(&[][..], |(_, more)| more);
+    let imports = dependencies(manifest)
+        .into_iter()
+        .map(|(import, table)| (short(import), table));
+    let forbidden = imports
+        .filter(|(import, table)| {
+            !(allowed.contains(import) || (*table == Table::Tests && in_tests.contains(import)))
+        })
+        .map(|(import, _)| import);
     forbidden
         .map(|import| finding(format!("{name} must not import {import}")))
         .collect()
@@ -72,22 +86,35 @@ fn package(manifest: &str) -> Option<&str> {
     None
 }
 
+/// Which dependency table an edge stands in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Product,
+    Tests,
+}
+
 /// The crates of this workspace in any dependency table, also those for tests and build scripts.
-fn dependencies(manifest: &str) -> Vec<&str> {
+fn dependencies(manifest: &str) -> Vec<(&str, Table)> {
     let mut found = Vec::new();
     let mut in_table = false;
+    let mut kind = Table::Product;
     for line in manifest.lines().map(str::trim) {
         if let Some(table) = line.strip_prefix('[') {
             let table = table.trim_end_matches(']');
             in_table = table.ends_with("dependencies");
+            kind = if table.contains("dev-dependencies") {
+                Table::Tests
+            } else {
+                Table::Product
+            };
             // [dependencies.lifeboat-core]
             let (parent, own) = table.rsplit_once('.').unwrap_or_default();
             if parent.ends_with("dependencies") && own.starts_with("lifeboat-") {
-                found.push(own);
+                found.push((own, kind));
             }
         } else if in_table && line.starts_with("lifeboat-") {
             let end = line.find(['.', '=', ' ']).unwrap_or(line.len());
-            found.extend(line.get(..end));
+            found.extend(line.get(..end).map(|name| (name, kind)));
         }
     }
     found
@@ -124,6 +151,22 @@ mod tests {
                 "{way}"
             );
         }
+    }
+
+    #[test]
+    fn the_simulated_world_is_for_tests_only() {
+        assert!(
+            found(
+                "lifeboat-hub",
+                "[dev-dependencies]\nlifeboat-sim.workspace = true\n"
+            )
+            .is_empty()
+        );
+        let product = found(
+            "lifeboat-hub",
+            "[dependencies]\nlifeboat-sim.workspace = true\n",
+        );
+        assert_eq!(product, ["hub must not import sim"]);
     }
 
     #[test]

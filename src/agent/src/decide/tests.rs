@@ -1,5 +1,5 @@
 use super::*;
-use crate::view::{ClassFacts, Key, Memory};
+use crate::view::{ClassFacts, GrantFacts, Key, Memory};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use lifeboat_api::common::to_time;
 use lifeboat_api::replication::VolumeReplicationStatus;
@@ -422,10 +422,13 @@ fn a_hub_managed_volume_is_never_resynced_by_force_twice_for_an_epoch() {
     let fresh = || view(Resync, "Secondary");
     assert_eq!(
         decide(&by_hub(fresh(), 7, "west", 7, None), now()),
-        Decision::IssueResync { epoch: 7 }
+        Decision::IssueResync {
+            epoch: 7,
+            enable: Mark::Absent
+        }
     );
     let issued = change(by_hub(fresh(), 7, "west", 7, None), |v| {
-        hub(v).resync_issued = Some(7)
+        hub(v).resync_issued = Some(7);
     });
     assert_eq!(
         decide(&issued, now()),
@@ -435,9 +438,15 @@ fn a_hub_managed_volume_is_never_resynced_by_force_twice_for_an_epoch() {
         }
     );
     let earlier = change(by_hub(fresh(), 7, "west", 7, None), |v| {
-        hub(v).resync_issued = Some(6)
+        hub(v).resync_issued = Some(6);
     });
-    assert_eq!(decide(&earlier, now()), Decision::IssueResync { epoch: 7 });
+    assert_eq!(
+        decide(&earlier, now()),
+        Decision::IssueResync {
+            epoch: 7,
+            enable: Mark::Absent
+        }
+    );
     for (asked, owner) in [(7, "east"), (6, "west"), (8, "west")] {
         let view = by_hub(fresh(), asked, owner, 7, None);
         assert!(
@@ -451,7 +460,7 @@ fn a_hub_managed_volume_is_never_resynced_by_force_twice_for_an_epoch() {
 fn a_hub_managed_secondary_never_sends_force() {
     let behind = with_conditions(view(Secondary, "Secondary"), "True", "True", "True");
     let view = change(by_hub(behind, 7, "west", 7, None), |v| {
-        v.auto_resync = Force::Yes
+        v.auto_resync = Force::Yes;
     });
     assert_eq!(
         decide(&view, now()),
@@ -474,7 +483,7 @@ fn a_hub_managed_secondary_never_sends_force() {
 fn calls_wait_for_their_time_and_steady_roles_for_their_driver() {
     let soon = now().checked_add(Duration::from_secs(3)).unwrap();
     let waiting = change(view(Primary, "Unknown"), |v| {
-        v.memory.not_before = Some(soon)
+        v.memory.not_before = Some(soon);
     });
     assert_eq!(
         decide(&waiting, now()),
@@ -539,7 +548,7 @@ fn rows_50_to_57_what_deletion_does() {
         "row 54"
     );
     let released = change(by_hub(ending(), 7, "west", 8, None), |v| {
-        hub(v).release = Mark::There
+        hub(v).release = Mark::There;
     });
     assert_eq!(decide(&released, now()), Decision::Release { why: None });
     assert_eq!(
@@ -557,7 +566,7 @@ fn rows_50_to_57_what_deletion_does() {
 #[test]
 fn an_owed_status_goes_before_anything_else() {
     let owed = change(view(Primary, "Unknown"), |v| {
-        v.memory.unwritten = Some(VolumeReplicationStatus::default())
+        v.memory.unwritten = Some(VolumeReplicationStatus::default());
     });
     assert_eq!(decide(&owed, now()), Decision::Rewrite, "row 63");
 }

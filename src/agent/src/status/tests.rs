@@ -55,9 +55,19 @@ fn told(health: Health) -> Outcome {
 
 use ReplicationState::{Primary, Resync, Secondary};
 
+/// The event, the role asked for, what happened, and the state, message and conditions after it.
+type Case = (
+    &'static str,
+    ReplicationState,
+    Vec<Outcome>,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+);
+
 #[test]
 fn every_event_gives_the_conditions_that_consumers_know() {
-    let cases: Vec<(&str, ReplicationState, Vec<Outcome>, &str, &str, &[&str])> = vec![
+    let cases: Vec<Case> = vec![
         (
             "promoted",
             Primary,

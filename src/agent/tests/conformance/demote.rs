@@ -28,10 +28,10 @@ async fn primary() -> World {
     world
 }
 
-fn gaps(times: &[Duration]) -> Vec<u64> {
+fn gaps(times: &[Duration]) -> Vec<u128> {
     times
         .windows(2)
-        .map(|w| (w[1] - w[0]).as_millis() as u64)
+        .map(|w| w[1].abs_diff(w[0]).as_millis())
         .collect()
 }
 
@@ -46,7 +46,7 @@ async fn rows_36_to_38_and_44_demoted_then_behind_then_in_step_then_idle() {
     world.until_status("db", IN_STEP).await;
     assert_eq!(world.driver.trace("h-db"), "E P M M R M R M R");
     let (demotions, checks) = (world.driver.times("M"), world.driver.times("R"));
-    assert_eq!((demotions[1] - demotions[0]).as_secs(), 15);
+    assert_eq!(demotions[1].abs_diff(demotions[0]).as_secs(), 15);
     assert!(
         gaps(&checks)
             .iter()
@@ -129,7 +129,7 @@ async fn row_41_a_secondary_that_fails_is_tried_every_15_seconds() {
         world.until_status("db", &expected).await;
         world.pass(90).await;
         let times = world.driver.times(letter);
-        let late: Vec<u64> = gaps(&times[times.len() - 5..]);
+        let late: Vec<u128> = gaps(&times[times.len() - 5..]);
         assert!(
             late.iter().all(|gap| (15_000..15_200).contains(gap)),
             "{letter}: {late:?}"

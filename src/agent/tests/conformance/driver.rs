@@ -156,8 +156,17 @@ impl Driver {
         let Some(open) = self.state.lock().open.clone() else {
             return Err(ConnectError::Injected("the socket is gone".to_owned()));
         };
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        self.serve(ours, open);
+        let (ours, mut near) = tokio::io::duplex(64 * 1024);
+        let (mut far, theirs) = tokio::io::duplex(64 * 1024);
+        self.serve(ours);
+        // A cable between the two that breaks when the driver goes away.
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = open.cancelled() => {}
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            }
+        });
         let slot = Arc::new(parking_lot::Mutex::new(Some(theirs)));
         let connect = tower::service_fn(move |_: tonic::transport::Uri| {
             let end = slot.lock().take();
@@ -173,7 +182,7 @@ impl Driver {
             .map_err(|e| ConnectError::Injected(e.to_string()))
     }
 
-    fn serve(self: &Arc<Self>, stream: DuplexStream, open: CancellationToken) {
+    fn serve(self: &Arc<Self>, stream: DuplexStream) {
         let service = Service(self.clone());
         let mut server = Server::builder();
         let router = server.add_service(ControllerServer::new(service.clone()));
@@ -186,11 +195,7 @@ impl Driver {
         tokio::spawn(async move {
             let incoming = futures::stream::iter([Ok::<_, std::io::Error>(stream)]);
             let incoming = futures::StreamExt::chain(incoming, futures::stream::pending());
-            tokio::select! {
-                biased;
-                () = open.cancelled() => {}
-                _ = router.serve_with_incoming(incoming) => {}
-            }
+            drop(router.serve_with_incoming(incoming).await);
         });
     }
 

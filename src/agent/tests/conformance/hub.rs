@@ -142,7 +142,10 @@ async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few
         .until_status("db", "Replicating=True/Replicating")
         .await;
     let asked = world.driver.times("I");
-    assert!(asked[4] - asked[0] < Duration::from_secs(4), "{asked:?}");
+    assert!(
+        asked[4].abs_diff(asked[0]) < Duration::from_secs(4),
+        "{asked:?}"
+    );
     world.pass(60).await;
     let steady = world.driver.times("I").len() - asked.len();
     assert!((11..=13).contains(&steady), "{steady} in a minute");
@@ -158,9 +161,9 @@ async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
     world
         .until_status("db", "Secondary | volume is degraded")
         .await;
-    let (volumes, stop) = (world.volumes(), world.driver.clone());
+    let volumes = world.volumes();
     *world.driver.before.lock().await = Some(Box::new(move |letter| {
-        let (volumes, _stop) = (volumes.clone(), stop.clone());
+        let volumes = volumes.clone();
         Box::pin(async move {
             if letter == "Rf" {
                 let annotations = volumes
@@ -171,7 +174,7 @@ async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
                     .annotations
                     .unwrap();
                 assert_eq!(
-                    annotations["lifeboat.dev/resync-issued"], "2",
+                    annotations["lifeboat.dev/resync-issued"], annotations["lifeboat.dev/epoch"],
                     "noted before it is sent"
                 );
             }
@@ -186,6 +189,7 @@ async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
     world.start();
     world.pass(120).await;
     assert_eq!(world.driver.times("Rf").len(), 1);
+    assert_eq!(world.driver.times("E").len(), 1, "enabled already");
     world.driver.always("R", Answer::Ok);
     world.until_status("db", "Secondary | volume is marked for resyncing | Completed=True/Demoted Degraded=False/Healthy").await;
     world.grant("west", 3, None);

@@ -142,7 +142,9 @@ async fn row_10_a_claim_may_come_and_be_bound_late() {
 async fn row_11_a_claim_that_is_going_is_not_taken() {
     let world = World::new().await;
     world.claim("db").await;
-    world.patch_claim("db", &json!({"finalizers": ["example.com/wait"]})).await;
+    world
+        .patch_claim("db", &json!({"finalizers": ["example.com/wait"]}))
+        .await;
     world
         .claims()
         .delete("db", &DeleteParams::default())
@@ -232,12 +234,18 @@ async fn rows_16_and_17_marks_of_a_group_and_of_an_older_version() {
     let mark = |key: &str, value: &str| json!({"annotations": {format!("replication.storage.openshift.io/{key}"): value}});
     let world = World::new().await;
     world.claim("db").await;
-    world.patch_claim("db", &mark("volume-group-replication-name", "all")).await;
+    world
+        .patch_claim("db", &mark("volume-group-replication-name", "all"))
+        .await;
     world.ask("db", "primary");
-    world.until_status("db", "VolumeGroupReplication \"all\"").await;
+    world
+        .until_status("db", "VolumeGroupReplication \"all\"")
+        .await;
     let world = World::new().await;
     world.claim("db").await;
-    world.patch_claim("db", &mark("volume-replication-name", "shop/db")).await;
+    world
+        .patch_claim("db", &mark("volume-replication-name", "shop/db"))
+        .await;
     world.ask("db", "primary");
     world.until_status("db", PROMOTED).await;
 }

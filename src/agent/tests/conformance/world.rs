@@ -55,6 +55,14 @@ impl World {
     }
 
     pub(crate) fn with_identity(identity: Identity) -> Self {
+        // `RUST_LOG=debug` shows what the agent thought; without it nothing is shown.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        drop(
+            tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_test_writer()
+                .try_init(),
+        );
         let clock = SimClock::at("2026-01-02T03:04:05Z".parse().unwrap());
         let server = ApiServer::new("east", clock);
         for crd in lifeboat_api::spoke_crds() {
@@ -188,12 +196,18 @@ impl World {
 
     pub(crate) async fn bind(&self, name: &str) {
         let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
-        self.claims().patch_status(name, &PatchParams::default(), &bound).await.unwrap();
+        self.claims()
+            .patch_status(name, &PatchParams::default(), &bound)
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn patch_claim(&self, name: &str, metadata: &Value) {
         let patch = json!({"metadata": metadata});
-        self.claims().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+        self.claims()
+            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
     }
 
     pub(crate) fn ask(&self, name: &str, state: &str) {
@@ -336,11 +350,20 @@ impl World {
                     .unwrap()
                 {
                     let name = volume.metadata.name.unwrap_or_default();
-                    all += &format!("{name}: {}\n", self.summary(&name).await);
+                    all.extend([
+                        name.as_str(),
+                        ": ",
+                        &self.summary(&name).await,
+                        "
+",
+                    ]);
                 }
                 panic!("not reached: {what}\n{all}calls: {:?}", self.driver.seen());
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Fine at first, coarser later: a long wait is not a thousand requests.
+            let pause =
+                (start.elapsed() / 20).clamp(Duration::from_millis(20), Duration::from_millis(100));
+            tokio::time::sleep(pause).await;
         }
     }
 

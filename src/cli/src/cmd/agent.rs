@@ -1,6 +1,5 @@
 //! `lifeboat agent`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use lifeboat_agent::{Config, Endpoint, Replication};
 use lifeboat_api::names;
 use lifeboat_kit::{SystemClock, shutdown};
 
-use super::program::{LogArgs, identity};
+use super::program::{Admin, LogArgs, identity};
 use crate::client;
 use crate::failure::Failure;
 use crate::input::duration;
@@ -39,11 +38,21 @@ pub(crate) struct AgentArgs {
     #[arg(long, default_value = "15s", value_parser = duration, env = "LIFEBOAT_LEASE_TTL", value_name = "DURATION")]
     lease_ttl: Duration,
     /// How many volumes are worked on at once.
-    #[arg(long, default_value_t = 64, env = "LIFEBOAT_CONCURRENCY", value_name = "N")]
+    #[arg(
+        long,
+        default_value_t = 64,
+        env = "LIFEBOAT_CONCURRENCY",
+        value_name = "N"
+    )]
     concurrency: usize,
-    /// Where /healthz, /readyz and /metrics are served; nowhere if it is not given.
-    #[arg(long, env = "LIFEBOAT_ADMIN_ADDRESS", value_name = "IP:PORT")]
-    admin_address: Option<SocketAddr>,
+    /// Where /healthz, /readyz and /metrics are served, or `off`.
+    #[arg(
+        long,
+        default_value = "off",
+        env = "LIFEBOAT_ADMIN_ADDRESS",
+        value_name = "IP:PORT"
+    )]
+    admin_address: Admin,
     /// Leave VolumeReplications to another controller; only the heartbeat runs.
     #[arg(long)]
     no_replication: bool,
@@ -54,23 +63,39 @@ pub(crate) struct AgentArgs {
 fn driver(text: &str) -> Result<Driver, String> {
     let bad = || format!("{text:?} is not of the form NAME=unix:///path/to/csi-addons.sock");
     let (name, address) = text.split_once('=').ok_or_else(bad)?;
-    let path = address.strip_prefix("unix://").filter(|p| p.starts_with('/')).ok_or_else(bad)?;
+    let path = address
+        .strip_prefix("unix://")
+        .filter(|p| p.starts_with('/'))
+        .ok_or_else(bad)?;
     if name.is_empty() {
         return Err(bad());
     }
-    Ok(Driver { name: name.to_owned(), socket: PathBuf::from(path) })
+    Ok(Driver {
+        name: name.to_owned(),
+        socket: PathBuf::from(path),
+    })
 }
 
 impl AgentArgs {
     fn config(&self) -> Config {
-        let drivers = self.drivers.iter().map(|d| (d.name.clone(), Endpoint::Unix(d.socket.clone())));
-        let mut config = Config::new(&identity(self.identity.clone(), names::AGENT_LEASE), drivers.collect());
+        let drivers = self
+            .drivers
+            .iter()
+            .map(|d| (d.name.clone(), Endpoint::Unix(d.socket.clone())));
+        let mut config = Config::new(
+            &identity(self.identity.clone(), names::AGENT_LEASE),
+            drivers.collect(),
+        );
         config.namespace.clone_from(&self.namespace);
         config.rpc_timeout = self.rpc_timeout;
         config.lease_ttl = self.lease_ttl;
         config.concurrency = self.concurrency;
-        config.admin = self.admin_address;
-        config.replication = if self.no_replication { Replication::Off } else { Replication::On };
+        config.admin = self.admin_address.address();
+        config.replication = if self.no_replication {
+            Replication::Off
+        } else {
+            Replication::On
+        };
         config
     }
 }
@@ -79,8 +104,12 @@ impl AgentArgs {
 pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     let _telemetry = args.log.start("lifeboat-agent")?;
     let session = client::infer().await?;
-    let (cancel, _signals) = shutdown::on_signals().map_err(|source| Failure::Io { what: "listen for signals", source })?;
-    let ended = lifeboat_agent::run(args.config(), session.client, SystemClock::shared(), cancel).await;
+    let (cancel, _signals) = shutdown::on_signals().map_err(|source| Failure::Io {
+        what: "listen for signals",
+        source,
+    })?;
+    let ended =
+        lifeboat_agent::run(args.config(), session.client, SystemClock::shared(), cancel).await;
     ended.map_err(|e| Failure::program("agent", e))
 }
 
@@ -91,8 +120,17 @@ mod tests {
     #[test]
     fn drivers_are_a_name_and_an_absolute_socket() {
         let ok = driver("rbd.csi.ceph.com=unix:///run/csi-addons.sock").unwrap();
-        assert_eq!((ok.name.as_str(), ok.socket), ("rbd.csi.ceph.com", PathBuf::from("/run/csi-addons.sock")));
-        for bad in ["rbd", "rbd=/run/x.sock", "=unix:///run/x.sock", "rbd=unix://run/x.sock", "rbd=tcp://h:1"] {
+        assert_eq!(
+            (ok.name.as_str(), ok.socket),
+            ("rbd.csi.ceph.com", PathBuf::from("/run/csi-addons.sock"))
+        );
+        for bad in [
+            "rbd",
+            "rbd=/run/x.sock",
+            "=unix:///run/x.sock",
+            "rbd=unix://run/x.sock",
+            "rbd=tcp://h:1",
+        ] {
             assert!(driver(bad).is_err(), "{bad}");
         }
     }

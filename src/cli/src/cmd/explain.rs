@@ -21,10 +21,16 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
     let placement = subject.get().await?;
     let policy = subject.policy(&placement).await;
     let clusters = clusters(&subject.client).await;
-    for error in [policy.as_ref().err(), clusters.as_ref().err()].into_iter().flatten() {
+    for error in [policy.as_ref().err(), clusters.as_ref().err()]
+        .into_iter()
+        .flatten()
+    {
         say(&error.full());
     }
-    let known =
-        Known { placement: &placement, policy: policy.as_ref().ok(), clusters: clusters.as_deref().ok() };
+    let known = Known {
+        placement: &placement,
+        policy: policy.as_ref().ok(),
+        clusters: clusters.as_deref().ok(),
+    };
     print(&explain(&known, SystemClock.now()))
 }

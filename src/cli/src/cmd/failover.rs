@@ -37,11 +37,16 @@ pub(crate) async fn run(args: FailoverArgs) -> Result<(), Failure> {
     let policy = known_target(&subject, &placement, &args.to).await?;
     let here = placement.status.as_ref().and_then(|s| s.cluster.as_deref());
     if here == Some(args.to.as_str()) {
-        return Err(Failure::Refused(format!("{} is on {} already", subject.name, args.to)));
+        return Err(Failure::Refused(format!(
+            "{} is on {} already",
+            subject.name, args.to
+        )));
     }
     if policy.is_some_and(|p| p.spec.failover.mode == FailoverMode::Disabled) {
         let policy = &placement.spec.policy_ref.name;
-        return Err(Failure::Refused(format!("policy {policy} forbids failovers (failover.mode: Disabled)")));
+        return Err(Failure::Refused(format!(
+            "policy {policy} forbids failovers (failover.mode: Disabled)"
+        )));
     }
     print(&loss::preview(&placement, &args.to, SystemClock.now()))?;
     if args.dry_run {
@@ -50,16 +55,27 @@ pub(crate) async fn run(args: FailoverArgs) -> Result<(), Failure> {
     if !args.yes {
         confirm(&subject.name)?;
     }
-    let wish = Wish { action: Action::Failover, to: args.to };
+    let wish = Wish {
+        action: Action::Failover,
+        to: args.to,
+    };
     request(&subject, &placement, &wish, &args.wait).await
 }
 
 fn confirm(name: &str) -> Result<(), Failure> {
     match person() {
-        Person::Away => Err(Failure::Usage("nobody can be asked here: say --yes to accept the loss".to_owned())),
-        Person::There => match ask(&mut std::io::stdin().lock(), &mut std::io::stderr().lock(), name)? {
+        Person::Away => Err(Failure::Usage(
+            "nobody can be asked here: say --yes to accept the loss".to_owned(),
+        )),
+        Person::There => match ask(
+            &mut std::io::stdin().lock(),
+            &mut std::io::stderr().lock(),
+            name,
+        )? {
             Answer::Yes => Ok(()),
-            Answer::No => Err(Failure::Refused("not confirmed, nothing was done".to_owned())),
+            Answer::No => Err(Failure::Refused(
+                "not confirmed, nothing was done".to_owned(),
+            )),
         },
     }
 }

@@ -25,10 +25,16 @@ pub(crate) struct RelocateArgs {
 pub(crate) async fn run(args: RelocateArgs) -> Result<(), Failure> {
     let subject = Subject::open(&args.placement).await?;
     let placement = subject.get().await?;
-    let wish = Wish { action: Action::Relocate, to: args.to };
+    let wish = Wish {
+        action: Action::Relocate,
+        to: args.to,
+    };
     known_target(&subject, &placement, &wish.to).await?;
     if wish.is_fulfilled(&placement) {
-        return print(&format!("{} is on {} already, and is wanted there: nothing to do\n", subject.name, wish.to));
+        return print(&format!(
+            "{} is on {} already, and is wanted there: nothing to do\n",
+            subject.name, wish.to
+        ));
     }
     request(&subject, &placement, &wish, &args.wait).await
 }
@@ -49,9 +55,18 @@ pub(crate) async fn request(
     let text = format!("{verb} of {} to {} is asked for", subject.name, wish.to);
     if wait.wait {
         say(&text);
-        return follow(subject, wish, patched.metadata.generation.unwrap_or(0), wait.timeout).await;
+        return follow(
+            subject,
+            wish,
+            patched.metadata.generation.unwrap_or(0),
+            wait.timeout,
+        )
+        .await;
     }
-    print(&format!("{text}; see it with: lifeboat status {} -n {}\n", subject.name, subject.namespace))
+    print(&format!(
+        "{text}; see it with: lifeboat status {} -n {}\n",
+        subject.name, subject.namespace
+    ))
 }
 
 /// Refuses a target that the policy does not name. A policy that cannot be read refuses nothing: the hub will.
@@ -63,7 +78,10 @@ pub(crate) async fn known_target(
     let policy = match subject.policy(placement).await {
         Ok(policy) => policy,
         Err(error) => {
-            say(&format!("the policy cannot be read, so the target is not checked here: {}", error.full()));
+            say(&format!(
+                "the policy cannot be read, so the target is not checked here: {}",
+                error.full()
+            ));
             return Ok(None);
         }
     };

@@ -63,8 +63,18 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         let namespace = args.namespace.unwrap_or(session.namespace);
         (Api::namespaced(client.clone(), &namespace), Namespaces::One)
     };
-    let scene = Scene { client, api, name: args.name, namespaces, format: args.output };
-    if args.watch { scene.watch().await } else { print(&scene.draw().await?) }
+    let scene = Scene {
+        client,
+        api,
+        name: args.name,
+        namespaces,
+        format: args.output,
+    };
+    if args.watch {
+        scene.watch().await
+    } else {
+        print(&scene.draw().await?)
+    }
 }
 
 impl Scene {
@@ -76,7 +86,12 @@ impl Scene {
     }
 
     async fn one(&self, name: &str) -> Result<String, Failure> {
-        let placement = deadline(format!("get DRPlacement {name}"), READ_DEADLINE, self.api.get(name)).await?;
+        let placement = deadline(
+            format!("get DRPlacement {name}"),
+            READ_DEADLINE,
+            self.api.get(name),
+        )
+        .await?;
         if let Some(text) = document(self.format, &placement)? {
             return Ok(text);
         }
@@ -85,9 +100,17 @@ impl Scene {
     }
 
     async fn all(&self) -> Result<String, Failure> {
-        let listed = deadline("list DRPlacements", READ_DEADLINE, self.api.list(&ListParams::default())).await?;
+        let listed = deadline(
+            "list DRPlacements",
+            READ_DEADLINE,
+            self.api.list(&ListParams::default()),
+        )
+        .await?;
         let mut placements = listed.items;
-        placements.sort_by(|a, b| (&a.metadata.namespace, &a.metadata.name).cmp(&(&b.metadata.namespace, &b.metadata.name)));
+        placements.sort_by(|a, b| {
+            (&a.metadata.namespace, &a.metadata.name)
+                .cmp(&(&b.metadata.namespace, &b.metadata.name))
+        });
         if let Some(text) = document(self.format, &list(&placements))? {
             return Ok(text);
         }
@@ -103,9 +126,9 @@ impl Scene {
     async fn watch(&self) -> Result<(), Failure> {
         use std::io::IsTerminal;
         let screen = std::io::stdout().is_terminal() && self.format == Format::Table;
-        let (changed, mut changes) = mpsc::unbounded_channel();
+        let (bell, mut changes) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let _watches = self.bells(&changed, &stop);
+        let _watches = self.bells(&bell, &stop);
         let _stops = stop.drop_guard();
         let mut last = String::new();
         loop {
@@ -136,13 +159,31 @@ impl Scene {
         let (one, two) = (bell.clone(), bell.clone());
         let clusters: Api<DRCluster> = Api::all(self.client.clone());
         [
-            spawn("placements", watch_into(self.api.clone(), config.clone(), move |_| drop(one.send(())), stop.clone())),
-            spawn("clusters", watch_into(clusters, config, move |_| drop(two.send(())), stop.clone())),
+            spawn(
+                "placements",
+                watch_into(
+                    self.api.clone(),
+                    config.clone(),
+                    move |_| ring(&one),
+                    stop.clone(),
+                ),
+            ),
+            spawn(
+                "clusters",
+                watch_into(clusters, config, move |_| ring(&two), stop.clone()),
+            ),
         ]
     }
 }
 
+/// Rings; when nobody listens any more there is nothing to do.
+fn ring(bell: &mpsc::UnboundedSender<()>) {
+    let _ = bell.send(());
+}
+
 /// Clusters, if they can be read: one who may see placements need not be allowed to see clusters.
 fn readable(clusters: Result<Vec<DRCluster>, CallError>) -> Option<Vec<DRCluster>> {
-    clusters.inspect_err(|error| say(&format!("clusters are not shown: {}", error.full()))).ok()
+    clusters
+        .inspect_err(|error| say(&format!("clusters are not shown: {}", error.full())))
+        .ok()
 }

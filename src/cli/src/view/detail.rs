@@ -15,7 +15,11 @@ use super::text::{age, age_or_never, between, dash, name, seconds, span};
 const MOVES: usize = 3;
 
 /// One placement in full, and the clusters.
-pub(crate) fn detail(placement: &DRPlacement, clusters: Option<&[DRCluster]>, now: Timestamp) -> String {
+pub(crate) fn detail(
+    placement: &DRPlacement,
+    clusters: Option<&[DRCluster]>,
+    now: Timestamp,
+) -> String {
     let none = DRPlacementStatus::default();
     let status = placement.status.as_ref().unwrap_or(&none);
     let mut text = head(placement, status, now);
@@ -32,7 +36,11 @@ pub(crate) fn detail(placement: &DRPlacement, clusters: Option<&[DRCluster]>, no
 
 fn section(text: &mut String, title: &str, body: &str) {
     // Writing to a string cannot fail.
-    let _ = write!(text, "\n{title}\n{}", indent(if body.is_empty() { "none" } else { body }, 2));
+    let _ = write!(
+        text,
+        "\n{title}\n{}",
+        indent(if body.is_empty() { "none" } else { body }, 2)
+    );
 }
 
 fn head(placement: &DRPlacement, status: &DRPlacementStatus, now: Timestamp) -> String {
@@ -43,21 +51,42 @@ fn head(placement: &DRPlacement, status: &DRPlacementStatus, now: Timestamp) -> 
         (None, _) => spec.preferred_cluster.clone(),
     };
     let lines = [
-        ("Placement", format!("{}/{}", dash(placement.metadata.namespace.as_deref()), name(placement))),
+        (
+            "Placement",
+            format!(
+                "{}/{}",
+                dash(placement.metadata.namespace.as_deref()),
+                name(placement)
+            ),
+        ),
         ("Policy", spec.policy_ref.name.clone()),
         ("Runs on", dash(status.cluster.as_deref())),
         ("Wanted on", wanted),
         ("Phase", fleet::phase(placement)),
         ("Step", dash(status.step.as_deref())),
-        ("Epoch", status.epoch.map_or_else(|| "-".to_owned(), |e| e.to_string())),
-        ("Last sync", ago(age_or_never(status.last_sync_time.as_ref(), now))),
+        (
+            "Epoch",
+            status
+                .epoch
+                .map_or_else(|| "-".to_owned(), |e| e.to_string()),
+        ),
+        (
+            "Last sync",
+            ago(age_or_never(status.last_sync_time.as_ref(), now)),
+        ),
     ];
-    let rows = lines.iter().map(|(key, value)| format!("{:<11}{value}\n", format!("{key}:")));
+    let rows = lines
+        .iter()
+        .map(|(key, value)| format!("{:<11}{value}\n", format!("{key}:")));
     rows.collect()
 }
 
 fn ago(age: String) -> String {
-    if age == "never" { age } else { format!("{age} ago") }
+    if age == "never" {
+        age
+    } else {
+        format!("{age} ago")
+    }
 }
 
 fn conditions(status: &DRPlacementStatus, now: Timestamp) -> String {
@@ -68,7 +97,13 @@ fn conditions(status: &DRPlacementStatus, now: Timestamp) -> String {
         .conditions
         .iter()
         .map(|c| {
-            vec![c.type_.clone(), c.status.clone(), age(&c.last_transition_time, now), c.reason.clone(), c.message.clone()]
+            vec![
+                c.type_.clone(),
+                c.status.clone(),
+                age(&c.last_transition_time, now),
+                c.reason.clone(),
+                c.message.clone(),
+            ]
         })
         .collect();
     table(&["TYPE", "STATUS", "SINCE", "REASON", "MESSAGE"], &rows)
@@ -99,12 +134,19 @@ pub(crate) fn gates(all: &[Gate]) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let rows: Vec<Vec<String>> = all.iter().map(|g| vec![g.state.clone(), g.name.clone(), g.message.clone()]).collect();
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|g| vec![g.state.clone(), g.name.clone(), g.message.clone()])
+        .collect();
     table(&["STATE", "GATE", "SEEN"], &rows)
 }
 
 fn blockers(status: &DRPlacementStatus) -> String {
-    status.blockers.iter().map(|b| crate::verdict::line(b) + "\n").collect()
+    status
+        .blockers
+        .iter()
+        .map(|b| crate::verdict::line(b) + "\n")
+        .collect()
 }
 
 fn moves(all: &[ActionRecord]) -> String {
@@ -126,7 +168,11 @@ pub(crate) fn headline(record: &ActionRecord) -> String {
     if let Some(start) = &record.start_time {
         let _ = write!(text, ", began {}", start.0);
         if let Some(available) = &record.available_time {
-            let _ = write!(text, ", available after {}", span(between(start.0, available.0)));
+            let _ = write!(
+                text,
+                ", available after {}",
+                span(between(start.0, available.0))
+            );
         }
         if let Some(complete) = &record.complete_time {
             let _ = write!(text, ", over after {}", span(between(start.0, complete.0)));
@@ -134,7 +180,11 @@ pub(crate) fn headline(record: &ActionRecord) -> String {
     }
     if let Some(lost) = record.data_loss_seconds {
         let lost = u64::try_from(lost).unwrap_or_default();
-        let _ = write!(text, ", gave up {} of work", span(Duration::from_secs(lost)));
+        let _ = write!(
+            text,
+            ", gave up {} of work",
+            span(Duration::from_secs(lost))
+        );
     }
     if !record.result.is_empty() {
         let _ = write!(text, ": {}", record.result);
@@ -150,7 +200,13 @@ fn steps(record: &ActionRecord) -> String {
     let rows: Vec<Vec<String>> = record
         .steps
         .iter()
-        .map(|s| vec![offset(s, origin), s.name.clone(), s.milliseconds.map_or_else(|| "-".to_owned(), took)])
+        .map(|s| {
+            vec![
+                offset(s, origin),
+                s.name.clone(),
+                s.milliseconds.map_or_else(|| "-".to_owned(), took),
+            ]
+        })
         .collect();
     table(&["AT", "STEP", "TOOK"], &rows)
 }
@@ -165,7 +221,9 @@ pub(crate) fn offset(step: &StepRecord, origin: Option<Timestamp>) -> String {
 
 /// How long a step took.
 pub(crate) fn took(milliseconds: i64) -> String {
-    seconds(Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default()))
+    seconds(Duration::from_millis(
+        u64::try_from(milliseconds).unwrap_or_default(),
+    ))
 }
 
 #[cfg(test)]

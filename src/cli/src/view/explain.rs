@@ -1,6 +1,8 @@
 //! A placement in plain words: what is believed, since when, why something is or is not done, what comes next, and how
 //! to change that.
 
+use std::fmt::Write;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use lifeboat_api::placement::Action;
@@ -52,14 +54,25 @@ fn belief(placement: &DRPlacement, status: &DRPlacementStatus, now: Timestamp) -
     if status.observed_generation != placement.metadata.generation {
         lines.push("The newest edit of the spec has not been looked at yet; what follows is about the one before.".to_owned());
     }
-    for kind in ["Available", "Protected", "PeerReady", "FailoverArmed", "Accepted"] {
-        lines.push(match lifeboat_api::common::condition(&status.conditions, kind) {
-            Some(c) => format!("{}: {}", meaning(kind, &c.status), sentence(&c.message)),
-            None => format!("{}: the hub has not said.", meaning(kind, "Unknown")),
-        });
+    for kind in [
+        "Available",
+        "Protected",
+        "PeerReady",
+        "FailoverArmed",
+        "Accepted",
+    ] {
+        lines.push(
+            match lifeboat_api::common::condition(&status.conditions, kind) {
+                Some(c) => format!("{}: {}", meaning(kind, &c.status), sentence(&c.message)),
+                None => format!("{}: the hub has not said.", meaning(kind, "Unknown")),
+            },
+        );
     }
     lines.push(match &status.last_sync_time {
-        Some(at) => format!("Everything written until {} ago is safe on another cluster.", age(at, now)),
+        Some(at) => format!(
+            "Everything written until {} ago is safe on another cluster.",
+            age(at, now)
+        ),
         None => "Nothing is known to be safe on another cluster.".to_owned(),
     });
     lines
@@ -69,8 +82,14 @@ fn meaning(kind: &str, status: &str) -> String {
     let (yes, no) = match kind {
         "Available" => ("It can run where it is", "It cannot run where it is"),
         "Protected" => ("It is protected", "It is not protected"),
-        "PeerReady" => ("Another cluster is fit to take over", "No other cluster is fit to take over"),
-        "FailoverArmed" => ("A failover could be made now", "A failover could not be made now"),
+        "PeerReady" => (
+            "Another cluster is fit to take over",
+            "No other cluster is fit to take over",
+        ),
+        "FailoverArmed" => (
+            "A failover could be made now",
+            "A failover could not be made now",
+        ),
         "Accepted" => ("The spec can be followed", "The spec cannot be followed"),
         other => return format!("{other} is {status}"),
     };
@@ -86,18 +105,35 @@ fn since(known: &Known<'_>, status: &DRPlacementStatus, now: Timestamp) -> Vec<S
     all.sort_by_key(|c| std::cmp::Reverse(c.last_transition_time.0));
     let mut lines: Vec<String> = all
         .iter()
-        .map(|c| format!("{} has been {} for {} ({}).", c.type_, c.status, age(&c.last_transition_time, now), c.reason))
+        .map(|c| {
+            format!(
+                "{} has been {} for {} ({}).",
+                c.type_,
+                c.status,
+                age(&c.last_transition_time, now),
+                c.reason
+            )
+        })
         .collect();
     match known.clusters {
-        None => lines.push("The clusters could not be read, so nothing is said of them.".to_owned()),
+        None => {
+            lines.push("The clusters could not be read, so nothing is said of them.".to_owned());
+        }
         Some(clusters) => lines.extend(concerned(known, clusters).map(|c| contact(c, now))),
     }
     lines
 }
 
 /// The clusters that the policy names, or all if it is not known.
-fn concerned<'a>(known: &'a Known<'_>, clusters: &'a [DRCluster]) -> impl Iterator<Item = &'a DRCluster> {
-    clusters.iter().filter(move |c| known.policy.is_none_or(|p| p.spec.clusters.contains(&name(*c))))
+fn concerned<'a>(
+    known: &'a Known<'_>,
+    clusters: &'a [DRCluster],
+) -> impl Iterator<Item = &'a DRCluster> {
+    clusters.iter().filter(move |c| {
+        known
+            .policy
+            .is_none_or(|p| p.spec.clusters.contains(&name(*c)))
+    })
 }
 
 fn contact(cluster: &DRCluster, now: Timestamp) -> String {
@@ -106,23 +142,47 @@ fn contact(cluster: &DRCluster, now: Timestamp) -> String {
         Some(at) => format!("it last proved that it lives {} ago", age(at, now)),
         None => "it has never been heard".to_owned(),
     };
-    let mut line = format!("Cluster {} is {}: {seen}", name(cluster), dash(status.health.as_deref()));
+    let mut line = format!(
+        "Cluster {} is {}: {seen}",
+        name(cluster),
+        dash(status.health.as_deref())
+    );
     for signal in status.signals.iter().filter(|s| s.state != "Up") {
-        let for_how_long = signal.since.as_ref().map(|t| format!(" for {}", age(t, now))).unwrap_or_default();
-        line.push_str(&format!("; {} has been {}{for_how_long}", signal.name, signal.state));
+        let for_how_long = signal
+            .since
+            .as_ref()
+            .map(|t| format!(" for {}", age(t, now)))
+            .unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = write!(
+            line,
+            "; {} has been {}{for_how_long}",
+            signal.name, signal.state
+        );
     }
     line.push('.');
     line
 }
 
 fn why(placement: &DRPlacement, status: &DRPlacementStatus) -> Vec<String> {
-    let mut lines: Vec<String> =
-        status.blockers.iter().map(|b| format!("{}: {}", b.reason, sentence(&b.message))).collect();
+    let mut lines: Vec<String> = status
+        .blockers
+        .iter()
+        .map(|b| format!("{}: {}", b.reason, sentence(&b.message)))
+        .collect();
     for gate in &status.gates {
         match gate.state.as_str() {
             "Pass" => lines.push(format!("{} holds: {}", gate.name, sentence(&gate.message))),
-            "Fail" => lines.push(format!("{} does not hold: {}", gate.name, sentence(&gate.message))),
-            _ => lines.push(format!("{} is not known, which counts as no: {}", gate.name, sentence(&gate.message))),
+            "Fail" => lines.push(format!(
+                "{} does not hold: {}",
+                gate.name,
+                sentence(&gate.message)
+            )),
+            _ => lines.push(format!(
+                "{} is not known, which counts as no: {}",
+                gate.name,
+                sentence(&gate.message)
+            )),
         }
     }
     if lines.is_empty() {
@@ -151,16 +211,22 @@ fn next(known: &Known<'_>, status: &DRPlacementStatus) -> Vec<String> {
     }
     if let Some(record) = status.actions.first().filter(|a| a.result == "Running") {
         let steps = count(record.steps.len(), "step");
-        lines.push(format!("A move is under way ({} {} -> {}), {steps} begun.", record.kind, record.from, record.to));
+        lines.push(format!(
+            "A move is under way ({} {} -> {}), {steps} begun.",
+            record.kind, record.from, record.to
+        ));
     } else {
         lines.push("No move is under way.".to_owned());
     }
     lines.push(match known.policy.map(|p| p.spec.failover.mode) {
-        Some(FailoverMode::Disabled) => "If its cluster is lost nothing moves: the policy forbids failovers.".to_owned(),
+        Some(FailoverMode::Disabled) => {
+            "If its cluster is lost nothing moves: the policy forbids failovers.".to_owned()
+        }
         Some(FailoverMode::Observe | FailoverMode::Recommend | FailoverMode::Automatic) => {
             "If its cluster is lost the hub says so and waits for a person to decide.".to_owned()
         }
-        None => "The policy could not be read, so nothing is said of what a lost cluster leads to.".to_owned(),
+        None => "The policy could not be read, so nothing is said of what a lost cluster leads to."
+            .to_owned(),
     });
     lines
 }
@@ -168,19 +234,36 @@ fn next(known: &Known<'_>, status: &DRPlacementStatus) -> Vec<String> {
 fn change(known: &Known<'_>, status: &DRPlacementStatus) -> Vec<String> {
     let app = name(known.placement);
     let blockers = status.blockers.iter().filter(|b| !b.remedy.is_empty());
-    let mut lines: Vec<String> = blockers.map(|b| format!("{}: {}", b.reason, sentence(&b.remedy))).collect();
+    let mut lines: Vec<String> = blockers
+        .map(|b| format!("{}: {}", b.reason, sentence(&b.remedy)))
+        .collect();
     let others: Vec<&str> = known
         .policy
-        .map(|p| p.spec.clusters.iter().map(String::as_str).filter(|c| status.cluster.as_deref() != Some(*c)).collect())
+        .map(|p| {
+            p.spec
+                .clusters
+                .iter()
+                .map(String::as_str)
+                .filter(|c| status.cluster.as_deref() != Some(*c))
+                .collect()
+        })
         .unwrap_or_default();
     let to = others.first().copied().unwrap_or("CLUSTER");
     let rest: Vec<&str> = others.iter().skip(1).copied().collect();
-    let choice = if rest.is_empty() { String::new() } else { format!(" (or {})", rest.join(", ")) };
-    lines.push(format!("To move it without loss: lifeboat relocate {app} --to {to}{choice}"));
+    let choice = if rest.is_empty() {
+        String::new()
+    } else {
+        format!(" (or {})", rest.join(", "))
+    };
+    lines.push(format!(
+        "To move it without loss: lifeboat relocate {app} --to {to}{choice}"
+    ));
     lines.push(format!(
         "To bring it up elsewhere without its cluster, accepting the loss: lifeboat failover {app} --to {to}{choice}"
     ));
-    lines.push(format!("To see what that would lose first: lifeboat failover {app} --to {to} --dry-run"));
+    lines.push(format!(
+        "To see what that would lose first: lifeboat failover {app} --to {to} --dry-run"
+    ));
     lines
 }
 
@@ -201,7 +284,11 @@ mod tests {
     fn a_blocked_move_is_explained() {
         let mut p = steady("db", "east");
         p.spec.preferred_cluster = "west".to_owned();
-        p.status.as_mut().unwrap().blockers.push(blocker("TargetUnreachable"));
+        p.status
+            .as_mut()
+            .unwrap()
+            .blockers
+            .push(blocker("TargetUnreachable"));
         let mut west = cluster("west", "Lost");
         west.status.as_mut().unwrap().signals = vec![lifeboat_api::cluster::Signal {
             name: "ApiServer".to_owned(),
@@ -209,9 +296,20 @@ mod tests {
             since: Some(ago(90)),
             message: String::new(),
         }];
-        let clusters = [cluster("east", "Healthy"), west, cluster("other", "Healthy")];
+        let clusters = [
+            cluster("east", "Healthy"),
+            west,
+            cluster("other", "Healthy"),
+        ];
         let policy = policy();
-        let text = explain(&Known { placement: &p, policy: Some(&policy), clusters: Some(&clusters) }, now());
+        let text = explain(
+            &Known {
+                placement: &p,
+                policy: Some(&policy),
+                clusters: Some(&clusters),
+            },
+            now(),
+        );
         let expected = "\
 What the hub believes
   east owns db (epoch 3): it alone may write the volumes.
@@ -251,7 +349,14 @@ How to change that
     #[test]
     fn a_silent_hub_is_said_so() {
         let p = placement("db");
-        let text = explain(&Known { placement: &p, policy: None, clusters: None }, now());
+        let text = explain(
+            &Known {
+                placement: &p,
+                policy: None,
+                clusters: None,
+            },
+            now(),
+        );
         assert!(text.contains("said nothing about db yet"), "{text}");
     }
 }

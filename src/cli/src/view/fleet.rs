@@ -20,8 +20,16 @@ pub(crate) fn placements(all: &[DRPlacement], namespaces: Namespaces, now: Times
     if all.is_empty() {
         return "No placements.\n".to_owned();
     }
-    let mut header =
-        vec!["NAME", "CLUSTER", "PHASE", "AVAILABLE", "PROTECTED", "LAST-SYNC", "BLOCKERS", "STEP"];
+    let mut header = vec![
+        "NAME",
+        "CLUSTER",
+        "PHASE",
+        "AVAILABLE",
+        "PROTECTED",
+        "LAST-SYNC",
+        "BLOCKERS",
+        "STEP",
+    ];
     if namespaces == Namespaces::All {
         header.insert(0, "NAMESPACE");
     }
@@ -53,7 +61,11 @@ pub(crate) fn phase(placement: &DRPlacement) -> String {
     let status = placement.status.as_ref();
     let phase = dash(status.and_then(|s| s.phase.as_deref()));
     let seen = status.and_then(|s| s.observed_generation);
-    if seen == placement.metadata.generation { phase } else { format!("{phase}*") }
+    if seen == placement.metadata.generation {
+        phase
+    } else {
+        format!("{phase}*")
+    }
 }
 
 /// Clusters, one line each.
@@ -67,7 +79,10 @@ pub(crate) fn clusters(all: &[DRCluster], now: Timestamp) -> String {
             let status = cluster.status.clone().unwrap_or_default();
             vec![
                 name(cluster),
-                status.health.clone().unwrap_or_else(|| "Unknown".to_owned()),
+                status
+                    .health
+                    .clone()
+                    .unwrap_or_else(|| "Unknown".to_owned()),
                 dash(cluster.spec.region.as_deref()),
                 state(&status.conditions, "Reachable"),
                 state(&status.conditions, "AgentAlive"),
@@ -77,7 +92,16 @@ pub(crate) fn clusters(all: &[DRCluster], now: Timestamp) -> String {
             ]
         })
         .collect();
-    let header = ["CLUSTER", "HEALTH", "REGION", "REACHABLE", "AGENT", "DRIVERS", "LAST-SEEN", "VERSION"];
+    let header = [
+        "CLUSTER",
+        "HEALTH",
+        "REGION",
+        "REACHABLE",
+        "AGENT",
+        "DRIVERS",
+        "LAST-SEEN",
+        "VERSION",
+    ];
     table(&header, &rows)
 }
 
@@ -111,6 +135,9 @@ CLUSTER  HEALTH   REGION  REACHABLE  AGENT    DRIVERS  LAST-SEEN  VERSION
 east     Healthy  r1      True       True     True     2s         v1.33.0
 west     Unknown  r1      Unknown    Unknown  Unknown  never      -
 ";
-        assert_eq!(clusters(&[cluster("east", "Healthy"), silent], now()), expected);
+        assert_eq!(
+            clusters(&[cluster("east", "Healthy"), silent], now()),
+            expected
+        );
     }
 }

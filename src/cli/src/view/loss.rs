@@ -18,10 +18,18 @@ pub(crate) fn preview(placement: &DRPlacement, to: &str, now: Timestamp) -> Stri
     text.push_str(&losses(status, now));
     if state(&status.conditions, "Available") == "True" {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "\n{from} still runs it. A relocation would lose nothing: lifeboat relocate {} --to {to}", name(placement));
+        let _ = writeln!(
+            text,
+            "\n{from} still runs it. A relocation would lose nothing: lifeboat relocate {} --to {to}",
+            name(placement)
+        );
     }
     let gates = detail::gates(&status.gates);
-    let gates = if gates.is_empty() { "the hub has not said".to_owned() } else { gates };
+    let gates = if gates.is_empty() {
+        "the hub has not said".to_owned()
+    } else {
+        gates
+    };
     let _ = write!(text, "\nGates\n{}", indent(&gates, 2));
     for blocker in &status.blockers {
         let _ = write!(text, "\nIn the way: {}\n", crate::verdict::line(blocker));
@@ -33,20 +41,39 @@ fn losses(status: &DRPlacementStatus, now: Timestamp) -> String {
     if status.volumes.is_empty() {
         return "The hub knows no volumes of it: what would be lost cannot be said.\n".to_owned();
     }
-    let never = status.volumes.iter().filter(|v| v.last_sync_time.is_none()).count();
-    let oldest = status.volumes.iter().filter_map(|v| v.last_sync_time.as_ref()).min_by_key(|t| t.0);
+    let never = status
+        .volumes
+        .iter()
+        .filter(|v| v.last_sync_time.is_none())
+        .count();
+    let oldest = status
+        .volumes
+        .iter()
+        .filter_map(|v| v.last_sync_time.as_ref())
+        .min_by_key(|t| t.0);
     let mut text = String::new();
     if let Some(oldest) = oldest {
-        let _ = writeln!(text, "Everything written in the last {} may be lost (as far as the hub has seen).", age(oldest, now));
+        let _ = writeln!(
+            text,
+            "Everything written in the last {} may be lost (as far as the hub has seen).",
+            age(oldest, now)
+        );
     }
     if never > 0 {
-        let _ = writeln!(text, "{} never copied: all of it would be lost.", count(never, "volume") + if never == 1 { " was" } else { " were" });
+        let _ = writeln!(
+            text,
+            "{} never copied: all of it would be lost.",
+            count(never, "volume") + if never == 1 { " was" } else { " were" }
+        );
     }
     let rows: Vec<Vec<String>> = status
         .volumes
         .iter()
         .map(|v| {
-            let lost = v.last_sync_time.as_ref().map_or_else(|| "everything".to_owned(), |t| format!("last {}", age(t, now)));
+            let lost = v.last_sync_time.as_ref().map_or_else(
+                || "everything".to_owned(),
+                |t| format!("last {}", age(t, now)),
+            );
             vec![format!("{}/{}", v.namespace, v.name), v.state.clone(), lost]
         })
         .collect();

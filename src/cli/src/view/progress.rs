@@ -7,12 +7,19 @@ use lifeboat_api::placement::ActionRecord;
 use super::detail::{headline, offset, took};
 use super::text::{between, seconds};
 
+/// The move that was the newest when we began to look, and over by then: it is not the one we follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Earlier {
+    NotLooked,
+    None,
+    Began(Timestamp),
+}
+
 /// What has been said about a move so far.
 #[derive(Debug)]
 pub(crate) struct Progress {
     began: Timestamp,
-    /// The move that was the newest when we began to look: not ours, unless it still runs.
-    first: Option<Option<Timestamp>>,
+    earlier: Earlier,
     begun: usize,
     ended: usize,
     step: Option<String>,
@@ -21,24 +28,39 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing said yet.
     pub(crate) fn new(began: Timestamp) -> Self {
-        Self { began, first: None, begun: 0, ended: 0, step: None }
+        Self {
+            began,
+            earlier: Earlier::NotLooked,
+            begun: 0,
+            ended: 0,
+            step: None,
+        }
     }
 
     /// What is new.
     pub(crate) fn lines(&mut self, placement: &DRPlacement, now: Timestamp) -> Vec<String> {
-        let Some(status) = &placement.status else { return Vec::new() };
+        let Some(status) = &placement.status else {
+            return Vec::new();
+        };
         let newest = status.actions.first();
         let start = |r: &ActionRecord| r.start_time.as_ref().map(|t| t.0);
-        let first = *self.first.get_or_insert_with(|| newest.filter(|r| r.complete_time.is_some()).and_then(start));
+        if self.earlier == Earlier::NotLooked {
+            let over = newest.filter(|r| r.complete_time.is_some()).and_then(start);
+            self.earlier = over.map_or(Earlier::None, Earlier::Began);
+        }
         let mut lines = Vec::new();
-        if let Some(record) = newest.filter(|r| first.is_none() || start(r) != first) {
+        let ours = |r: &&ActionRecord| start(r).is_none_or(|at| self.earlier != Earlier::Began(at));
+        if let Some(record) = newest.filter(ours) {
             self.steps(record, &mut lines);
         }
         if status.step.is_some() && status.step != self.step {
             self.step.clone_from(&status.step);
             let phase = status.phase.as_deref().unwrap_or("-");
             let at = seconds(between(self.began, now));
-            lines.push(format!("[{at:>7}] {phase}: {}", status.step.as_deref().unwrap_or_default()));
+            lines.push(format!(
+                "[{at:>7}] {phase}: {}",
+                status.step.as_deref().unwrap_or_default()
+            ));
         }
         lines
     }
@@ -46,14 +68,25 @@ impl Progress {
     fn steps(&mut self, record: &ActionRecord, lines: &mut Vec<String>) {
         let origin = record.start_time.as_ref().map(|t| t.0);
         for step in record.steps.iter().skip(self.ended) {
-            let Some(milliseconds) = step.milliseconds else { break };
+            let Some(milliseconds) = step.milliseconds else {
+                break;
+            };
             self.ended += 1;
             self.begun = self.begun.max(self.ended);
-            lines.push(format!("          {} {} took {}", offset(step, origin), step.name, took(milliseconds)));
+            lines.push(format!(
+                "          {} {} took {}",
+                offset(step, origin),
+                step.name,
+                took(milliseconds)
+            ));
         }
         for step in record.steps.iter().skip(self.begun) {
             self.begun += 1;
-            lines.push(format!("          {} {} begins", offset(step, origin), step.name));
+            lines.push(format!(
+                "          {} {} begins",
+                offset(step, origin),
+                step.name
+            ));
         }
     }
 }
@@ -62,7 +95,10 @@ impl Progress {
 pub(crate) fn summary(placement: &DRPlacement, began: Timestamp, now: Timestamp) -> String {
     let status = placement.status.as_ref();
     let cluster = status.and_then(|s| s.cluster.as_deref()).unwrap_or("-");
-    let mut text = format!("done: on {cluster} after {}\n", seconds(between(began, now)));
+    let mut text = format!(
+        "done: on {cluster} after {}\n",
+        seconds(between(began, now))
+    );
     if let Some(record) = status.and_then(|s| s.actions.first()) {
         text.push_str(&headline(record));
         text.push('\n');
@@ -80,7 +116,10 @@ mod tests {
         let mut p = steady("db", "east");
         p.status.as_mut().unwrap().actions = vec![moved("Relocate", "west", "east")];
         let mut progress = Progress::new(now());
-        assert_eq!(progress.lines(&p, now()), ["[   0.0s] Steady: protected on west"]);
+        assert_eq!(
+            progress.lines(&p, now()),
+            ["[   0.0s] Steady: protected on west"]
+        );
 
         let mut next = moved("Relocate", "east", "west");
         next.start_time = Some(lifeboat_api::common::to_time(now()));
@@ -100,6 +139,9 @@ mod tests {
         assert_eq!(progress.lines(&p, now()), expected);
         assert!(progress.lines(&p, now()).is_empty());
         p.status.as_mut().unwrap().actions[0].steps[1].milliseconds = Some(300);
-        assert_eq!(progress.lines(&p, now()), ["          +0.0s Start took 0.3s"]);
+        assert_eq!(
+            progress.lines(&p, now()),
+            ["          +0.0s Start took 0.3s"]
+        );
     }
 }

@@ -19,8 +19,10 @@ pub(crate) fn ago(seconds: i64) -> Time {
 
 /// A placement that no hub has seen.
 pub(crate) fn placement(name: &str) -> DRPlacement {
-    let spec: DRPlacementSpec =
-        serde_json::from_value(serde_json::json!({"policyRef": {"name": "gold"}, "preferredCluster": "east"})).unwrap();
+    let spec: DRPlacementSpec = serde_json::from_value(
+        serde_json::json!({"policyRef": {"name": "gold"}, "preferredCluster": "east"}),
+    )
+    .unwrap();
     let mut p = DRPlacement::new(name, spec);
     p.metadata.namespace = Some("default".to_owned());
     p.metadata.generation = Some(2);
@@ -44,8 +46,14 @@ pub(crate) fn steady(name: &str, cluster: &str) -> DRPlacement {
         epoch: Some(3),
         last_sync_time: Some(ago(12)),
         volumes: vec![volume(0, 12), volume(1, 8)],
-        gates: vec![gate("TargetHealthy", "Pass", "west answers"), gate("SourceDown", "Unknown", "east still answers")],
-        conditions: vec![condition("Available", "True", "Good"), condition("Protected", "True", "Good")],
+        gates: vec![
+            gate("TargetHealthy", "Pass", "west answers"),
+            gate("SourceDown", "Unknown", "east still answers"),
+        ],
+        conditions: vec![
+            condition("Available", "True", "Good"),
+            condition("Protected", "True", "Good"),
+        ],
         ..DRPlacementStatus::default()
     });
     p
@@ -64,7 +72,11 @@ fn volume(n: u32, age: i64) -> VolumeStatus {
 
 /// A condition that is an hour old.
 pub(crate) fn condition(kind: &str, status: &str, reason: &str) -> Condition {
-    let message = if status == "True" { "all is well" } else { "something is wrong" };
+    let message = if status == "True" {
+        "all is well"
+    } else {
+        "something is wrong"
+    };
     Condition {
         type_: kind.to_owned(),
         status: status.to_owned(),
@@ -77,7 +89,11 @@ pub(crate) fn condition(kind: &str, status: &str, reason: &str) -> Condition {
 
 /// Something in the way.
 pub(crate) fn blocker(reason: &str) -> Blocker {
-    Blocker { reason: reason.to_owned(), message: "something is wrong".to_owned(), remedy: "mend it".to_owned() }
+    Blocker {
+        reason: reason.to_owned(),
+        message: "something is wrong".to_owned(),
+        remedy: "mend it".to_owned(),
+    }
 }
 
 /// A move of an hour ago.
@@ -98,14 +114,19 @@ pub(crate) fn moved(kind: &str, from: &str, to: &str) -> ActionRecord {
         complete_time: at("2026-01-02T02:01:00Z"),
         data_loss_seconds: Some(7),
         result: "Succeeded".to_owned(),
-        steps: vec![step("Promote", "2026-01-02T02:00:00Z", 1500), step("Start", "2026-01-02T02:00:01.5Z", 2500)],
+        steps: vec![
+            step("Promote", "2026-01-02T02:00:00Z", 1500),
+            step("Start", "2026-01-02T02:00:01.5Z", 2500),
+        ],
     }
 }
 
 /// A cluster that answered two seconds ago.
 pub(crate) fn cluster(name: &str, health: &str) -> DRCluster {
     let spec = DRClusterSpec {
-        kubeconfig_secret_ref: NameRef { name: format!("cluster-{name}") },
+        kubeconfig_secret_ref: NameRef {
+            name: format!("cluster-{name}"),
+        },
         region: Some("r1".to_owned()),
         fencing: None,
         maintenance: None,
@@ -115,7 +136,9 @@ pub(crate) fn cluster(name: &str, health: &str) -> DRCluster {
         health: Some(health.to_owned()),
         last_proof_of_life_time: Some(ago(2)),
         kubernetes_version: Some("v1.33.0".to_owned()),
-        conditions: ["Reachable", "AgentAlive", "DriversReady"].map(|k| condition(k, "True", "Good")).to_vec(),
+        conditions: ["Reachable", "AgentAlive", "DriversReady"]
+            .map(|k| condition(k, "True", "Good"))
+            .to_vec(),
         ..DRClusterStatus::default()
     });
     c

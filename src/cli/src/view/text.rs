@@ -11,7 +11,11 @@ use lifeboat_api::common::condition;
 pub(crate) fn span(length: Duration) -> String {
     let (seconds, millis) = (length.as_secs(), length.subsec_millis());
     let two = |big: u64, unit: &str, small: u64, sub: &str| {
-        if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small}{sub}") }
+        if small == 0 {
+            format!("{big}{unit}")
+        } else {
+            format!("{big}{unit}{small}{sub}")
+        }
     };
     match seconds {
         0 if millis > 0 => format!("{millis}ms"),
@@ -66,7 +70,11 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
 /// A sentence with a full stop, whether it had one or not.
 pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim_end();
-    if text.is_empty() || text.ends_with(['.', '!', '?']) { text.to_owned() } else { format!("{text}.") }
+    if text.is_empty() || text.ends_with(['.', '!', '?']) {
+        text.to_owned()
+    } else {
+        format!("{text}.")
+    }
 }
 
 #[cfg(test)]

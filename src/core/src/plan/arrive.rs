@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
-use crate::intent::{MoveKind, Workloads};
+use crate::intent::{Life, MoveKind, Workloads};
 use crate::journal::Phase;
-use crate::observed::{Role, VrStatus};
+use crate::observed::{Deleting, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
@@ -14,11 +14,11 @@ use super::draft::Draft;
 use super::relocate::{Staged, binding, staged};
 use super::steady::Wish;
 use super::view::{View, names, replication};
-use super::{failover, protect};
+use super::{cleanup, failover, protect};
 
 /// Volumes are made and promoted on the target.
 pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKind) -> Draft {
-    if let Some(draft) = target_silent(v, to) {
+    if let Some(draft) = other_way(v, to).or_else(|| target_silent(v, to)) {
         return draft;
     }
     let force = if kind == MoveKind::Failover {
@@ -42,7 +42,9 @@ pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: Move
             .blocked(blocker)
             .again(2_000);
     };
-    let mut steps: Vec<Step> = v.record(to, force).into_iter().collect();
+    // Whoever was primary before and answers gives it up first.
+    let mut steps: Vec<Step> = cleanup::old_owners(v);
+    steps.extend(v.record(to, force));
     let mut bind = Vec::new();
     match staged(v, to, v.journal.epoch) {
         Staged::Lacks(more) => steps.extend(more),
@@ -72,9 +74,6 @@ pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: Move
             role: Role::Primary,
             epoch: v.journal.epoch,
         });
-    }
-    if v.fresh(from) && v.at(from).record.is_some() {
-        steps.extend(v.record(from, Force::Denied));
     }
     if !steps.is_empty() {
         return Draft::act(
@@ -118,6 +117,7 @@ fn promoting(v: &View<'_>, to: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Draft
             _ => None,
         });
     let mut blockers: Vec<Blocker> = failed.collect();
+    blockers.extend(unclassed(v));
     let drivers = v
         .capture()
         .map(|c| c.volumes.values().map(|x| x.csi.driver.clone()).collect())
@@ -130,27 +130,64 @@ fn promoting(v: &View<'_>, to: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Draft
     .blocked_all(blockers)
 }
 
+/// Volumes whose storage class the policy does not know any more.
+fn unclassed(v: &View<'_>) -> Option<Blocker> {
+    let volumes = &v.capture()?.volumes;
+    let lacks = |class: &Option<String>| {
+        class
+            .as_ref()
+            .is_none_or(|c| !v.policy.classes.contains_key(c))
+    };
+    let (claim, _) = volumes.iter().find(|(_, c)| lacks(&c.storage_class))?;
+    Some(Blocker::new(
+        Reason::ClassMismatch,
+        format!("the policy has no VolumeReplicationClass for the storage class of {claim}"),
+        "add it to classes of the DRPolicy",
+    ))
+}
+
+/// The user accepts a loss after the commit: a target that cannot go on is forced, or given up for another cluster.
+fn other_way(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
+    if v.intent.life == Life::Leaving || v.pending() != Some(MoveKind::Failover) {
+        return None;
+    }
+    let named = failover::named(v, to);
+    if v.fresh(to) && named.is_none_or(|named| named == to) {
+        let said = format!("{to} may be forced: the loss was accepted");
+        let forced = Draft::journal(v, |j| {
+            j.served = Some(v.intent.request.clone());
+            if let Phase::Promoting { kind, .. } = &mut j.phase {
+                *kind = MoveKind::Failover;
+            }
+        });
+        return Some(forced.event(Severity::Warning, "PromotionForced", said));
+    }
+    match failover::wish(v, to) {
+        Wish::Begin(draft) => Some(draft),
+        Wish::None | Wish::Held(_) => None,
+    }
+}
+
 /// The target fell silent after the commit. Another failover is the way out.
 fn target_silent(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
     if v.fresh(to) {
         return None;
     }
-    if v.pending() == Some(MoveKind::Failover)
-        && let Wish::Begin(draft) = failover::wish(v, to)
-    {
-        return Some(draft);
-    }
     let message = format!("{to} {}", v.at(to).contact.describe());
     let remedy = "bring it back, or fail over to another cluster of the policy: action: Failover, failoverCluster";
-    Some(
-        Draft::wait(format!("{message}; {} waits for it", v.intent.placement))
-            .blocked(Blocker::new(Reason::TargetUnreachable, message, remedy)),
-    )
+    let mut draft = Draft::wait(format!("{message}; {} waits for it", v.intent.placement))
+        .blocked(Blocker::new(Reason::TargetUnreachable, message, remedy));
+    if v.pending() == Some(MoveKind::Failover)
+        && let Wish::Held(held) = failover::wish(v, to)
+    {
+        draft = draft.blocked_all(held.blockers).gated(held.gates);
+    }
+    Some(draft)
 }
 
 /// The application starts, all of its volumes being primary.
 pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKind) -> Draft {
-    if let Some(draft) = target_silent(v, to) {
+    if let Some(draft) = other_way(v, to).or_else(|| target_silent(v, to)) {
         return draft;
     }
     let Some(capture) = v.capture() else {
@@ -163,10 +200,11 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
         BTreeMap::new()
     };
     let lacking = |k: &WorkloadKey, n: &i32| {
-        facts
-            .workloads
-            .get(k)
-            .is_none_or(|w| w.replicas < *n && w.remembered.is_some() || w.replicas == 0 && *n > 0)
+        facts.workloads.get(k).is_none_or(|w| {
+            w.deleting == Deleting::Yes
+                || w.replicas < *n && w.remembered.is_some()
+                || w.replicas == 0 && *n > 0
+        })
     };
     if wanted.iter().any(|(k, n)| lacking(k, n)) {
         let step = Step::Start {
@@ -194,17 +232,26 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
             )
         })
         .collect();
-    if !waiting.is_empty() {
+    // One that never becomes ready must not hold the placement for ever: a new wish, or its end, is looked at next.
+    let leaves = v.pending().is_some() || v.intent.life == Life::Leaving;
+    if !waiting.is_empty() && !leaves {
         return Draft::wait(format!("waits for {} on {to}", names(waiting)));
     }
-    let said = format!("{} runs on {to}", v.intent.placement);
+    let said = if waiting.is_empty() {
+        format!("{} runs on {to}", v.intent.placement)
+    } else {
+        format!(
+            "{} was started on {to}, and is not ready",
+            v.intent.placement
+        )
+    };
     let (from, to) = (from.clone(), to.clone());
     let reason = match kind {
         MoveKind::Relocate => "Relocated",
         MoveKind::Failover => "FailedOver",
     };
     Draft::journal(v, |j| {
-        if let Some(record) = j.moves.first_mut() {
+        if let Some(record) = j.moves.first_mut().filter(|_| waiting.is_empty()) {
             record.available = Some(v.now);
         }
         j.step("CleanUp", v.now);

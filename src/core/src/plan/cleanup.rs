@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::MoveKind;
 use crate::journal::Phase;
-use crate::observed::{ClusterFacts, Deleting, Role, VrFacts, VrStatus};
+use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrFacts, VrStatus};
 use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
-use super::relocate::in_use;
+use super::relocate::{binding, in_use};
 use super::steady::{self, Wish};
-use super::view::{View, names, our_claims, replicated, replication, with_volumes};
+use super::view::{View, held, lasting, names, our_claims, replication, with_volumes};
 
 /// The move that left something behind.
 pub(super) struct Left<'a> {
@@ -61,7 +61,7 @@ fn old_sides(v: &View<'_>, left: &Left<'_>) -> Draft {
                 "{id} {}; its old copy is quarantined and brought back in step when it returns",
                 facts.contact.describe()
             );
-            let remedy = "bring it back; the application runs meanwhile, without a copy there";
+            let remedy = "bring it back, or take it out of the DRPolicy if it is gone for good; the application runs meanwhile, without a copy there";
             waits.push(Draft::wait(text).blocked(Blocker::new(
                 Reason::ClusterUnreachable,
                 message,
@@ -111,7 +111,7 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
     if ours.is_empty() && workloads.is_empty() {
         return None;
     }
-    if let Some(draft) = quarantine(v, left, id, &workloads) {
+    if let Some(draft) = quarantine(v, id, &workloads) {
         return Some(draft);
     }
     if let Some(wait) = in_use(v, id) {
@@ -125,13 +125,26 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
             left.to
         )));
     }
-    let resyncs = to_resync(left, id, facts);
+    let resyncs = to_resync(v, left, id, facts);
     if !resyncs.is_empty()
         && let Some(draft) = resync(v, left, id, &resyncs)
     {
         return Some(draft);
     }
     Some(remove(id, facts, &workloads, &ours))
+}
+
+/// The end of protection: the same without a resync, for what was copied is given up.
+pub(super) fn let_go(v: &View<'_>, id: &ClusterId) -> Draft {
+    let facts = v.at(id);
+    let workloads = old_workloads(v, facts);
+    if let Some(draft) = quarantine(v, id, &workloads) {
+        return draft;
+    }
+    if let Some(wait) = in_use(v, id) {
+        return wait;
+    }
+    remove(id, facts, &workloads, &our_claims(facts))
 }
 
 /// Those of the application's workloads that are still there.
@@ -148,11 +161,9 @@ fn old_workloads(v: &View<'_>, facts: &ClusterFacts) -> BTreeMap<WorkloadKey, i3
 /// The old side learns who owns the placement, stops the application, and gives its volumes up.
 fn quarantine(
     v: &View<'_>,
-    left: &Left<'_>,
     id: &ClusterId,
     workloads: &BTreeMap<WorkloadKey, i32>,
 ) -> Option<Draft> {
-    let facts = v.at(id);
     let mut steps: Vec<Step> = v.record(id, Force::Denied).into_iter().collect();
     let running: BTreeMap<WorkloadKey, i32> = workloads
         .iter()
@@ -165,41 +176,64 @@ fn quarantine(
             workloads: running,
         });
     }
-    let primary: BTreeMap<ClaimKey, String> = facts
+    steps.extend(step_down(v, id));
+    let said = format!(
+        "quarantining {id}: {} owns the application at epoch {}",
+        v.journal.owner.as_ref().map_or("nobody", ClusterId::as_str),
+        v.journal.epoch
+    );
+    (!steps.is_empty()).then(|| Draft::act(said, steps))
+}
+
+/// The step by which a cluster that is not the owner gives up what it holds as primary.
+fn step_down(v: &View<'_>, id: &ClusterId) -> Option<Step> {
+    let primary: BTreeMap<ClaimKey, String> = v
+        .at(id)
         .volumes
         .iter()
         .filter_map(|(k, x)| x.replication.as_ref().map(|r| (k, r)))
         .filter(|(_, r)| is_ours(r) && r.desired == Role::Primary)
         .map(|(k, r)| (k.clone(), r.class.clone()))
         .collect();
-    if !primary.is_empty() {
-        steps.push(Step::Replicate {
-            cluster: id.clone(),
-            claims: primary,
-            role: Role::Secondary,
-            epoch: v.journal.epoch,
-        });
-    }
-    let said = format!(
-        "quarantining {id}: {} owns the application at epoch {}",
-        left.to, v.journal.epoch
-    );
-    (!steps.is_empty()).then(|| Draft::act(said, steps))
+    (!primary.is_empty()).then(|| Step::Replicate {
+        cluster: id.clone(),
+        claims: primary,
+        role: Role::Secondary,
+        epoch: v.journal.epoch,
+    })
 }
 
 fn is_ours(r: &VrFacts) -> bool {
     r.mark == crate::observed::Mark::Ours && r.deleting == Deleting::No
 }
 
+/// Before anybody is asked to be primary, clusters that answer and may still take themselves for the owner learn better.
+pub(super) fn old_owners(v: &View<'_>) -> Vec<Step> {
+    let answering = v.others().filter(|id| v.fresh(id));
+    answering
+        .flat_map(|id| {
+            let primary = step_down(v, id);
+            let knows = v.at(id).record.is_some() || primary.is_some();
+            let record = knows.then(|| v.record(id, Force::Denied)).flatten();
+            record.into_iter().chain(primary)
+        })
+        .collect()
+}
+
 /// The replications there that were not handed over in step: all of them, unless the side was left by a relocation.
-fn to_resync(left: &Left<'_>, id: &ClusterId, facts: &ClusterFacts) -> BTreeSet<ClaimKey> {
+/// A volume that the owner does not have any more has nothing to take; its image stays as it is.
+fn to_resync(
+    v: &View<'_>,
+    left: &Left<'_>,
+    id: &ClusterId,
+    facts: &ClusterFacts,
+) -> BTreeSet<ClaimKey> {
     if id == left.from && left.kind == MoveKind::Relocate {
         return BTreeSet::new();
     }
-    replicated(facts)
-        .into_iter()
-        .filter(|k| replication(facts, k).is_some_and(is_ours))
-        .collect()
+    let owner = v.at(left.to);
+    let wanted = |k: &ClaimKey| owner.volumes.get(k).is_some_and(|x| x.claim.is_some());
+    held(facts).into_iter().filter(wanted).collect()
 }
 
 /// Has the old side take the owner's data. Destroys its own copy, so the proof of direction comes first:
@@ -227,6 +261,15 @@ fn resync(
         };
         let undone: Vec<&ClaimKey> = unasked.iter().filter(|k| !demoted(k)).collect();
         if !undone.is_empty() {
+            // An agent touches no volume whose claim is not bound: one made for a move that never came is bound first.
+            let pending: Vec<ClaimKey> = undone
+                .iter()
+                .filter(|k| unbound(facts, k))
+                .map(|k| (*k).clone())
+                .collect();
+            if !pending.is_empty() {
+                return Some(binding(id, pending));
+            }
             let trouble = failures(facts, id, claims, Reason::Demoting);
             return Some(
                 Draft::wait(format!(
@@ -258,19 +301,7 @@ fn resync(
                 "{id} takes the data of {} (epoch {})",
                 left.to, v.journal.epoch
             );
-            let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
-            return Some(
-                Draft::journal(v, |j| {
-                    j.step("Resync", v.now);
-                    j.phase = Phase::CleaningUp {
-                        from,
-                        to,
-                        kind,
-                        resync: Some(v.now),
-                    };
-                })
-                .event(Severity::Normal, "ResyncStarted", said),
-            );
+            return Some(note_resync(v, left).event(Severity::Normal, "ResyncStarted", said));
         }
         let classes: BTreeMap<ClaimKey, String> = unasked
             .iter()
@@ -290,6 +321,10 @@ fn resync(
             ),
             vec![step],
         ));
+    }
+    if left.resync.is_none() {
+        // Asked for before the journal was lost: only a sync from now on is known to be later.
+        return Some(note_resync(v, left));
     }
     // A resynced copy of a live primary never calls itself in step; the primary's own last sync tells.
     let owner = v.at(left.to);
@@ -321,6 +356,25 @@ fn resync(
     )
 }
 
+fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
+    let claim = facts.volumes.get(key).and_then(|x| x.claim.as_ref());
+    claim.is_some_and(|c| c.phase == ClaimPhase::Pending && c.deleting == Deleting::No)
+}
+
+/// Notes when the resync is asked for: what is synced before that is not of this resync.
+fn note_resync(v: &View<'_>, left: &Left<'_>) -> Draft {
+    let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
+    Draft::journal(v, |j| {
+        j.step("Resync", v.now);
+        j.phase = Phase::CleaningUp {
+            from,
+            to,
+            kind,
+            resync: Some(v.now),
+        };
+    })
+}
+
 fn failures(
     facts: &ClusterFacts,
     id: &ClusterId,
@@ -346,32 +400,27 @@ fn remove(
     ours: &BTreeSet<ClaimKey>,
 ) -> Draft {
     let mut steps = Vec::new();
-    if !workloads.is_empty() {
+    let going = |k: &WorkloadKey| {
+        facts
+            .workloads
+            .get(k)
+            .is_none_or(|w| w.deleting == Deleting::Yes)
+    };
+    let stay: Vec<WorkloadKey> = workloads.keys().filter(|k| !going(k)).cloned().collect();
+    if !stay.is_empty() {
         steps.push(Step::RemoveWorkloads {
             cluster: id.clone(),
-            workloads: workloads.keys().cloned().collect(),
+            workloads: stay,
         });
     }
-    let released: Vec<ClaimKey> = ours
-        .iter()
-        .filter(|k| replication(facts, k).is_some_and(is_ours))
-        .cloned()
-        .collect();
+    let released: Vec<ClaimKey> = held(facts).into_iter().collect();
     if !released.is_empty() {
         steps.push(Step::Release {
             cluster: id.clone(),
             claims: released,
         });
     }
-    let gone = |k: &&ClaimKey| {
-        facts.volumes.get(*k).is_some_and(|x| {
-            x.claim.as_ref().is_none_or(|c| c.deleting == Deleting::Yes)
-                && x.volume
-                    .as_ref()
-                    .is_none_or(|p| p.deleting == Deleting::Yes)
-        })
-    };
-    let objects: BTreeSet<ClaimKey> = ours.iter().filter(|k| !gone(k)).cloned().collect();
+    let objects = lasting(facts, ours);
     if !objects.is_empty() {
         steps.push(Step::RemoveClaims {
             cluster: id.clone(),
@@ -379,7 +428,12 @@ fn remove(
         });
     }
     if steps.is_empty() {
-        return Draft::wait(format!("waits for {} on {id} to be gone", names(ours))).again(1_000);
+        let text = if ours.is_empty() {
+            format!("waits for {} on {id} to be gone", names(workloads.keys()))
+        } else {
+            format!("waits for {} on {id} to be gone", names(ours))
+        };
+        return Draft::wait(text).again(1_000);
     }
     Draft::act(format!("cleaning {id} up: objects go, images stay"), steps)
 }

@@ -13,17 +13,21 @@ use super::view::View;
 
 /// Where a failover would go: where the user says, else to the preferred cluster, else to the best one that is fit.
 pub(super) fn target<'a>(v: &View<'a>, owner: &ClusterId) -> Option<&'a ClusterId> {
-    let request = &v.intent.request;
-    if request.action == Some(MoveKind::Failover) {
-        if let Some(named) = &request.failover_cluster {
-            return Some(named);
-        }
-        if request.preferred != *owner {
-            return Some(&request.preferred);
-        }
+    if let Some(named) = named(v, owner) {
+        return Some(named);
     }
     let mut candidates = v.policy.clusters.iter().filter(|id| *id != owner);
     candidates.find(|id| gates::target(v, id).open())
+}
+
+/// The target of a failover that the user names, with `failoverCluster` or by another preferred cluster than the owner.
+pub(super) fn named<'a>(v: &View<'a>, owner: &ClusterId) -> Option<&'a ClusterId> {
+    let request = &v.intent.request;
+    if request.action != Some(MoveKind::Failover) {
+        return None;
+    }
+    let other = (request.preferred != *owner).then_some(&request.preferred);
+    request.failover_cluster.as_ref().or(other)
 }
 
 /// Looks at a request to fail over.

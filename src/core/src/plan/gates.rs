@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::Failovers;
-use crate::observed::{CapturedVolume, Mark, NamespaceFacts};
+use crate::journal::Phase;
+use crate::observed::{CapturedVolume, Mark, NamespaceFacts, Role};
 use crate::report::{GateReport, Tri};
 use crate::wait::{Blocker, Reason};
 
@@ -81,7 +82,60 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
             ),
         );
     }
-    g.and(data(v)).and(capture(v)).and(target(v, to))
+    g.and(data(v)).and(capture(v)).and(last_copy(v, to))
+}
+
+/// Is the cluster fit to take the application from its last copy? An old copy there that was not cleaned up yet may
+/// be that copy, unless it is being rebuilt.
+fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
+    let mut g = fitness(v, to, Leftovers::Allowed);
+    let asked = match &v.journal.phase {
+        Phase::CleaningUp { resync, .. } => *resync,
+        Phase::Undecided
+        | Phase::Steady
+        | Phase::Relocating { .. }
+        | Phase::Cancelling { .. }
+        | Phase::Promoting { .. }
+        | Phase::Starting { .. }
+        | Phase::Removing => None,
+    };
+    let rebuilding: Vec<&ClaimKey> = v
+        .at(to)
+        .volumes
+        .iter()
+        .filter(|(_, x)| {
+            x.replication
+                .as_ref()
+                .is_some_and(|r| r.mark == Mark::Ours && r.desired == Role::Resync)
+        })
+        .map(|(k, _)| k)
+        .filter(|k| asked.is_none() || v.journal.synced.get(*k).copied() <= asked)
+        .collect();
+    if !rebuilding.is_empty() {
+        let message = format!(
+            "the copy on {to} is being rebuilt and is not complete: {}",
+            names(rebuilding)
+        );
+        g.fail(
+            "TargetCopy",
+            Tri::False,
+            Blocker::new(
+                Reason::NotSynced,
+                message,
+                "bring the application's cluster back, or fail over to a cluster that has a complete copy",
+            ),
+        );
+    }
+    g
+}
+
+/// Whether an old copy that is still being cleaned up stands in the way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leftovers {
+    /// A failover may have nothing else.
+    Allowed,
+    /// A relocation has time.
+    InTheWay,
 }
 
 fn source(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
@@ -156,7 +210,7 @@ fn capture(v: &View<'_>) -> Gates {
             "check that the hub can list Secrets in its namespace",
         );
         g.fail("CaptureComplete", Tri::Unknown, blocker);
-    } else if let Some(c) = v.capture() {
+    } else if let Some(c) = v.capture().filter(|c| !c.volumes.is_empty()) {
         g.pass(
             "CaptureComplete",
             format!(
@@ -229,6 +283,10 @@ fn data(v: &View<'_>) -> Gates {
 
 /// Is the cluster fit to take the application?
 pub(super) fn target(v: &View<'_>, to: &ClusterId) -> Gates {
+    fitness(v, to, Leftovers::InTheWay)
+}
+
+fn fitness(v: &View<'_>, to: &ClusterId, leftovers: Leftovers) -> Gates {
     let mut g = Gates::default();
     let facts = v.at(to);
     if !v.fresh(to) {
@@ -255,7 +313,7 @@ pub(super) fn target(v: &View<'_>, to: &ClusterId) -> Gates {
         ),
         Some(blocker) => g.fail("TargetStorage", Tri::False, blocker),
     }
-    match collisions(v, to, volumes).into_iter().next() {
+    match collisions(v, to, volumes, leftovers).into_iter().next() {
         None => g.pass("TargetClear", format!("nothing on {to} is in the way")),
         Some(blocker) => g.fail("TargetClear", Tri::False, blocker),
     }
@@ -267,6 +325,7 @@ fn collisions(
     v: &View<'_>,
     to: &ClusterId,
     volumes: &BTreeMap<ClaimKey, CapturedVolume>,
+    leftovers: Leftovers,
 ) -> Vec<Blocker> {
     let facts = v.at(to);
     let mut found = Vec::new();
@@ -295,7 +354,10 @@ fn collisions(
                     message,
                     "delete or rename it: it is never taken over",
                 ));
-            } else if ours(volume) && volume.replication.is_some() {
+            } else if leftovers == Leftovers::InTheWay
+                && ours(volume)
+                && volume.replication.is_some()
+            {
                 let message = format!("the old copy of {key} on {to} is still being cleaned up");
                 found.push(Blocker::new(
                     Reason::Deleting,
@@ -315,7 +377,11 @@ fn collisions(
                 Some(_) => None,
             };
             let wrong = wrong.or_else(|| {
-                let vrc = v.policy.classes.get(class)?;
+                let Some(vrc) = v.policy.classes.get(class) else {
+                    return Some(format!(
+                        "the policy has no VolumeReplicationClass for storage class {class}"
+                    ));
+                };
                 class_fits(facts, vrc, &captured.csi.driver)
                     .err()
                     .map(|what| format!("{to}: {what}"))

@@ -11,6 +11,7 @@ use crate::observed::{
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
+use super::cleanup;
 use super::view::{View, names, ours, replication};
 
 /// The claims that can be protected with their class, and what is wrong with the others.
@@ -169,6 +170,7 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
         .map(|(k, c)| (k.clone(), c.clone()))
         .collect();
     if !unreplicated.is_empty() {
+        steps.extend(cleanup::old_owners(v));
         steps.push(Step::Replicate {
             cluster: on.clone(),
             claims: unreplicated,
@@ -203,17 +205,35 @@ fn unretained(facts: &ClusterFacts, key: &ClaimKey) -> Option<(ClaimKey, String)
 
 /// Claims of ours that the selector no longer matches.
 pub(super) fn deselected(facts: &ClusterFacts) -> BTreeSet<ClaimKey> {
-    let gone = |v: &VolumeFacts| {
-        ours(v)
-            && v.claim
-                .as_ref()
-                .is_some_and(|c| c.selected == Selected::No && c.deleting == Deleting::No)
-    };
-    facts
+    let gone =
+        |v: &VolumeFacts| ours(v) && v.claim.as_ref().is_some_and(|c| c.selected == Selected::No);
+    let all = facts
         .volumes
         .iter()
         .filter(|(_, v)| gone(v))
         .map(|(k, _)| k.clone())
+        .collect();
+    super::remove::still_protected(facts, &all)
+}
+
+/// Protected claims that somebody deletes: they are held until the selector lets them go, for to end protection gives
+/// the volume its reclaim policy back.
+pub(super) fn doomed(facts: &ClusterFacts) -> Vec<Blocker> {
+    let doomed = |v: &VolumeFacts| {
+        ours(v)
+            && v.claim
+                .as_ref()
+                .is_some_and(|c| c.selected == Selected::Yes && c.deleting == Deleting::Yes)
+    };
+    let found = facts.volumes.iter().filter(|(_, v)| doomed(v));
+    found
+        .map(|(key, _)| {
+            Blocker::new(
+                Reason::Deleting,
+                format!("claim {key} is being deleted, and is protected"),
+                "to give it and its data up, remove the label that pvcSelector matches from the claim",
+            )
+        })
         .collect()
 }
 
@@ -262,10 +282,13 @@ pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
             journal.synced.insert(key.clone(), seen);
         }
     }
-    let capture = v.observed.archive.newest.as_ref().map_or(0, |c| c.version);
-    if capture > journal.capture {
-        journal.capture = capture;
-        worth = true;
+    if let Some(newest) = &v.observed.archive.newest {
+        // A capture that was just compared with the owner is the newest, even if the archive lost count.
+        let certain = v.observed.archive.current == Current::Yes && newest.epoch == v.journal.epoch;
+        if newest.version > journal.capture || certain && newest.version != journal.capture {
+            journal.capture = newest.version;
+            worth = true;
+        }
     }
     worth.then_some(journal)
 }

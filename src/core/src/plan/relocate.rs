@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::{Life, MoveKind, Workloads};
 use crate::journal::{Before, Cancelled, Journal, Phase};
-use crate::observed::{ClaimPhase, Deleting, Holder, Managed, Mark, Role, VrStatus};
+use crate::observed::{ClaimPhase, Csi, Deleting, Holder, Managed, Mark, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
-use super::view::{View, holders, names, our_claims, replicated, replication, with_volumes};
-use super::{failover, gates, protect, steady};
+use super::view::{View, held, holders, lasting, names, our_claims, replication, with_volumes};
+use super::{cleanup, failover, gates, protect, steady};
 
 /// A move before its commit.
 pub(super) struct Leg<'a> {
@@ -29,10 +29,11 @@ pub(super) fn next(v: &View<'_>, leg: &Leg<'_>) -> Draft {
     if !v.fresh(leg.from) {
         return source_silent(v, leg);
     }
-    match leg.stage {
-        Before::Prepare => prepare(v, leg),
-        Before::Quiesce => quiesce(v, leg),
-        Before::Demote => demote(v, leg),
+    match (leg.kind, leg.stage) {
+        (MoveKind::Relocate, Before::Prepare) => prepare(v, leg),
+        (MoveKind::Relocate, Before::Demote) => demote(v, leg),
+        // A failover needs the source stopped, and nothing else of it.
+        (MoveKind::Relocate, Before::Quiesce) | (MoveKind::Failover, _) => quiesce(v, leg),
     }
 }
 
@@ -40,10 +41,13 @@ pub(super) fn next(v: &View<'_>, leg: &Leg<'_>) -> Draft {
 fn other_wish(v: &View<'_>, leg: &Leg<'_>) -> Option<Draft> {
     let wanted = match v.intent.request.kind() {
         MoveKind::Relocate => Some(&v.intent.request.preferred),
-        MoveKind::Failover => failover::target(v, leg.from),
+        // Without a name, the one that was found fit stays the target: it must not change with every hiccup.
+        MoveKind::Failover => failover::named(v, leg.from).or(Some(leg.to)),
     };
     let leaving = v.intent.life == Life::Leaving;
-    if leaving || wanted != Some(leg.to) {
+    // Whoever takes the acceptance of a loss back gets a running application first, and then a relocation.
+    let regretted = v.intent.request.kind() == MoveKind::Relocate && leg.kind == MoveKind::Failover;
+    if leaving || regretted || wanted != Some(leg.to) {
         let (from, to) = (leg.from.clone(), leg.to.clone());
         let said = format!(
             "taking the move of {} to {to} back: it stays on {from}",
@@ -59,12 +63,12 @@ fn other_wish(v: &View<'_>, leg: &Leg<'_>) -> Option<Draft> {
     }
     (v.intent.request.kind() == MoveKind::Failover && leg.kind == MoveKind::Relocate).then(|| {
         Draft::journal(v, |j| {
-            let stage = leg.stage.max(Before::Quiesce);
+            // Not Demote, however far it was: a drain that never ends is a reason to accept a loss.
             j.phase = Phase::Relocating {
                 from: leg.from.clone(),
                 to: leg.to.clone(),
                 kind: MoveKind::Failover,
-                stage,
+                stage: Before::Quiesce,
             };
         })
     })
@@ -89,7 +93,12 @@ fn source_silent(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         "bring {} back, or accept the loss of what was not copied: action: Failover, failoverCluster: {}",
         leg.from, leg.to
     );
-    Draft::wait(format!("{message}; the relocation waits"))
+    let more = match leg.kind {
+        MoveKind::Relocate => Vec::new(),
+        MoveKind::Failover => g.blockers,
+    };
+    Draft::wait(format!("{message}; the move waits"))
+        .blocked_all(more)
         .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
         .gated(g.gates)
 }
@@ -150,6 +159,10 @@ pub(super) fn staged(v: &View<'_>, on: &ClusterId, epoch: crate::ids::Epoch) -> 
         return Staged::Lacks(Vec::new());
     };
     let facts = v.at(on);
+    // A capture names handles as its target knows them; back on its source they may be others.
+    let fits = |wanted: &Csi, there: &Csi| {
+        wanted.driver == there.driver && (capture.source == *on || wanted.handle == there.handle)
+    };
     let there = |k: &ClaimKey| {
         let volume = facts.volumes.get(k)?;
         let pv = volume
@@ -159,7 +172,7 @@ pub(super) fn staged(v: &View<'_>, on: &ClusterId, epoch: crate::ids::Epoch) -> 
         let same = pv
             .csi
             .as_ref()
-            .is_some_and(|c| capture.volumes.get(k).is_some_and(|w| w.csi == *c));
+            .is_some_and(|c| capture.volumes.get(k).is_some_and(|w| fits(&w.csi, c)));
         volume
             .claim
             .as_ref()
@@ -211,12 +224,23 @@ fn quiesce(v: &View<'_>, leg: &Leg<'_>) -> Draft {
             }],
         );
     }
-    if let Some(wait) = in_use(v, leg.from) {
+    if let Some(mut wait) = in_use(v, leg.from) {
+        if leg.kind == MoveKind::Failover {
+            let remedy = "if their nodes are dead, delete the pods with --force and the VolumeAttachments too, or take back the DRCluster's kubeconfig: a cluster that does not answer is not waited for";
+            let message = format!("{} still has users of the volumes", leg.from);
+            wait = wait.blocked(Blocker::new(Reason::WorkloadStopping, message, remedy));
+        }
         return wait;
     }
     match leg.kind {
         MoveKind::Relocate => stage(v, leg, Before::Demote, "Demote"),
         MoveKind::Failover => {
+            let g = gates::failover(v, leg.from, leg.to);
+            if !g.open() {
+                return Draft::wait(format!("stopped on {}; waits for {}", leg.from, leg.to))
+                    .gated(g.gates)
+                    .blocked_all(g.blockers);
+            }
             let said = format!("{} is stopped; failing over to {}", leg.from, leg.to);
             Draft::journal(v, |j| failover::hand_over(v, j, leg.from, leg.to)).event(
                 Severity::Warning,
@@ -269,6 +293,9 @@ fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         .capture()
         .map(|c| c.volumes.keys().cloned().collect())
         .unwrap_or_default();
+    if claims.is_empty() {
+        return capture_lost(leg);
+    }
     let classes: BTreeMap<ClaimKey, String> = claims
         .iter()
         .filter_map(|k| replication(facts, k).map(|r| (k.clone(), r.class.clone())))
@@ -277,9 +304,26 @@ fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         replication(facts, k)
             .is_none_or(|r| r.desired != Role::Secondary || r.epoch != Some(v.journal.epoch))
     };
-    if claims.is_empty() || claims.iter().any(lacking) {
+    if claims.iter().any(lacking) {
         if let Some(wait) = in_use(v, leg.from) {
             return wait;
+        }
+        let p = protect::protectable(v, leg.from);
+        let new = p.claims().into_iter().find(|k| !claims.contains(k));
+        if let Some(claim) = new.or_else(|| p.wrong.into_keys().next()) {
+            let message = format!(
+                "claim {claim} on {} came after the capture: it would be left behind",
+                leg.from
+            );
+            let remedy = format!(
+                "take it out of the pvcSelector, or take the move back with preferredCluster: {} and begin again",
+                leg.from
+            );
+            return Draft::wait(message.clone()).blocked(Blocker::new(
+                Reason::VolumeUnprotectable,
+                message,
+                remedy,
+            ));
         }
         // What the workloads name may have changed since the last capture; this one is what the target starts from.
         let capture = Step::Capture {
@@ -336,6 +380,21 @@ fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
     Draft::journal(v, |j| commit(v, j, leg)).event(Severity::Normal, "OwnershipCommitted", said)
 }
 
+/// Without the capture the target could not be made: nothing goes on, and above all no empty capture is written over it.
+fn capture_lost(leg: &Leg<'_>) -> Draft {
+    let remedy = format!(
+        "restore the capture's Secrets in the hub's namespace, or take the move back: preferredCluster: {}",
+        leg.from
+    );
+    Draft::wait("waits for the capture")
+        .blocked(Blocker::new(
+            Reason::NoCapture,
+            "no complete capture is readable any more",
+            remedy,
+        ))
+        .again(2_000)
+}
+
 /// The point of no return of a relocation: every volume of the source is demoted and drained, seen fresh.
 fn commit(v: &View<'_>, j: &mut Journal, leg: &Leg<'_>) {
     j.commit(leg.to.clone());
@@ -351,23 +410,31 @@ fn commit(v: &View<'_>, j: &mut Journal, leg: &Leg<'_>) {
 
 /// Taking a relocation back: the source becomes primary again at the same epoch, for nobody else was ever allowed to.
 pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
+    if v.intent.life == Life::Wanted
+        && v.pending() == Some(MoveKind::Failover)
+        && let steady::Wish::Begin(draft) = failover::wish(v, from)
+    {
+        return draft;
+    }
     if !v.fresh(from) {
         let message = format!("{from} {}", v.at(from).contact.describe());
-        let blocker = Blocker::new(Reason::SourceUnreachable, message.clone(), "bring it back");
+        let remedy = "bring it back, or accept the loss of what was not copied: action: Failover";
+        let blocker = Blocker::new(Reason::SourceUnreachable, message.clone(), remedy);
         return Draft::wait(format!("taking the move back: {message}")).blocked(blocker);
     }
     let facts = v.at(from);
-    let ours = replicated(facts);
+    let ours = held(facts);
     let wrong: BTreeMap<ClaimKey, String> = ours
         .iter()
         .filter_map(|k| {
             replication(facts, k)
-                .filter(|r| r.desired != Role::Primary)
+                .filter(|r| r.desired != Role::Primary || r.epoch != Some(v.journal.epoch))
                 .map(|r| (k.clone(), r.class.clone()))
         })
         .collect();
     let mut steps: Vec<Step> = v.record(from, Force::Denied).into_iter().collect();
     if !wrong.is_empty() {
+        steps.extend(cleanup::old_owners(v));
         steps.push(Step::Replicate {
             cluster: from.clone(),
             claims: wrong,
@@ -379,9 +446,20 @@ pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
         return Draft::act(format!("making {from} primary again"), steps);
     }
     if !ours.is_empty() && !v.primary_everywhere(&ours) {
+        let failed = ours
+            .iter()
+            .filter_map(|k| match replication(facts, k).map(|r| &r.status) {
+                Some(VrStatus::Failed { message }) => Some(Blocker::new(
+                    Reason::Promoting,
+                    format!("{k} on {from}: {message}"),
+                    "the agent tries again; look at the driver if this stays, or fail over: action: Failover",
+                )),
+                _ => None,
+            });
         return Draft::wait(format!(
             "waits for the volumes on {from} to be primary again"
-        ));
+        ))
+        .blocked_all(failed.collect());
     }
     let stopped: BTreeMap<WorkloadKey, i32> = facts
         .workloads
@@ -397,9 +475,15 @@ pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
             }],
         );
     }
-    let left = our_claims(v.at(to));
-    if v.fresh(to) && !left.is_empty() {
-        let claims = with_volumes(v.at(to), &left);
+    // An older copy there, with a replication of its own, is cleaned up afterwards and in another way.
+    let mut left = our_claims(v.at(to));
+    left.retain(|k| replication(v.at(to), k).is_none());
+    let stay = lasting(v.at(to), &left);
+    if v.fresh(to) && !left.is_empty() && stay.is_empty() {
+        return Draft::wait(format!("waits for {} on {to} to be gone", names(left))).again(1_000);
+    }
+    if v.fresh(to) && !stay.is_empty() {
+        let claims = with_volumes(v.at(to), &stay);
         return Draft::act(
             format!("removing what was prepared on {to}"),
             vec![Step::RemoveClaims {

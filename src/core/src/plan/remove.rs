@@ -1,52 +1,53 @@
 //! Protection is taken away: the copies first, the owner last; images stay, and the volumes get their policy back.
 
+use std::collections::BTreeSet;
+
+use crate::ids::{ClaimKey, ClusterId};
+use crate::observed::{ClusterFacts, Contact};
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
+use super::cleanup;
 use super::draft::Draft;
-use super::view::{View, names, our_claims, replicated, with_volumes};
+use super::view::{View, held, names, our_claims, with_volumes};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     for id in v.others() {
-        let facts = v.at(id);
-        let left = our_claims(facts);
-        if left.is_empty() {
+        if our_claims(v.at(id)).is_empty() {
             continue;
         }
         if !v.fresh(id) {
             return unreachable(v, id);
         }
-        let released: Vec<_> = replicated(facts).into_iter().collect();
-        let mut steps = Vec::new();
-        if !released.is_empty() {
-            steps.push(Step::Release {
-                cluster: id.clone(),
-                claims: released,
-            });
-        }
-        steps.push(Step::RemoveClaims {
-            cluster: id.clone(),
-            claims: with_volumes(facts, &left),
-        });
-        return Draft::act(format!("removing the copies' objects on {id}"), steps).again(1_000);
+        return cleanup::let_go(v, id);
     }
     let Some(owner) = v.journal.owner.clone() else {
         return Draft::act("lets the placement go", vec![Step::Finish]);
     };
     let facts = v.at(&owner);
-    if !v.fresh(&owner) {
+    let ours = our_claims(facts);
+    // A cluster that nobody registers any more, and that holds nothing as far as is known, is gone for good.
+    let gone = matches!(facts.contact, Contact::Unregistered { .. }) && ours.is_empty();
+    if !v.fresh(&owner) && !gone {
         return unreachable(v, &owner);
     }
-    let ours = our_claims(facts);
-    if !ours.is_empty() {
+    let protected = still_protected(facts, &ours);
+    if !protected.is_empty() {
         let step = Step::Unprotect {
             cluster: owner.clone(),
-            claims: with_volumes(facts, &ours),
+            claims: with_volumes(facts, &protected),
         };
         return Draft::act(
             format!("ending protection of {} on {owner}", names(&ours)),
             vec![step],
         )
+        .again(1_000);
+    }
+    if !ours.is_empty() {
+        return Draft::wait(format!(
+            "waits for the replication of {} on {owner} to end",
+            names(&ours)
+        ))
         .again(1_000);
     }
     let records: Vec<Step> = v
@@ -64,7 +65,27 @@ pub(super) fn next(v: &View<'_>) -> Draft {
     Draft::act("lets the placement go", vec![Step::Finish])
 }
 
-fn unreachable(v: &View<'_>, id: &crate::ids::ClusterId) -> Draft {
+/// Those whose protection has not been ended yet; a replication that is on its way out only takes time.
+pub(super) fn still_protected(
+    facts: &ClusterFacts,
+    claims: &BTreeSet<ClaimKey>,
+) -> BTreeSet<ClaimKey> {
+    let marked = |k: &&ClaimKey| {
+        facts.volumes.get(*k).is_some_and(|x| {
+            let ours = crate::observed::Mark::Ours;
+            x.claim.as_ref().is_some_and(|c| c.mark == ours)
+                || x.volume.as_ref().is_some_and(|p| p.mark == ours)
+        })
+    };
+    let replicated = held(facts);
+    claims
+        .iter()
+        .filter(|k| marked(k) || replicated.contains(*k))
+        .cloned()
+        .collect()
+}
+
+fn unreachable(v: &View<'_>, id: &ClusterId) -> Draft {
     let message = format!(
         "{id} {}, and still has objects of this placement",
         v.at(id).contact.describe()

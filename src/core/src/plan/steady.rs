@@ -134,6 +134,7 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
         });
     }
     let mut blockers: Vec<Blocker> = p.wrong.values().cloned().collect();
+    blockers.extend(protect::doomed(facts));
     if p.classes.is_empty() && p.wrong.is_empty() {
         blockers.push(gates::nothing_selected(owner));
     }

@@ -3,13 +3,14 @@
 use crate::ids::{ClusterId, Epoch};
 use crate::intent::{Life, MoveKind};
 use crate::journal::Phase;
-use crate::observed::{RecordFacts, Role, VrStatus};
+use crate::observed::{ClusterFacts, RecordFacts, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
-use super::view::{View, our_claims, replicated};
+use super::steady;
+use super::view::{View, our_claims, replicated, replication};
 
 /// Nothing is decided before every cluster of the policy has been heard: one that is silent may record a newer owner.
 pub(super) fn next(v: &View<'_>) -> Draft {
@@ -36,20 +37,61 @@ pub(super) fn next(v: &View<'_>) -> Draft {
             .blocked(blocker)
             .again(2_000);
     }
-    let newest = v
+    let Some(record) = newest(v) else {
+        return match v.intent.life {
+            Life::Leaving => Draft::act(
+                "lets the placement go: it was never begun",
+                vec![Step::Finish],
+            ),
+            Life::Wanted => first(v),
+        };
+    };
+    match conflict(v, record) {
+        Some(blocker) => Draft::wait("waits for a person: who owns it cannot be told")
+            .blocked(blocker)
+            .again(5_000),
+        None => adopt(v, record),
+    }
+}
+
+/// The record of the highest epoch; of several, the one that the owner itself holds, for only that one has the grant.
+fn newest<'a>(v: &View<'a>) -> Option<&'a RecordFacts> {
+    let held = |(id, c): (&'a ClusterId, &'a ClusterFacts)| c.record.as_ref().map(|r| (id, r));
+    let records = v.observed.clusters.iter().filter_map(held);
+    records
+        .max_by_key(|(id, r)| (r.epoch, r.owner == **id))
+        .map(|(_, r)| r)
+}
+
+/// Two owners at one epoch, or a capture of a later epoch than any cluster records: nothing can be concluded.
+fn conflict(v: &View<'_>, record: &RecordFacts) -> Option<Blocker> {
+    let rival = v
         .observed
         .clusters
-        .values()
-        .filter_map(|c| c.record.as_ref())
-        .max_by_key(|r| r.epoch);
-    match (newest, v.intent.life) {
-        (Some(record), _) => adopt(v, record),
-        (None, Life::Leaving) => Draft::act(
-            "lets the placement go: it was never begun",
-            vec![Step::Finish],
-        ),
-        (None, Life::Wanted) => first(v),
+        .iter()
+        .filter_map(|(id, c)| c.record.as_ref().map(|r| (id, r)))
+        .find(|(_, r)| r.epoch == record.epoch && r.owner != record.owner);
+    if let Some((id, r)) = rival {
+        return Some(Blocker::new(
+            Reason::OwnershipConflict,
+            format!(
+                "at epoch {} the clusters record two owners: {} and, on {id}, {}",
+                r.epoch, record.owner, r.owner
+            ),
+            "find out where the application runs, and delete the DROwnership that is wrong",
+        ));
     }
+    let capture = v.observed.archive.newest.as_ref()?;
+    (capture.epoch > record.epoch).then(|| {
+        Blocker::new(
+            Reason::OwnershipConflict,
+            format!(
+                "the archive holds a capture of {} at epoch {}, the clusters record {} at epoch {}",
+                capture.source, capture.epoch, record.owner, record.epoch
+            ),
+            "bring the cluster of that capture back, or delete the capture's Secrets if its data is given up",
+        )
+    })
 }
 
 fn unheard(v: &View<'_>, id: &ClusterId) -> Blocker {
@@ -65,12 +107,19 @@ fn unheard(v: &View<'_>, id: &ClusterId) -> Blocker {
 
 fn first(v: &View<'_>) -> Draft {
     let owner = v.intent.request.preferred.clone();
-    let known = v
-        .observed
-        .archive
-        .newest
-        .as_ref()
-        .map_or(Epoch::default(), |c| c.epoch);
+    let newest = v.observed.archive.newest.as_ref();
+    if let Some(capture) = newest.filter(|c| c.source != owner) {
+        let blocker = Blocker::new(
+            Reason::OwnershipConflict,
+            format!(
+                "no cluster records an owner, but the application was captured on {} last, not on {owner}",
+                capture.source
+            ),
+            format!("set preferredCluster to {}, where it ran", capture.source),
+        );
+        return Draft::wait("waits for a person: who owns it cannot be told").blocked(blocker);
+    }
+    let known = newest.map_or(Epoch::default(), |c| c.epoch);
     let said = format!("{} is protected on {owner}", v.intent.placement);
     Draft::journal(v, |j| {
         j.epoch = known;
@@ -85,42 +134,7 @@ fn first(v: &View<'_>) -> Draft {
 /// The journal was lost: the clusters tell who owns the placement. What was half done is done again from there.
 fn adopt(v: &View<'_>, record: &RecordFacts) -> Draft {
     let owner = record.owner.clone();
-    let kind = if record.force == Some(record.epoch) {
-        MoveKind::Failover
-    } else {
-        MoveKind::Relocate
-    };
-    let facts = v.at(&owner);
-    let running = replicated(facts);
-    let primary = !running.is_empty()
-        && facts
-            .volumes
-            .values()
-            .filter_map(|f| f.replication.as_ref())
-            .all(|r| r.desired == Role::Primary && r.status == VrStatus::Primary);
-    let left = v
-        .observed
-        .clusters
-        .iter()
-        .find(|(id, c)| **id != owner && !our_claims(c).is_empty())
-        .map(|(id, _)| id.clone());
-    let from = left
-        .clone()
-        .or_else(|| v.policy.clusters.iter().find(|id| **id != owner).cloned());
-    let phase = match (primary, from) {
-        (false, Some(from)) if v.capture().is_some() => Phase::Promoting {
-            from,
-            to: owner.clone(),
-            kind,
-        },
-        (_, Some(from)) if left.is_some() => Phase::CleaningUp {
-            from,
-            to: owner.clone(),
-            kind,
-            resync: None,
-        },
-        _ => Phase::Steady,
-    };
+    let phase = rebuilt(v, record);
     let served = (record.served.as_deref() == Some(v.intent.request.fingerprint().as_str()))
         .then(|| v.intent.request.clone());
     let said = format!(
@@ -135,4 +149,72 @@ fn adopt(v: &View<'_>, record: &RecordFacts) -> Draft {
         j.protected_since = Some(v.now);
     })
     .event(Severity::Normal, "OwnershipRecovered", said)
+}
+
+/// Where the placement was in its life, as far as the clusters and the archive tell.
+fn rebuilt(v: &View<'_>, record: &RecordFacts) -> Phase {
+    let owner = record.owner.clone();
+    let left = v
+        .observed
+        .clusters
+        .iter()
+        .find(|(id, c)| **id != owner && !our_claims(c).is_empty());
+    let other = left
+        .map(|(id, _)| id.clone())
+        .or_else(|| v.policy.clusters.iter().find(|id| **id != owner).cloned());
+    let (Some(capture), Some(from)) = (v.capture(), other) else {
+        return Phase::Steady;
+    };
+    let arrived = capture.source == owner && capture.epoch == record.epoch;
+    if !arrived {
+        // Committed, and not known to run there: promotion and start are done again from the beginning.
+        let kind = if record.force == Some(record.epoch) {
+            MoveKind::Failover
+        } else {
+            MoveKind::Relocate
+        };
+        return Phase::Promoting {
+            from,
+            to: owner,
+            kind,
+        };
+    }
+    if stepped_down(v.at(&owner)) {
+        return Phase::Cancelling {
+            from: owner,
+            to: from,
+        };
+    }
+    match left {
+        None => Phase::Steady,
+        Some((_, facts)) => Phase::CleaningUp {
+            from,
+            to: owner,
+            kind: left_by(facts),
+            resync: None,
+        },
+    }
+}
+
+/// Whether the owner was stopped or demoted for a move that was never committed.
+fn stepped_down(facts: &ClusterFacts) -> bool {
+    let demoted = |k: &_| replication(facts, k).is_some_and(|r| r.desired != Role::Primary);
+    replicated(facts).iter().any(demoted)
+        || facts
+            .workloads
+            .values()
+            .any(|w| steady::quiesced(w).is_some())
+}
+
+/// A side whose volumes are all handed over in step was left by a relocation; any other takes the owner's data anew.
+fn left_by(facts: &ClusterFacts) -> MoveKind {
+    let in_step = |k: &_| {
+        replication(facts, k)
+            .is_some_and(|r| r.desired == Role::Secondary && r.status == VrStatus::Drained)
+    };
+    if replicated(facts).iter().all(in_step) {
+        MoveKind::Relocate
+    } else {
+        MoveKind::Failover
+    }
 }

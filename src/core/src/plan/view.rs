@@ -8,7 +8,8 @@ use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::{Intent, MoveKind, Policy, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
-    CaptureFacts, ClusterFacts, Holder, Mark, Observed, Role, VolumeFacts, VrFacts, VrStatus,
+    CaptureFacts, ClusterFacts, Deleting, Holder, Mark, Observed, Role, VolumeFacts, VrFacts,
+    VrStatus,
 };
 use crate::step::{Force, Step};
 
@@ -127,6 +128,29 @@ pub(super) fn replicated(c: &ClusterFacts) -> BTreeSet<ClaimKey> {
         .iter()
         .filter(|(_, v)| yes(v))
         .map(|(k, _)| k.clone())
+        .collect()
+}
+
+/// Claims of ours of which a claim, volume or replication is there and not yet on its way out.
+pub(super) fn lasting(c: &ClusterFacts, claims: &BTreeSet<ClaimKey>) -> BTreeSet<ClaimKey> {
+    let stays = |k: &&ClaimKey| {
+        c.volumes.get(*k).is_some_and(|x| {
+            x.claim
+                .as_ref()
+                .is_some_and(|c| c.mark == Mark::Ours && c.deleting == Deleting::No)
+                || x.volume
+                    .as_ref()
+                    .is_some_and(|p| p.mark == Mark::Ours && p.deleting == Deleting::No)
+        })
+    };
+    claims.iter().filter(stays).cloned().collect()
+}
+
+/// Claims whose replication is ours and not yet on its way out.
+pub(super) fn held(c: &ClusterFacts) -> BTreeSet<ClaimKey> {
+    replicated(c)
+        .into_iter()
+        .filter(|k| replication(c, k).is_some_and(|r| r.deleting == Deleting::No))
         .collect()
 }
 

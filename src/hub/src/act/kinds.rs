@@ -1,7 +1,9 @@
 //! The kinds that the executor reads and writes on managed clusters.
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::core::ApiResource;
 use lifeboat_api::{DROwnership, VolumeReplication};
@@ -28,7 +30,12 @@ impl Kind {
     /// Workloads that can be moved.
     pub(crate) const WORKLOADS: [Self; 2] = [Self::Deployment, Self::StatefulSet];
     /// What workloads name.
-    pub(crate) const SUPPORTING: [Self; 4] = [Self::ConfigMap, Self::Secret, Self::Service, Self::ServiceAccount];
+    pub(crate) const SUPPORTING: [Self; 4] = [
+        Self::ConfigMap,
+        Self::Secret,
+        Self::Service,
+        Self::ServiceAccount,
+    ];
 
     pub(crate) fn resource(self) -> ApiResource {
         match self {

@@ -5,7 +5,10 @@ use serde_json::Value;
 
 /// The text at a JSON pointer, unless it is empty.
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
-    object.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty())
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .filter(|t| !t.is_empty())
 }
 
 /// A label.
@@ -57,7 +60,8 @@ pub(crate) fn whose(object: &Value, placement_uid: &str) -> Whose {
         None => Whose::Nobodys,
         Some(uid) if uid == placement_uid => Whose::Ours,
         Some(uid) => {
-            let known = annotation(object, names::PLACEMENT).map_or_else(|| format!("with uid {uid}"), str::to_owned);
+            let known = annotation(object, names::PLACEMENT)
+                .map_or_else(|| format!("with uid {uid}"), str::to_owned);
             Whose::Other(known)
         }
     }

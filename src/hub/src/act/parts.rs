@@ -1,7 +1,7 @@
 //! The parts of a step, and what becomes of the step from what became of them.
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Outcome};
 use lifeboat_kit::CallError;
@@ -26,16 +26,24 @@ pub(crate) type Part<T = ()> = Result<T, Trouble>;
 pub(crate) type Pending<'a, T = ()> = (String, BoxFuture<'a, Part<T>>);
 
 /// Refuses.
-pub(crate) fn refuse<T>(reason: Reason, message: impl Into<String>, remedy: impl Into<String>) -> Part<T> {
+pub(crate) fn refuse<T>(
+    reason: Reason,
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Part<T> {
     Err(Trouble::Refused(Blocker::new(reason, message, remedy)))
 }
 
 /// What a failed call means for a part.
 pub(crate) fn trouble(cluster: &ClusterId, error: &CallError) -> Trouble {
     let said = format!("{cluster}: {}", error.full());
-    let refused = |reason, remedy: &str| Trouble::Refused(Blocker::new(reason, said.clone(), remedy));
+    let refused =
+        |reason, remedy: &str| Trouble::Refused(Blocker::new(reason, said.clone(), remedy));
     if said.contains("being terminated") {
-        return refused(Reason::NamespaceTerminating, "Wait until the namespace is gone; it is made anew then.");
+        return refused(
+            Reason::NamespaceTerminating,
+            "Wait until the namespace is gone; it is made anew then.",
+        );
     }
     match error.retry() {
         CallRetry::Soon | CallRetry::AfterRead => Trouble::Unknown(said),
@@ -47,18 +55,26 @@ pub(crate) fn trouble(cluster: &ClusterId, error: &CallError) -> Trouble {
             Reason::StepFailed,
             "Give the hub's user on the cluster the role of spoke-deploy, and check that its credentials have not run out. It is tried again.",
         ),
-        CallRetry::Never => {
-            refused(Reason::StepFailed, "The API server refuses the request: change what it complains about. It is tried again.")
-        }
+        CallRetry::Never => refused(
+            Reason::StepFailed,
+            "The API server refuses the request: change what it complains about. It is tried again.",
+        ),
     }
 }
 
 /// Does all parts, many at once; the answers are sorted by name.
 pub(crate) async fn all<T: Send>(parts: Vec<Pending<'_, T>>) -> Vec<(String, Part<T>)> {
-    let mut done: Vec<(String, Part<T>)> =
-        futures::stream::iter(parts).map(|(key, part)| async move { (key, part.await) }).buffer_unordered(PARALLEL).collect().await;
+    let parts: Vec<BoxFuture<'_, (String, Part<T>)>> = parts.into_iter().map(tagged).collect();
+    let mut done: Vec<(String, Part<T>)> = futures::stream::iter(parts)
+        .buffer_unordered(PARALLEL)
+        .collect()
+        .await;
     done.sort_by(|a, b| a.0.cmp(&b.0));
     done
+}
+
+fn tagged<'a, T: Send + 'a>((key, part): Pending<'a, T>) -> BoxFuture<'a, (String, Part<T>)> {
+    async move { (key, part.await) }.boxed()
 }
 
 /// Does all parts and keeps what they give, or the first trouble: a refusal before anything that is unknown.
@@ -71,7 +87,10 @@ pub(crate) async fn gather<T: Send>(parts: Vec<Pending<'_, T>>) -> Part<Vec<T>> 
             Err(Trouble::Unknown(why)) => unknown.push(why),
         }
     }
-    let (more_refused, more_unknown) = (refused.len().saturating_sub(1), unknown.len().saturating_sub(1));
+    let (more_refused, more_unknown) = (
+        refused.len().saturating_sub(1),
+        unknown.len().saturating_sub(1),
+    );
     if let Some(mut first) = refused.into_iter().next() {
         first.message.push_str(&more(more_refused));
         return Err(Trouble::Refused(first));
@@ -97,13 +116,16 @@ pub(crate) fn outcome(part: Part) -> Outcome {
 }
 
 fn more(others: usize) -> String {
-    if others == 0 { String::new() } else { format!(" (and {others} more)") }
+    if others == 0 {
+        String::new()
+    } else {
+        format!(" (and {others} more)")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt;
 
     fn part(name: &str, result: Part) -> Pending<'static> {
         (name.to_owned(), async move { result }.boxed())
@@ -118,7 +140,9 @@ mod tests {
             part("b", Err(blocker("b is taken"))),
             part("d", Ok(())),
         ];
-        let Outcome::Failed(blocker) = each(parts).await else { panic!("must be refused") };
+        let Outcome::Failed(blocker) = each(parts).await else {
+            panic!("must be refused")
+        };
         assert_eq!(blocker.message, "b is taken (and 1 more)");
         assert_eq!(each(vec![part("a", Ok(()))]).await, Outcome::Done);
     }

@@ -11,13 +11,19 @@ use serde_json::{Value, json};
 
 use super::kinds::Kind;
 use super::object::{Whose, is_deleting, name, text, whose};
-use super::parts::{Part, Pending, Trouble, each, outcome, refuse, trouble};
+use super::parts::{Part, Pending, Trouble, each, gather, outcome, refuse, trouble};
 use super::remote::Place;
 use super::{At, Executor, stale};
 use crate::resolve::Scope;
 
 /// Writes DROwnership into every protected namespace of the cluster.
-pub(crate) async fn record(at: &At<'_>, owner: &ClusterId, epoch: Epoch, force: Force, served: Option<&str>) -> Outcome {
+pub(crate) async fn record(
+    at: &At<'_>,
+    owner: &ClusterId,
+    epoch: Epoch,
+    force: Force,
+    served: Option<&str>,
+) -> Outcome {
     let mut spec = json!({
         "placementUID": at.scope.uid,
         "placement": at.scope.key.to_string(),
@@ -36,8 +42,17 @@ pub(crate) async fn record(at: &At<'_>, owner: &ClusterId, epoch: Epoch, force: 
         }
     }
     let spec = &spec;
-    let parts: Vec<Pending<'_>> =
-        at.scope.namespaces.iter().map(|home| (home.clone(), record_in(at, at.namespace(home), spec).boxed())).collect();
+    let parts: Vec<Pending<'_>> = at
+        .scope
+        .namespaces
+        .iter()
+        .map(|home| {
+            (
+                home.clone(),
+                record_in(at, at.namespace(home), spec).boxed(),
+            )
+        })
+        .collect();
     each(parts).await
 }
 
@@ -59,9 +74,11 @@ async fn record_in(at: &At<'_>, namespace: String, spec: &Value) -> Part {
     match at.remote.try_apply(place, &body).await {
         Ok(_) => Ok(()),
         // The rules of the kind: the epoch went down, or the owner changed without a higher one.
-        Err(error) if error.code() == Some(422) => {
-            Err(Trouble::Refused(stale(at.remote.cluster(), &at.scope.key.to_string(), &error.full())))
-        }
+        Err(error) if error.code() == Some(422) => Err(Trouble::Refused(stale(
+            at.remote.cluster(),
+            &at.scope.key.to_string(),
+            &error.full(),
+        ))),
         Err(error) => Err(trouble(at.remote.cluster(), &error)),
     }
 }
@@ -70,11 +87,18 @@ async fn record_in(at: &At<'_>, namespace: String, spec: &Value) -> Part {
 pub(crate) async fn ensure_namespace(at: &At<'_>, namespace: &str) -> Part {
     let place = Place::new(Kind::Namespace, "", namespace);
     match at.remote.get(place).await? {
-        Some(found) if is_deleting(&found) || text(&found, "/status/phase") == Some("Terminating") => refuse(
-            Reason::NamespaceTerminating,
-            format!("namespace {namespace} on {} is being deleted", at.remote.cluster()),
-            "Wait until it is gone, or find what keeps it; it is made anew then.",
-        ),
+        Some(found)
+            if is_deleting(&found) || text(&found, "/status/phase") == Some("Terminating") =>
+        {
+            refuse(
+                Reason::NamespaceTerminating,
+                format!(
+                    "namespace {namespace} on {} is being deleted",
+                    at.remote.cluster()
+                ),
+                "Wait until it is gone, or find what keeps it; it is made anew then.",
+            )
+        }
         Some(_) => Ok(()),
         None => {
             let body = json!({
@@ -89,19 +113,52 @@ pub(crate) async fn ensure_namespace(at: &At<'_>, namespace: &str) -> Part {
 
 /// Deletes DROwnership, and takes our mark off whatever else carries it: no later placement may take it for a foreigner's.
 pub(crate) async fn forget(at: &At<'_>) -> Outcome {
+    match unmark(at).await {
+        Ok(()) => {}
+        trouble @ Err(_) => return outcome(trouble),
+    }
+    let parts = at
+        .scope
+        .namespaces
+        .iter()
+        .map(|home| (home.clone(), forget_in(at, at.namespace(home)).boxed()))
+        .collect();
+    each(parts).await
+}
+
+/// Workloads and Services are looked up by mark; the rest by the capture, so that nobody needs the right to list Secrets.
+async fn unmark(at: &At<'_>) -> Part {
     let mut parts: Vec<Pending<'_>> = Vec::new();
     for home in &at.scope.namespaces {
         let namespace = at.namespace(home);
-        for kind in Kind::WORKLOADS.into_iter().chain(Kind::SUPPORTING) {
-            parts.push((format!("{home} {}", kind.as_str()), unmark_all(at, kind, namespace.clone()).boxed()));
+        for kind in Kind::WORKLOADS.into_iter().chain([Kind::Service]) {
+            parts.push((
+                format!("{home} {}", kind.as_str()),
+                unmark_all(at, kind, namespace.clone()).boxed(),
+            ));
         }
     }
-    match each(parts).await {
-        Outcome::Done => {}
-        other => return other,
+    gather(parts).await?;
+    let mut parts: Vec<Pending<'_>> = Vec::new();
+    for (kind, namespace, name) in super::workloads::captured_supporting(at).await? {
+        if kind != Kind::Service {
+            parts.push((
+                format!("{} {namespace}/{name}", kind.as_str()),
+                unmark_one(at, kind, namespace, name).boxed(),
+            ));
+        }
     }
-    let parts = at.scope.namespaces.iter().map(|home| (home.clone(), forget_in(at, at.namespace(home)).boxed())).collect();
-    each(parts).await
+    gather(parts).await.map(drop)
+}
+
+async fn unmark_one(at: &At<'_>, kind: Kind, namespace: String, name: String) -> Part {
+    let place = Place::new(kind, &namespace, &name);
+    match at.remote.get(place).await? {
+        Some(found) if whose(&found, &at.scope.uid) == Whose::Ours && !is_deleting(&found) => {
+            at.remote.patch(place, &unmarking(&[])).await.map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn forget_in(at: &At<'_>, namespace: String) -> Part {
@@ -121,14 +178,20 @@ async fn unmark_all(at: &At<'_>, kind: Kind, namespace: String) -> Part {
         if whose(&object, &at.scope.uid) != Whose::Ours || is_deleting(&object) {
             continue;
         }
-        at.remote.patch(Place::new(kind, &namespace, name(&object)), &unmarking(&[])).await?;
+        at.remote
+            .patch(Place::new(kind, &namespace, name(&object)), &unmarking(&[]))
+            .await?;
     }
     Ok(())
 }
 
 /// A patch that takes our marks off; `more` names further annotations.
 pub(crate) fn unmarking(more: &[&str]) -> Value {
-    let gone = |keys: &[&str]| keys.iter().map(|k| ((*k).to_owned(), Value::Null)).collect::<serde_json::Map<_, _>>();
+    let gone = |keys: &[&str]| {
+        keys.iter()
+            .map(|k| ((*k).to_owned(), Value::Null))
+            .collect::<serde_json::Map<_, _>>()
+    };
     let mut annotations = gone(&[names::PLACEMENT, names::RESTORED_EPOCH, names::NUDGE]);
     annotations.extend(gone(more));
     json!({ "metadata": { "labels": gone(&[names::PLACEMENT_UID]), "annotations": annotations } })
@@ -138,7 +201,9 @@ pub(crate) fn unmarking(more: &[&str]) -> Value {
 /// *If interrupted*: the finalizer is still there, and the captures are deleted again.
 pub(crate) async fn finish(executor: &Executor, scope: &Scope) -> Outcome {
     if let Err(error) = executor.captures.forget(&scope.uid).await {
-        return Outcome::Unknown { why: lifeboat_kit::error::full(&error) };
+        return Outcome::Unknown {
+            why: lifeboat_kit::error::full(&error),
+        };
     }
     outcome(let_go(executor, scope).await)
 }
@@ -147,18 +212,32 @@ async fn let_go(executor: &Executor, scope: &Scope) -> Part {
     let hub = ClusterId::new("the hub");
     let api: Api<DRPlacement> = Api::namespaced(executor.hub.clone(), &scope.key.namespace);
     let name = scope.key.name.as_str();
-    let found = deadline(format!("get DRPlacement {name}"), executor.deadline, api.get_opt(name)).await.map_err(|e| trouble(&hub, &e))?;
-    let Some(placement) = found.filter(|p| p.metadata.uid.as_deref() == Some(scope.uid.as_str())) else { return Ok(()) };
+    let found = deadline(
+        format!("get DRPlacement {name}"),
+        executor.deadline,
+        api.get_opt(name),
+    )
+    .await
+    .map_err(|e| trouble(&hub, &e))?;
+    let Some(placement) = found.filter(|p| p.metadata.uid.as_deref() == Some(scope.uid.as_str()))
+    else {
+        return Ok(());
+    };
     let held = placement.metadata.finalizers.unwrap_or_default();
     if !held.iter().any(|f| f == names::FINALIZER) {
         return Ok(());
     }
     if placement.metadata.deletion_timestamp.is_none() {
-        let blocker = Blocker::new(Reason::StepFailed, "the DRPlacement is not being deleted", "Nothing needs to be done.");
+        let blocker = Blocker::new(
+            Reason::StepFailed,
+            "the DRPlacement is not being deleted",
+            "Nothing needs to be done.",
+        );
         return Err(Trouble::Refused(blocker));
     }
     let left: Vec<String> = held.into_iter().filter(|f| f != names::FINALIZER).collect();
-    let metadata = json!({ "finalizers": left, "resourceVersion": placement.metadata.resource_version });
+    let metadata =
+        json!({ "finalizers": left, "resourceVersion": placement.metadata.resource_version });
     match patch_metadata(&api, name, names::HUB_MANAGER, metadata).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),

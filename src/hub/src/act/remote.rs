@@ -30,7 +30,11 @@ pub(crate) struct Place<'a> {
 
 impl<'a> Place<'a> {
     pub(crate) fn new(kind: Kind, namespace: &'a str, name: &'a str) -> Self {
-        Self { kind, namespace, name }
+        Self {
+            kind,
+            namespace,
+            name,
+        }
     }
 
     fn describe(&self) -> String {
@@ -50,8 +54,18 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(cluster: ClusterId, client: kube::Client, members: Arc<dyn Members>, limit: Duration) -> Self {
-        Self { cluster, client, members, limit }
+    pub(crate) fn new(
+        cluster: ClusterId,
+        client: kube::Client,
+        members: Arc<dyn Members>,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            cluster,
+            client,
+            members,
+            limit,
+        }
     }
 
     pub(crate) fn cluster(&self) -> &ClusterId {
@@ -70,14 +84,25 @@ impl Remote {
     /// The object as it is now; none if it does not exist.
     pub(crate) async fn get(&self, at: Place<'_>) -> Part<Option<Value>> {
         let api = self.api(at.kind, at.namespace);
-        match deadline(format!("get {}", at.describe()), self.limit, api.get_opt(at.name)).await {
+        match deadline(
+            format!("get {}", at.describe()),
+            self.limit,
+            api.get_opt(at.name),
+        )
+        .await
+        {
             Ok(object) => Ok(object.map(|o| to_value(&o))),
             Err(error) => Err(trouble(&self.cluster, &error)),
         }
     }
 
     /// Every object of a kind in a namespace that the label selector matches.
-    pub(crate) async fn list(&self, kind: Kind, namespace: &str, selector: &str) -> Part<Vec<Value>> {
+    pub(crate) async fn list(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        selector: &str,
+    ) -> Part<Vec<Value>> {
         let api = self.api(kind, namespace);
         let resource = kind.resource();
         let mut params = ListParams::default().limit(PAGE);
@@ -86,11 +111,18 @@ impl Remote {
         }
         let mut found = Vec::new();
         loop {
-            let call = deadline(format!("list {} in {namespace}", resource.plural), self.limit, api.list(&params));
+            let call = deadline(
+                format!("list {} in {namespace}", resource.plural),
+                self.limit,
+                api.list(&params),
+            );
             let page = call.await.map_err(|e| trouble(&self.cluster, &e))?;
             // Objects of a list carry no apiVersion and kind.
             found.extend(page.items.into_iter().map(|mut object| {
-                object.types = Some(kube::core::TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
+                object.types = Some(kube::core::TypeMeta {
+                    api_version: resource.api_version.clone(),
+                    kind: resource.kind.clone(),
+                });
                 to_value(&object)
             }));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -104,33 +136,61 @@ impl Remote {
     pub(crate) async fn try_apply(&self, at: Place<'_>, body: &Value) -> Result<Value, CallError> {
         let api = self.api(at.kind, at.namespace);
         let call = lifeboat_kit::apply(&api, at.name, HUB_MANAGER, body, Conflicts::Force);
-        let object = self.within(format!("apply {}", at.describe()), call).await?;
+        let object = self
+            .within(format!("apply {}", at.describe()), call)
+            .await?;
         Ok(self.note(object))
     }
 
     /// Server-side apply.
     pub(crate) async fn apply(&self, at: Place<'_>, body: &Value) -> Part<Value> {
-        self.try_apply(at, body).await.map_err(|e| trouble(&self.cluster, &e))
+        self.try_apply(at, body)
+            .await
+            .map_err(|e| trouble(&self.cluster, &e))
     }
 
     /// Merge patch of the few fields that are ours on an object that is somebody else's.
     pub(crate) async fn patch(&self, at: Place<'_>, body: &Value) -> Part<Value> {
         let api = self.api(at.kind, at.namespace);
-        let params = PatchParams { field_manager: Some(HUB_MANAGER.to_owned()), ..PatchParams::default() };
-        let call = deadline(format!("patch {}", at.describe()), self.limit, api.patch(at.name, &params, &Patch::Merge(body)));
+        let params = PatchParams {
+            field_manager: Some(HUB_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(body);
+        let call = deadline(
+            format!("patch {}", at.describe()),
+            self.limit,
+            api.patch(at.name, &params, &patch),
+        );
         let object = call.await.map_err(|e| trouble(&self.cluster, &e))?;
         Ok(self.note(object))
     }
 
     /// Deletes that very object, and only it; one that is gone already is fine.
     pub(crate) async fn delete(&self, at: Place<'_>, object: &Value) -> Part {
-        self.delete_if(at, object, Preconditions { uid: Some(uid(object).to_owned()), resource_version: None }).await
+        self.delete_if(
+            at,
+            object,
+            Preconditions {
+                uid: Some(uid(object).to_owned()),
+                resource_version: None,
+            },
+        )
+        .await
     }
 
     /// Deletes that very object if it is still as it was read: whatever was checked on it holds.
     pub(crate) async fn delete_unchanged(&self, at: Place<'_>, object: &Value) -> Part {
         let version = Some(version(object).to_owned());
-        self.delete_if(at, object, Preconditions { uid: Some(uid(object).to_owned()), resource_version: version }).await
+        self.delete_if(
+            at,
+            object,
+            Preconditions {
+                uid: Some(uid(object).to_owned()),
+                resource_version: version,
+            },
+        )
+        .await
     }
 
     async fn delete_if(&self, at: Place<'_>, object: &Value, preconditions: Preconditions) -> Part {
@@ -140,10 +200,18 @@ impl Remote {
             propagation_policy: Some(PropagationPolicy::Background),
             ..DeleteParams::default()
         };
-        match deadline(format!("delete {}", at.describe()), self.limit, api.delete(at.name, &params)).await {
+        match deadline(
+            format!("delete {}", at.describe()),
+            self.limit,
+            api.delete(at.name, &params),
+        )
+        .await
+        {
             Ok(answer) => match answer.left() {
                 // A finalizer holds it: the API server shows it with the mark of its deletion. One without that mark is the last state.
-                Some(left) if left.metadata.deletion_timestamp.is_some() && holds(&left) => drop(self.note(left)),
+                Some(left) if left.metadata.deletion_timestamp.is_some() && holds(&left) => {
+                    drop(self.note(left));
+                }
                 _ => self.gone(at, object),
             },
             Err(error) if error.is_not_found() => self.gone(at, object),
@@ -160,28 +228,44 @@ impl Remote {
             fields.insert("kind".into(), resource.kind.into());
         }
         if let Ok(object) = serde_json::from_value(object) {
-            self.members.written(&self.cluster, Written::Deleted(Box::new(object)));
+            self.members
+                .written(&self.cluster, Written::Deleted(Box::new(object)));
         }
     }
 
     fn note(&self, mut object: DynamicObject) -> Value {
         object.metadata.managed_fields = None;
         let value = to_value(&object);
-        self.members.written(&self.cluster, Written::Applied(Box::new(object)));
+        self.members
+            .written(&self.cluster, Written::Applied(Box::new(object)));
         value
     }
 
-    async fn within<T>(&self, what: String, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    async fn within<T>(
+        &self,
+        what: String,
+        call: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
         match tokio::time::timeout(self.limit, call).await {
             Ok(answer) => answer,
-            Err(_) => Err(CallError::Timeout { what, after: self.limit }),
+            Err(_) => Err(CallError::Timeout {
+                what,
+                after: self.limit,
+            }),
         }
     }
 }
 
 fn holds(object: &DynamicObject) -> bool {
-    object.metadata.finalizers.as_ref().is_some_and(|f| !f.is_empty())
-        || object.metadata.deletion_grace_period_seconds.is_some_and(|s| s > 0)
+    object
+        .metadata
+        .finalizers
+        .as_ref()
+        .is_some_and(|f| !f.is_empty())
+        || object
+            .metadata
+            .deletion_grace_period_seconds
+            .is_some_and(|s| s > 0)
 }
 
 fn to_value(object: &DynamicObject) -> Value {

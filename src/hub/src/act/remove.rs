@@ -18,9 +18,19 @@ use super::volumes::set_retain;
 const TRIES: usize = 4;
 
 /// Deletes claims and then their volumes, whose policy is Retain.
-pub(crate) async fn remove_claims(at: &At<'_>, claims: &BTreeMap<ClaimKey, Option<String>>) -> Outcome {
-    let parts: Vec<Pending<'_>> =
-        claims.iter().map(|(claim, volume)| (claim.to_string(), remove_one(at, claim, volume.as_deref()).boxed())).collect();
+pub(crate) async fn remove_claims(
+    at: &At<'_>,
+    claims: &BTreeMap<ClaimKey, Option<String>>,
+) -> Outcome {
+    let parts: Vec<Pending<'_>> = claims
+        .iter()
+        .map(|(claim, volume)| {
+            (
+                claim.to_string(),
+                remove_one(at, claim, volume.as_deref()).boxed(),
+            )
+        })
+        .collect();
     each(parts).await
 }
 
@@ -47,7 +57,14 @@ async fn remove_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> Part
 }
 
 fn must_be_ours(at: &At<'_>, object: &Value) -> Part {
-    let said = |why: &str| format!("{} {} on {} {why}", text(object, "/kind").unwrap_or("object"), name(object), at.remote.cluster());
+    let said = |why: &str| {
+        format!(
+            "{} {} on {} {why}",
+            text(object, "/kind").unwrap_or("object"),
+            name(object),
+            at.remote.cluster()
+        )
+    };
     match whose(object, &at.scope.uid) {
         Whose::Ours => Ok(()),
         Whose::Nobodys => refuse(
@@ -64,32 +81,56 @@ fn must_be_ours(at: &At<'_>, object: &Value) -> Part {
 }
 
 /// The volume as it is now, with the policy Retain; none if it is gone or goes.
-async fn retained(at: &At<'_>, volume: &str, namespace: &str, claim: &ClaimKey) -> Part<Option<Value>> {
+async fn retained(
+    at: &At<'_>,
+    volume: &str,
+    namespace: &str,
+    claim: &ClaimKey,
+) -> Part<Option<Value>> {
     let place = Place::new(Kind::Volume, "", volume);
-    let Some(pv) = at.remote.get(place).await? else { return Ok(None) };
+    let Some(pv) = at.remote.get(place).await? else {
+        return Ok(None);
+    };
     must_be_ours(at, &pv)?;
-    let held = (text(&pv, "/spec/claimRef/namespace"), text(&pv, "/spec/claimRef/name"));
+    let held = (
+        text(&pv, "/spec/claimRef/namespace"),
+        text(&pv, "/spec/claimRef/name"),
+    );
     if held.1.is_some() && held != (Some(namespace), Some(claim.name.as_str())) {
         return refuse(
             Reason::Collision,
-            format!("PersistentVolume {volume} on {} is held by another claim than {claim}, so it is not deleted", at.remote.cluster()),
+            format!(
+                "PersistentVolume {volume} on {} is held by another claim than {claim}, so it is not deleted",
+                at.remote.cluster()
+            ),
             "Find out which application uses it.",
         );
     }
     let pv = set_retain(at, place, &pv).await?;
     if text(&pv, "/spec/persistentVolumeReclaimPolicy") != Some("Retain") {
-        return Err(Trouble::Unknown(format!("PersistentVolume {volume} on {} is not Retain yet", at.remote.cluster())));
+        return Err(Trouble::Unknown(format!(
+            "PersistentVolume {volume} on {} is not Retain yet",
+            at.remote.cluster()
+        )));
     }
     Ok(Some(pv))
 }
 
 /// Deletes the volume at the version at which it was seen to be Retain; the release of the claim makes newer versions.
-async fn remove_volume(at: &At<'_>, volume: &str, namespace: &str, claim: &ClaimKey, pv: Value) -> Part {
+async fn remove_volume(
+    at: &At<'_>,
+    volume: &str,
+    namespace: &str,
+    claim: &ClaimKey,
+    pv: Value,
+) -> Part {
     let place = Place::new(Kind::Volume, "", volume);
     let mut current = Some(pv);
     let mut last = Ok(());
     for _ in 0..TRIES {
-        let Some(pv) = current.filter(|pv| !is_deleting(pv)) else { return Ok(()) };
+        let Some(pv) = current.filter(|pv| !is_deleting(pv)) else {
+            return Ok(());
+        };
         last = at.remote.delete_unchanged(place, &pv).await;
         match &last {
             Err(Trouble::Unknown(_)) => current = retained(at, volume, namespace, claim).await?,

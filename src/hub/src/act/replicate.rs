@@ -16,13 +16,30 @@ use super::remote::Place;
 use super::{At, stale};
 
 /// Writes a VolumeReplication for each claim.
-pub(crate) async fn replicate(at: &At<'_>, claims: &BTreeMap<ClaimKey, String>, role: Role, epoch: Epoch) -> Outcome {
-    let parts: Vec<Pending<'_>> =
-        claims.iter().map(|(claim, class)| (claim.to_string(), replicate_one(at, claim, class, (role, epoch)).boxed())).collect();
+pub(crate) async fn replicate(
+    at: &At<'_>,
+    claims: &BTreeMap<ClaimKey, String>,
+    role: Role,
+    epoch: Epoch,
+) -> Outcome {
+    let parts: Vec<Pending<'_>> = claims
+        .iter()
+        .map(|(claim, class)| {
+            (
+                claim.to_string(),
+                replicate_one(at, claim, class, (role, epoch)).boxed(),
+            )
+        })
+        .collect();
     each(parts).await
 }
 
-async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, (role, epoch): (Role, Epoch)) -> Part {
+async fn replicate_one(
+    at: &At<'_>,
+    claim: &ClaimKey,
+    class: &str,
+    (role, epoch): (Role, Epoch),
+) -> Part {
     let namespace = at.namespace(&claim.namespace);
     let place = Place::new(Kind::Replication, &namespace, &claim.name);
     let existing = at.remote.get(place).await?;
@@ -59,7 +76,10 @@ async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, (role, epoch)
 /// Writes to that very object only, and leaves the immutable data source as it was written.
 fn keep_identity(body: &mut Value, vr: &Value) {
     lifeboat_kit::apply::merge(body, json!({ "metadata": { "uid": uid(vr) } }));
-    if let (Some(source), Some(spec)) = (vr.pointer("/spec/dataSource"), body.pointer_mut("/spec").and_then(Value::as_object_mut)) {
+    if let (Some(source), Some(spec)) = (
+        vr.pointer("/spec/dataSource"),
+        body.pointer_mut("/spec").and_then(Value::as_object_mut),
+    ) {
         spec.insert("dataSource".into(), source.clone());
     }
 }
@@ -79,26 +99,38 @@ fn check_existing(at: &At<'_>, claim: &ClaimKey, vr: &Value, epoch: Epoch) -> Pa
         Whose::Nobodys => {
             return refuse(
                 Reason::Collision,
-                format!("VolumeReplication {claim} exists on {cluster} and was not made by this placement"),
+                format!(
+                    "VolumeReplication {claim} exists on {cluster} and was not made by this placement"
+                ),
                 "Delete it if nobody needs it, or take the claim out of the placement's selector.",
             );
         }
         Whose::Other(placement) => {
             return refuse(
                 Reason::ClaimedByOther,
-                format!("VolumeReplication {claim} on {cluster} belongs to the placement {placement}"),
+                format!(
+                    "VolumeReplication {claim} on {cluster} belongs to the placement {placement}"
+                ),
                 "Two placements cannot protect one volume: change the selector of one of them.",
             );
         }
     }
     if is_deleting(vr) {
-        return Err(Trouble::Unknown(format!("VolumeReplication {claim} on {cluster} is still being deleted")));
+        return Err(Trouble::Unknown(format!(
+            "VolumeReplication {claim} on {cluster} is still being deleted"
+        )));
     }
     let written = annotation(vr, names::EPOCH).and_then(|e| e.parse::<i64>().ok());
     match written {
         Some(newer) if newer > epoch.0 => {
-            let seen = format!("VolumeReplication {claim} was written at epoch {newer}, this is epoch {epoch}");
-            Err(Trouble::Refused(stale(cluster, &at.scope.key.to_string(), &seen)))
+            let seen = format!(
+                "VolumeReplication {claim} was written at epoch {newer}, this is epoch {epoch}"
+            );
+            Err(Trouble::Refused(stale(
+                cluster,
+                &at.scope.key.to_string(),
+                &seen,
+            )))
         }
         _ => Ok(()),
     }
@@ -106,17 +138,34 @@ fn check_existing(at: &At<'_>, claim: &ClaimKey, vr: &Value, epoch: Epoch) -> Pa
 
 /// A claim that another VolumeReplication owns is not ours to replicate.
 async fn check_claim(at: &At<'_>, claim: &ClaimKey, namespace: &str) -> Part {
-    let Some(pvc) = at.remote.get(Place::new(Kind::Claim, namespace, &claim.name)).await? else {
-        return Err(Trouble::Unknown(format!("claim {claim} does not exist on {}", at.remote.cluster())));
+    let Some(pvc) = at
+        .remote
+        .get(Place::new(Kind::Claim, namespace, &claim.name))
+        .await?
+    else {
+        return Err(Trouble::Unknown(format!(
+            "claim {claim} does not exist on {}",
+            at.remote.cluster()
+        )));
     };
     super::volumes::check_free(at, &pvc)?;
-    let owner = [(names::VR_OWNER, "VolumeReplication"), (names::VGR_OWNER, "VolumeGroupReplication")]
-        .into_iter()
-        .find_map(|(key, kind)| annotation(&pvc, key).filter(|n| !n.is_empty()).map(|n| (kind, n)));
+    let owner = [
+        (names::VR_OWNER, "VolumeReplication"),
+        (names::VGR_OWNER, "VolumeGroupReplication"),
+    ]
+    .into_iter()
+    .find_map(|(key, kind)| {
+        annotation(&pvc, key)
+            .filter(|n| !n.is_empty())
+            .map(|n| (kind, n))
+    });
     match owner {
         Some((kind, owner)) if kind != "VolumeReplication" || owner != claim.name => refuse(
             Reason::Collision,
-            format!("claim {claim} on {} is replicated by {kind} {owner} already", at.remote.cluster()),
+            format!(
+                "claim {claim} on {} is replicated by {kind} {owner} already",
+                at.remote.cluster()
+            ),
             format!("Delete that {kind}, or take the claim out of the placement's selector."),
         ),
         _ => Ok(()),
@@ -125,7 +174,10 @@ async fn check_claim(at: &At<'_>, claim: &ClaimKey, namespace: &str) -> Part {
 
 /// Deletes VolumeReplications without switching replication off.
 pub(crate) async fn release(at: &At<'_>, claims: &[ClaimKey]) -> Outcome {
-    let parts: Vec<Pending<'_>> = claims.iter().map(|claim| (claim.to_string(), release_one(at, claim).boxed())).collect();
+    let parts: Vec<Pending<'_>> = claims
+        .iter()
+        .map(|claim| (claim.to_string(), release_one(at, claim).boxed()))
+        .collect();
     each(parts).await
 }
 
@@ -133,17 +185,23 @@ pub(crate) async fn release(at: &At<'_>, claims: &[ClaimKey]) -> Outcome {
 async fn release_one(at: &At<'_>, claim: &ClaimKey) -> Part {
     let namespace = at.namespace(&claim.namespace);
     let place = Place::new(Kind::Replication, &namespace, &claim.name);
-    let Some(mut vr) = at.remote.get(place).await? else { return Ok(()) };
+    let Some(mut vr) = at.remote.get(place).await? else {
+        return Ok(());
+    };
     if whose(&vr, &at.scope.uid) != Whose::Ours {
         return refuse(
             Reason::Collision,
-            format!("VolumeReplication {claim} on {} was not made by this placement", at.remote.cluster()),
+            format!(
+                "VolumeReplication {claim} on {} was not made by this placement",
+                at.remote.cluster()
+            ),
             "Delete it by hand if nobody needs it.",
         );
     }
     // Acknowledged before the deletion is sent: without it the agent would switch off the replication of the new owner's image.
     if annotation(&vr, names::RELEASE) != Some("true") {
-        let body = json!({ "metadata": { "uid": uid(&vr), "annotations": { names::RELEASE: "true" } } });
+        let body =
+            json!({ "metadata": { "uid": uid(&vr), "annotations": { names::RELEASE: "true" } } });
         vr = at.remote.patch(place, &body).await?;
     }
     at.remote.delete(place, &vr).await

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use lifeboat_capture::{Capture, Collision, Mapping, Marks, VolumeRecord, collides, import_pv, import_pvc, volume_differs};
+use lifeboat_capture::{
+    Capture, Collision, Mapping, Marks, VolumeRecord, collides, import_pv, import_pvc,
+    volume_differs,
+};
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{ClusterId, Epoch, Outcome};
 use serde_json::{Value, json};
@@ -36,10 +39,18 @@ async fn restore_all(at: &At<'_>, version: u64, epoch: Epoch) -> Part {
     let parts: Vec<Pending<'_, Pair>> = capture
         .volumes
         .iter()
-        .map(|record| (record.name().to_string(), inspect(at, record, mapping, marks).boxed()))
+        .map(|record| {
+            (
+                record.name().to_string(),
+                inspect(at, record, mapping, marks).boxed(),
+            )
+        })
         .collect();
     let pairs = gather(parts).await?;
-    let parts: Vec<Pending<'_>> = pairs.iter().map(|pair| (name(&pair.pv).to_owned(), make(at, pair).boxed())).collect();
+    let parts: Vec<Pending<'_>> = pairs
+        .iter()
+        .map(|pair| (name(&pair.pv).to_owned(), make(at, pair).boxed()))
+        .collect();
     gather(parts).await.map(drop)
 }
 
@@ -47,7 +58,9 @@ async fn restore_all(at: &At<'_>, version: u64, epoch: Epoch) -> Part {
 pub(crate) async fn capture_of(at: &At<'_>, version: u64) -> Part<Arc<Capture>> {
     match at.executor.captures.read(at.scope, Some(version)).await {
         Ok(Some((_, capture))) => Ok(capture),
-        Ok(None) => Err(Trouble::Unknown(format!("the newest complete capture is not version {version} any more"))),
+        Ok(None) => Err(Trouble::Unknown(format!(
+            "the newest complete capture is not version {version} any more"
+        ))),
         Err(error) => Err(archive_trouble(at, &error)),
     }
 }
@@ -57,22 +70,36 @@ pub(crate) fn mapping(scope: &Scope, target: &ClusterId, capture: &Capture) -> M
     let source = ClusterId::new(capture.source_cluster.as_str());
     let mut out = Mapping::default();
     for home in &scope.namespaces {
-        out.namespace.insert(scope.namespace_on(&source, home), scope.namespace_on(target, home));
+        out.namespace.insert(
+            scope.namespace_on(&source, home),
+            scope.namespace_on(target, home),
+        );
     }
     for class in classes(capture) {
-        let home = scope.home_storage_class(&source, &class).unwrap_or_else(|| class.clone());
-        out.storage_class.insert(class, scope.storage_class_on(target, &home));
+        let home = scope
+            .home_storage_class(&source, &class)
+            .unwrap_or_else(|| class.clone());
+        out.storage_class
+            .insert(class, scope.storage_class_on(target, &home));
     }
     out
 }
 
 /// Every storage class that a capture names.
 fn classes(capture: &Capture) -> BTreeSet<String> {
-    let of_volumes = capture.volumes.iter().flat_map(|v| [&v.pv, &v.pvc]).filter_map(|o| text(o, "/spec/storageClassName"));
+    let of_volumes = capture
+        .volumes
+        .iter()
+        .flat_map(|v| [&v.pv, &v.pvc])
+        .filter_map(|o| text(o, "/spec/storageClassName"));
     let templates = capture
         .workloads
         .iter()
-        .filter_map(|w| w.object.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array))
+        .filter_map(|w| {
+            w.object
+                .pointer("/spec/volumeClaimTemplates")
+                .and_then(Value::as_array)
+        })
         .flatten()
         .filter_map(|t| text(t, "/spec/storageClassName"));
     of_volumes.chain(templates).map(str::to_owned).collect()
@@ -80,12 +107,23 @@ fn classes(capture: &Capture) -> BTreeSet<String> {
 
 /// Takes from the target's storage classes what belongs to that cluster: Secrets, and the storage cluster's name.
 async fn learn(at: &At<'_>, capture: &Capture, mapping: &mut Mapping) -> Part {
-    let targets: BTreeSet<String> = classes(capture).iter().map(|c| mapping.storage_class(c).to_owned()).collect();
+    let targets: BTreeSet<String> = classes(capture)
+        .iter()
+        .map(|c| mapping.storage_class(c).to_owned())
+        .collect();
     let parts: Vec<Pending<'_, Option<Value>>> = targets
         .into_iter()
         .map(|class| {
             let key = class.clone();
-            (key, async move { at.remote.get(Place::new(Kind::StorageClass, "", &class)).await }.boxed())
+            (
+                key,
+                async move {
+                    at.remote
+                        .get(Place::new(Kind::StorageClass, "", &class))
+                        .await
+                }
+                .boxed(),
+            )
         })
         .collect();
     for class in gather(parts).await?.into_iter().flatten() {
@@ -102,10 +140,24 @@ struct Pair {
     old_pvc: Option<Value>,
 }
 
-async fn inspect(at: &At<'_>, record: &VolumeRecord, mapping: &Mapping, marks: &Marks) -> Part<Pair> {
-    let (pv, pvc) = (import_pv(record, mapping, marks), import_pvc(record, mapping, marks));
-    let old_pv = at.remote.get(Place::new(Kind::Volume, "", name(&pv))).await?;
-    let old_pvc = at.remote.get(Place::new(Kind::Claim, namespace(&pvc), name(&pvc))).await?;
+async fn inspect(
+    at: &At<'_>,
+    record: &VolumeRecord,
+    mapping: &Mapping,
+    marks: &Marks,
+) -> Part<Pair> {
+    let (pv, pvc) = (
+        import_pv(record, mapping, marks),
+        import_pvc(record, mapping, marks),
+    );
+    let old_pv = at
+        .remote
+        .get(Place::new(Kind::Volume, "", name(&pv)))
+        .await?;
+    let old_pvc = at
+        .remote
+        .get(Place::new(Kind::Claim, namespace(&pvc), name(&pvc)))
+        .await?;
     check(at, old_pv.as_ref())?;
     check(at, old_pvc.as_ref())?;
     if let Some(old) = &old_pv
@@ -129,16 +181,29 @@ async fn inspect(at: &At<'_>, record: &VolumeRecord, mapping: &Mapping, marks: &
     {
         return refuse(
             Reason::Collision,
-            format!("claim {}/{} on {} is bound to {other}, needed is {}", namespace(&pvc), name(&pvc), at.remote.cluster(), name(&pv)),
+            format!(
+                "claim {}/{} on {} is bound to {other}, needed is {}",
+                namespace(&pvc),
+                name(&pvc),
+                at.remote.cluster(),
+                name(&pv)
+            ),
             "Delete the claim, after making sure that the reclaim policy of its volume is Retain.",
         );
     }
-    Ok(Pair { pv, pvc, old_pv, old_pvc })
+    Ok(Pair {
+        pv,
+        pvc,
+        old_pv,
+        old_pvc,
+    })
 }
 
 /// Refuses what is not ours, and waits for what is going.
 fn check(at: &At<'_>, existing: Option<&Value>) -> Part {
-    let Some(existing) = existing else { return Ok(()) };
+    let Some(existing) = existing else {
+        return Ok(());
+    };
     if let Collision::Foreign { why } = collides(existing, &at.scope.uid) {
         return refuse(
             Reason::Collision,
@@ -148,21 +213,23 @@ fn check(at: &At<'_>, existing: Option<&Value>) -> Part {
     }
     if is_deleting(existing) {
         let (here, what) = (at.remote.cluster(), name(existing));
-        return Err(Trouble::Unknown(format!("{what} on {here} is still being deleted")));
+        return Err(Trouble::Unknown(format!(
+            "{what} on {here} is still being deleted"
+        )));
     }
     Ok(())
 }
 
 /// The volume first: a claim without it could be given a new, empty one.
 async fn make(at: &At<'_>, pair: &Pair) -> Part {
-    let pv_at = Place::new(Kind::Volume, "", name(&pair.pv));
-    let pvc_at = Place::new(Kind::Claim, namespace(&pair.pvc), name(&pair.pvc));
+    let volume_at = Place::new(Kind::Volume, "", name(&pair.pv));
+    let claim_at = Place::new(Kind::Claim, namespace(&pair.pvc), name(&pair.pvc));
     match &pair.old_pv {
-        None => drop(at.remote.apply(pv_at, &pair.pv).await?),
-        Some(old) => rebind(at, pv_at, old, pair.old_pvc.as_ref()).await?,
+        None => drop(at.remote.apply(volume_at, &pair.pv).await?),
+        Some(old) => rebind(at, volume_at, old, pair.old_pvc.as_ref()).await?,
     }
     match &pair.old_pvc {
-        None => at.remote.apply(pvc_at, &pair.pvc).await.map(drop),
+        None => at.remote.apply(claim_at, &pair.pvc).await.map(drop),
         Some(_) => Ok(()),
     }
 }

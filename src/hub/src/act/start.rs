@@ -10,8 +10,8 @@ use super::At;
 use super::kinds::Kind;
 use super::object::{Whose, annotation, is_deleting, name, namespace, text, whose};
 use super::parts::{Part, Pending, Trouble, gather, outcome, refuse};
-use super::restore::{capture_of, mapping};
 use super::remote::Place;
+use super::restore::{capture_of, mapping};
 use lifeboat_api::names;
 
 /// Makes the captured workloads and what they name, with their replicas.
@@ -42,7 +42,12 @@ async fn start_all(at: &At<'_>, version: u64, epoch: Epoch) -> Part {
 }
 
 fn label(object: &Value) -> String {
-    format!("{} {}/{}", text(object, "/kind").unwrap_or("object"), namespace(object), name(object))
+    format!(
+        "{} {}/{}",
+        text(object, "/kind").unwrap_or("object"),
+        namespace(object),
+        name(object)
+    )
 }
 
 async fn support(at: &At<'_>, kind: Kind, wanted: Value, marks: &Marks) -> Part {
@@ -52,7 +57,9 @@ async fn support(at: &At<'_>, kind: Kind, wanted: Value, marks: &Marks) -> Part 
         match whose(&existing, &at.scope.uid) {
             Whose::Ours => {}
             // The same content under another owner serves as well, and stays his.
-            Whose::Nobodys | Whose::Other(_) if says_the_same(&existing, &wanted, kind, marks) => return Ok(()),
+            Whose::Nobodys | Whose::Other(_) if says_the_same(&existing, &wanted, kind, marks) => {
+                return Ok(());
+            }
             Whose::Nobodys | Whose::Other(_) => return taken(at, &wanted),
         }
     }
@@ -62,8 +69,12 @@ async fn support(at: &At<'_>, kind: Kind, wanted: Value, marks: &Marks) -> Part 
 fn says_the_same(existing: &Value, wanted: &Value, kind: Kind, marks: &Marks) -> bool {
     let mut existing = existing.clone();
     let resource = kind.resource();
-    lifeboat_kit::apply::merge(&mut existing, json!({ "apiVersion": resource.api_version, "kind": resource.kind }));
-    let portable = |o: &Value| export_supporting(o).map(|o| import_supporting(&o, &Mapping::default(), marks));
+    lifeboat_kit::apply::merge(
+        &mut existing,
+        json!({ "apiVersion": resource.api_version, "kind": resource.kind }),
+    );
+    let portable =
+        |o: &Value| export_supporting(o).map(|o| import_supporting(&o, &Mapping::default(), marks));
     match (portable(&existing), portable(wanted)) {
         (Ok(existing), Ok(wanted)) => existing == wanted,
         _ => false,
@@ -90,7 +101,11 @@ async fn run(at: &At<'_>, kind: Kind, wanted: Value) -> Part {
 
 fn wait_for_deletion(at: &At<'_>, existing: &Value) -> Part {
     if is_deleting(existing) {
-        return Err(Trouble::Unknown(format!("{} on {} is still being deleted", name(existing), at.remote.cluster())));
+        return Err(Trouble::Unknown(format!(
+            "{} on {} is still being deleted",
+            name(existing),
+            at.remote.cluster()
+        )));
     }
     Ok(())
 }
@@ -98,7 +113,11 @@ fn wait_for_deletion(at: &At<'_>, existing: &Value) -> Part {
 fn taken(at: &At<'_>, wanted: &Value) -> Part {
     refuse(
         Reason::Collision,
-        format!("{} exists on {}, is not what was captured, and was not made by this placement", label(wanted), at.remote.cluster()),
+        format!(
+            "{} exists on {}, is not what was captured, and was not made by this placement",
+            label(wanted),
+            at.remote.cluster()
+        ),
         "Delete it there if nobody needs it, or rename it; nothing of another owner is ever replaced.",
     )
 }

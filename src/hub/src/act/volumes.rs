@@ -17,27 +17,44 @@ use super::remote::Place;
 
 /// Sets Retain on the volumes, remembers the earlier policy, and marks volume and claim as ours.
 pub(crate) async fn retain(at: &At<'_>, claims: &BTreeMap<ClaimKey, String>) -> Outcome {
-    let parts: Vec<Pending<'_>> = claims.iter().map(|(claim, volume)| (claim.to_string(), retain_one(at, claim, volume).boxed())).collect();
+    let parts: Vec<Pending<'_>> = claims
+        .iter()
+        .map(|(claim, volume)| (claim.to_string(), retain_one(at, claim, volume).boxed()))
+        .collect();
     each(parts).await
 }
 
 async fn retain_one(at: &At<'_>, claim: &ClaimKey, volume: &str) -> Part {
     let namespace = at.namespace(&claim.namespace);
-    let (pvc_at, pv_at) = (Place::new(Kind::Claim, &namespace, &claim.name), Place::new(Kind::Volume, "", volume));
-    let (Some(pvc), Some(pv)) = (at.remote.get(pvc_at).await?, at.remote.get(pv_at).await?) else {
-        return Err(Trouble::Unknown(format!("claim {claim} or its volume {volume} is gone from {}", at.remote.cluster())));
+    let (claim_at, volume_at) = (
+        Place::new(Kind::Claim, &namespace, &claim.name),
+        Place::new(Kind::Volume, "", volume),
+    );
+    let (Some(pvc), Some(pv)) = (
+        at.remote.get(claim_at).await?,
+        at.remote.get(volume_at).await?,
+    ) else {
+        return Err(Trouble::Unknown(format!(
+            "claim {claim} or its volume {volume} is gone from {}",
+            at.remote.cluster()
+        )));
     };
     if text(&pvc, "/spec/volumeName") != Some(volume) {
-        return Err(Trouble::Unknown(format!("claim {claim} has another volume than {volume} by now")));
+        return Err(Trouble::Unknown(format!(
+            "claim {claim} has another volume than {volume} by now"
+        )));
     }
     // The volume first: from then on nothing that happens to the claim destroys the image.
     check_free(at, &pv)?;
     check_free(at, &pvc)?;
-    set_retain(at, pv_at, &pv).await?;
+    set_retain(at, volume_at, &pv).await?;
     if whose(&pvc, &at.scope.uid) == Whose::Ours {
         return Ok(());
     }
-    at.remote.patch(pvc_at, &marking(at, &pvc)).await.map(drop)
+    at.remote
+        .patch(claim_at, &marking(at, &pvc))
+        .await
+        .map(drop)
 }
 
 /// Refuses an object that another placement has marked.
@@ -68,22 +85,33 @@ pub(crate) fn marking(at: &At<'_>, object: &Value) -> Value {
 
 /// Sets Retain and our mark in one write, if the volume is still as it was read. Gives the volume as it is then.
 pub(crate) async fn set_retain(at: &At<'_>, place: Place<'_>, pv: &Value) -> Part<Value> {
-    let policy = text(pv, "/spec/persistentVolumeReclaimPolicy").unwrap_or("Retain").to_owned();
+    let policy = text(pv, "/spec/persistentVolumeReclaimPolicy")
+        .unwrap_or("Retain")
+        .to_owned();
     let remembered = annotation(pv, names::RECLAIM_POLICY).is_some();
     if policy == "Retain" && remembered && whose(pv, &at.scope.uid) == Whose::Ours {
         return Ok(pv.clone());
     }
     let mut body = marking(at, pv);
-    lifeboat_kit::apply::merge(&mut body, json!({ "spec": { "persistentVolumeReclaimPolicy": "Retain" } }));
+    lifeboat_kit::apply::merge(
+        &mut body,
+        json!({ "spec": { "persistentVolumeReclaimPolicy": "Retain" } }),
+    );
     if !remembered {
-        lifeboat_kit::apply::merge(&mut body, json!({ "metadata": { "annotations": { names::RECLAIM_POLICY: policy } } }));
+        lifeboat_kit::apply::merge(
+            &mut body,
+            json!({ "metadata": { "annotations": { names::RECLAIM_POLICY: policy } } }),
+        );
     }
     at.remote.patch(place, &body).await
 }
 
 /// Touches claims, which wakes the volume binder.
 pub(crate) async fn nudge(at: &At<'_>, claims: &[ClaimKey]) -> Outcome {
-    let parts: Vec<Pending<'_>> = claims.iter().map(|claim| (claim.to_string(), nudge_one(at, claim).boxed())).collect();
+    let parts: Vec<Pending<'_>> = claims
+        .iter()
+        .map(|claim| (claim.to_string(), nudge_one(at, claim).boxed()))
+        .collect();
     each(parts).await
 }
 
@@ -91,13 +119,23 @@ async fn nudge_one(at: &At<'_>, claim: &ClaimKey) -> Part {
     let namespace = at.namespace(&claim.namespace);
     let now = at.executor.clock.now().to_string();
     let body = json!({ "metadata": { "annotations": { names::NUDGE: now } } });
-    at.remote.patch(Place::new(Kind::Claim, &namespace, &claim.name), &body).await.map(drop)
+    at.remote
+        .patch(Place::new(Kind::Claim, &namespace, &claim.name), &body)
+        .await
+        .map(drop)
 }
 
 /// Ends protection: replication off, reclaim policies given back, marks removed.
 pub(crate) async fn unprotect(at: &At<'_>, claims: &BTreeMap<ClaimKey, Option<String>>) -> Outcome {
-    let parts: Vec<Pending<'_>> =
-        claims.iter().map(|(claim, volume)| (claim.to_string(), unprotect_one(at, claim, volume.as_deref()).boxed())).collect();
+    let parts: Vec<Pending<'_>> = claims
+        .iter()
+        .map(|(claim, volume)| {
+            (
+                claim.to_string(),
+                unprotect_one(at, claim, volume.as_deref()).boxed(),
+            )
+        })
+        .collect();
     each(parts).await
 }
 
@@ -110,14 +148,19 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
         // Without the mark of release: the agent switches replication off before it lets go.
         at.remote.delete(vr_at, &vr).await?;
     }
-    let pvc_at = Place::new(Kind::Claim, &namespace, &claim.name);
-    let pvc = at.remote.get(pvc_at).await?;
-    let bound = pvc.as_ref().and_then(|c| text(c, "/spec/volumeName")).map(str::to_owned);
+    let claim_at = Place::new(Kind::Claim, &namespace, &claim.name);
+    let pvc = at.remote.get(claim_at).await?;
+    let bound = pvc
+        .as_ref()
+        .and_then(|c| text(c, "/spec/volumeName"))
+        .map(str::to_owned);
     if let Some(volume) = volume.map(str::to_owned).or(bound) {
         give_back(at, &volume).await?;
     }
     match pvc {
-        Some(pvc) if whose(&pvc, &at.scope.uid) == Whose::Ours => at.remote.patch(pvc_at, &unmarking(&[])).await.map(drop),
+        Some(pvc) if whose(&pvc, &at.scope.uid) == Whose::Ours => {
+            at.remote.patch(claim_at, &unmarking(&[])).await.map(drop)
+        }
         _ => Ok(()),
     }
 }
@@ -125,14 +168,22 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
 /// Gives a volume its reclaim policy back and takes our marks off, in one write.
 async fn give_back(at: &At<'_>, volume: &str) -> Part {
     let place = Place::new(Kind::Volume, "", volume);
-    let Some(pv) = at.remote.get(place).await? else { return Ok(()) };
+    let Some(pv) = at.remote.get(place).await? else {
+        return Ok(());
+    };
     if whose(&pv, &at.scope.uid) != Whose::Ours {
         return Ok(());
     }
     let mut body = unmarking(&[names::RECLAIM_POLICY]);
-    lifeboat_kit::apply::merge(&mut body, json!({ "metadata": { "resourceVersion": version(&pv) } }));
+    lifeboat_kit::apply::merge(
+        &mut body,
+        json!({ "metadata": { "resourceVersion": version(&pv) } }),
+    );
     if let Some(policy) = annotation(&pv, names::RECLAIM_POLICY) {
-        lifeboat_kit::apply::merge(&mut body, json!({ "spec": { "persistentVolumeReclaimPolicy": policy } }));
+        lifeboat_kit::apply::merge(
+            &mut body,
+            json!({ "spec": { "persistentVolumeReclaimPolicy": policy } }),
+        );
     }
     at.remote.patch(place, &body).await.map(drop)
 }

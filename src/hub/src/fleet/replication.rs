@@ -42,9 +42,8 @@ fn read_status(vr: &VolumeReplication, desired: Role) -> VrStatus {
     else {
         return VrStatus::Pending;
     };
-    let found = |kind| {
-        condition(&status.conditions, kind).filter(|c| c.observed_generation == generation)
-    };
+    let found =
+        |kind| condition(&status.conditions, kind).filter(|c| c.observed_generation == generation);
     let said = |kind| found(kind).map(|c| c.status.as_str());
     match said("Completed") {
         Some("True") => {}
@@ -81,7 +80,12 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn status(desired: &str, state: &str, observed: i64, conditions: &[(&str, &str, i64)]) -> VrStatus {
+    fn status(
+        desired: &str,
+        state: &str,
+        observed: i64,
+        conditions: &[(&str, &str, i64)],
+    ) -> VrStatus {
         let conditions: Vec<Value> = conditions
             .iter()
             .map(|(kind, status, generation)| {
@@ -101,19 +105,73 @@ mod tests {
 
     #[test]
     fn only_the_present_generation_counts() {
-        let (c, d, r) = ("Completed", "Degraded", "Resyncing");
-        let t = |kind| (kind, "True", 2);
-        let f = |kind| (kind, "False", 2);
-        assert_eq!(status("primary", "Primary", 2, &[t(c)]), VrStatus::Primary);
-        assert_eq!(status("primary", "Primary", 1, &[t(c)]), VrStatus::Pending);
-        assert_eq!(status("primary", "Primary", 2, &[(c, "True", 1)]), VrStatus::Pending);
-        assert_eq!(status("primary", "Primary", 2, &[t(c), ("Validated", "True", 1)]), VrStatus::Pending);
-        assert_eq!(status("primary", "Secondary", 2, &[t(c)]), VrStatus::Pending);
-        assert_eq!(status("secondary", "Secondary", 2, &[t(c), f(d), f(r)]), VrStatus::Drained);
-        assert_eq!(status("secondary", "Secondary", 2, &[t(c), (d, "False", 1), f(r)]), VrStatus::Demoted);
-        assert_eq!(status("resync", "Secondary", 2, &[t(c), t(d), t(r)]), VrStatus::Resyncing);
-        assert_eq!(status("secondary", "Secondary", 2, &[t(c), t(d), f(r)]), VrStatus::Demoted);
-        let failed = VrStatus::Failed { message: "no luck".into() };
-        assert_eq!(status("primary", "Unknown", 2, &[f(c)]), failed);
+        let (done, worse, again) = ("Completed", "Degraded", "Resyncing");
+        let yes = |kind| (kind, "True", 2);
+        let no = |kind| (kind, "False", 2);
+        assert_eq!(
+            status("primary", "Primary", 2, &[yes(done)]),
+            VrStatus::Primary
+        );
+        assert_eq!(
+            status("primary", "Primary", 1, &[yes(done)]),
+            VrStatus::Pending
+        );
+        assert_eq!(
+            status("primary", "Primary", 2, &[(done, "True", 1)]),
+            VrStatus::Pending
+        );
+        assert_eq!(
+            status(
+                "primary",
+                "Primary",
+                2,
+                &[yes(done), ("Validated", "True", 1)]
+            ),
+            VrStatus::Pending
+        );
+        assert_eq!(
+            status("primary", "Secondary", 2, &[yes(done)]),
+            VrStatus::Pending
+        );
+        assert_eq!(
+            status(
+                "secondary",
+                "Secondary",
+                2,
+                &[yes(done), no(worse), no(again)]
+            ),
+            VrStatus::Drained
+        );
+        assert_eq!(
+            status(
+                "secondary",
+                "Secondary",
+                2,
+                &[yes(done), (worse, "False", 1), no(again)]
+            ),
+            VrStatus::Demoted
+        );
+        assert_eq!(
+            status(
+                "resync",
+                "Secondary",
+                2,
+                &[yes(done), yes(worse), yes(again)]
+            ),
+            VrStatus::Resyncing
+        );
+        assert_eq!(
+            status(
+                "secondary",
+                "Secondary",
+                2,
+                &[yes(done), yes(worse), no(again)]
+            ),
+            VrStatus::Demoted
+        );
+        let failed = VrStatus::Failed {
+            message: "no luck".into(),
+        };
+        assert_eq!(status("primary", "Unknown", 2, &[no(done)]), failed);
     }
 }

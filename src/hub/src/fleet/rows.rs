@@ -29,7 +29,10 @@ pub(crate) struct Tag {
 
 impl Tag {
     pub(crate) fn read(meta: &ObjectMeta) -> Self {
-        let uid = meta.labels.as_ref().and_then(|all| all.get(names::PLACEMENT_UID));
+        let uid = meta
+            .labels
+            .as_ref()
+            .and_then(|all| all.get(names::PLACEMENT_UID));
         Self {
             uid: uid.filter(|uid| !uid.is_empty()).cloned(),
             placement: annotation(meta, names::PLACEMENT).map(str::to_owned),
@@ -241,10 +244,10 @@ impl WorkloadRow {
         let remembered = annotation(meta, names::REPLICAS).and_then(|text| text.parse().ok());
         let current = parts.observed >= meta.generation;
         let ready = match (current, replicas) {
-            (true, 0) => parts.ready.max(parts.running),
+            // A stop is not over while any replica is left, ready or not.
+            (_, 0) => parts.ready.max(parts.running),
             (true, _) => parts.ready,
-            // Counts of an earlier spec: they say nothing of a start, and a stop is not over.
-            (false, 0) => parts.ready.max(parts.running),
+            // Counts of an earlier spec say nothing of a start.
             (false, _) => 0,
         };
         Self {
@@ -278,7 +281,10 @@ impl Row for DeploymentRow {
         };
         let fingerprint = |replicas| {
             let replicas = Some(replicas);
-            let spec = DeploymentSpec { replicas, ..spec.clone() };
+            let spec = DeploymentSpec {
+                replicas,
+                ..spec.clone()
+            };
             print(&workload.metadata, &spec)
         };
         Some(Self(WorkloadRow::new(&parts, fingerprint)))
@@ -306,7 +312,10 @@ impl Row for StatefulSetRow {
         };
         let fingerprint = |replicas| {
             let replicas = Some(replicas);
-            let spec = StatefulSetSpec { replicas, ..spec.clone() };
+            let spec = StatefulSetSpec {
+                replicas,
+                ..spec.clone()
+            };
             print(&workload.metadata, &spec)
         };
         Some(Self(WorkloadRow::new(&parts, fingerprint)))

@@ -78,11 +78,12 @@ impl<R: Row + Clone> Table<R> {
 
     pub(crate) fn in_namespace<'a>(
         &'a self,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = (&'a Key, &'a R)> {
+        namespace: &str,
+    ) -> impl Iterator<Item = (&'a Key, &'a R)> + use<'a, R> {
+        let namespace = namespace.to_owned();
         self.rows
-            .range((namespace.to_owned(), String::new())..)
-            .take_while(move |((ns, _), _)| ns == namespace)
+            .range((namespace.clone(), String::new())..)
+            .take_while(move |((ns, _), _)| *ns == namespace)
             .map(|(key, entry)| (key, &entry.row))
     }
 
@@ -161,7 +162,10 @@ impl<R: Row + Clone> Table<R> {
             let (key, version) = (key(&object), version(&object));
             gone.remove(&key);
             self.horizon = self.horizon.max(version);
-            let ours = self.rows.get(&key).is_some_and(|e| e.origin == Origin::Write);
+            let ours = self
+                .rows
+                .get(&key)
+                .is_some_and(|e| e.origin == Origin::Write);
             if ours && self.is_newer(&key, version) {
                 continue; // the list is older than our write
             }
@@ -181,7 +185,11 @@ impl<R: Row + Clone> Table<R> {
     fn set(&mut self, key: Key, entry: Option<Entry<R>>) -> Option<Change<R>> {
         let old = self.rows.remove(&key).map(|entry| entry.row);
         if let Some(old) = &old {
-            unindex(&mut self.marked, old.uid().map(str::to_owned).as_ref(), &key);
+            unindex(
+                &mut self.marked,
+                old.uid().map(str::to_owned).as_ref(),
+                &key,
+            );
             unindex(&mut self.linked, old.link().as_ref(), &key);
         }
         let new = entry.as_ref().map(|entry| entry.row.clone());
@@ -242,13 +250,21 @@ mod tests {
         let mut table = Table::<NamespaceRow>::default();
         table.take(WatchEvent::Synced(vec![]));
         assert!(table.note(&at(5, "Active")).is_some());
-        assert!(table.take(WatchEvent::Apply(at(4, "Terminating"))).is_empty());
+        assert!(
+            table
+                .take(WatchEvent::Apply(at(4, "Terminating")))
+                .is_empty()
+        );
         assert!(table.take(WatchEvent::Apply(at(5, "Active"))).is_empty());
         assert_eq!(table.take(WatchEvent::Delete(at(7, "Active"))).len(), 1);
         assert!(table.note(&at(6, "Active")).is_none());
         assert!(table.get("", "a").is_none());
         assert!(table.note(&at(8, "Active")).is_some());
-        assert!(table.take(WatchEvent::Synced(vec![at(7, "Active")])).is_empty());
+        assert!(
+            table
+                .take(WatchEvent::Synced(vec![at(7, "Active")]))
+                .is_empty()
+        );
         assert_eq!(table.take(WatchEvent::Synced(vec![])).len(), 1);
     }
 }

@@ -2,7 +2,9 @@ use super::*;
 
 fn queue(keys: &[&'static str]) -> WorkQueue<&'static str> {
     let queue = WorkQueue::new();
-    keys.iter().for_each(|k| queue.wake(*k));
+    for key in keys {
+        queue.wake(*key);
+    }
     queue
 }
 

@@ -22,7 +22,7 @@ const SPOKE: [&str; 4] = [
 const HUB_FILES: [&str; 3] = [
     include_str!("../../../../hub-deploy/base/namespace.yaml"),
     include_str!("../../../../hub-deploy/base/serviceaccount.yaml"),
-    include_str!("../../../../hub-deploy/base/role.yaml"),
+    include_str!("../../../../hub-deploy/base/hub-role.yaml"),
 ];
 
 /// Kinds, roles, classes and tokens everywhere.

@@ -247,3 +247,8 @@ async fn agent(context: Arc<Context>, site: String) {
         }
     }
 }
+
+/// The hub as its Deployment would set it up.
+fn hub_config(replica: usize) -> lifeboat_hub::config::Config {
+    lifeboat_hub::config::Config::new(format!("hub-{replica}"))
+}

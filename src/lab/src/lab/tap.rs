@@ -11,7 +11,7 @@ use http::{Method, Request, Response};
 use kube::{Client, client::Body};
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tower::{BoxError, Service, ServiceExt as _};
+use tower::{BoxError, Service};
 
 /// What goes wrong at a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,15 +132,17 @@ impl Service<Request<Body>> for Tapped {
         Box::pin(async move {
             let entry = tap.enter(&request);
             match entry {
-                Entry::Pass => inner.oneshot(request).await.map_err(BoxError::from),
+                Entry::Pass => inner.send(request).await.map_err(BoxError::from),
                 Entry::Dead => std::future::pending().await,
                 Entry::Struck(fault) => {
                     if fault != Fault::DieBefore {
-                        drop(inner.oneshot(request).await);
+                        drop(inner.send(request).await);
                     }
                     tap.struck.send_modify(|n| *n += 1);
                     match fault {
-                        Fault::LoseReply => Err(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset))),
+                        Fault::LoseReply => {
+                            Err(BoxError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
+                        },
                         Fault::DieAfter | Fault::DieBefore => std::future::pending().await,
                     }
                 }

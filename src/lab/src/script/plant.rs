@@ -22,8 +22,8 @@ fn first_claim(lab: &Lab) -> String {
     lab.app().claims().first().cloned().unwrap_or_default()
 }
 
-/// Name and specification of the volume of the application's first claim, wherever that is.
-async fn first_volume(lab: &Lab) -> Result<(String, serde_json::Value), LabError> {
+/// Name of the volume of the application's first claim, wherever that is.
+async fn first_volume(lab: &Lab) -> Result<String, LabError> {
     let claim = first_claim(lab);
     for site in lab.world().sites() {
         let api = Api::<PersistentVolume>::all(site.api.admin());
@@ -31,7 +31,7 @@ async fn first_volume(lab: &Lab) -> Result<(String, serde_json::Value), LabError
         for pv in all {
             let of = pv.spec.as_ref().and_then(|s| s.claim_ref.as_ref()?.name.clone());
             if of.as_deref() == Some(claim.as_str()) {
-                return Ok((pv.name_any(), json!(pv.spec)));
+                return Ok(pv.name_any());
             }
         }
     }
@@ -60,7 +60,7 @@ pub(super) async fn plant(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
             world.install(site, &mine.to_string())?;
         }
         Plant::Volume => {
-            let (name, _) = first_volume(lab).await?;
+            let name = first_volume(lab).await?;
             let pv = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
                 "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
                     "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "other",
@@ -93,7 +93,7 @@ pub(super) async fn clear(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
         Plant::Claim => delete(&Api::<PersistentVolumeClaim>::namespaced(client, ns), &first_claim(lab)).await,
         Plant::Unbound => delete(&Api::<PersistentVolumeClaim>::namespaced(client, ns), EXTRA).await,
         Plant::Volume => {
-            let (name, _) = first_volume(lab).await?;
+            let name = first_volume(lab).await?;
             delete(&Api::<PersistentVolume>::all(client), &name).await
         }
         Plant::Pod => delete(&Api::<Pod>::namespaced(client, ns), INTRUDER).await,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::error::{ApiError, Result};
 use super::rbac::Access;
 use super::store::State;
-use super::tree::{meta_text, number, object, slot, strings_at, text_at};
+use super::tree::{meta_text, number, object, set_default, slot, strings_at, text_at};
 
 /// A user and the groups they are in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,6 +178,9 @@ impl State {
             _ => return None,
         };
         let mut out = body.clone();
+        let m = object(&mut out);
+        set_default(m, "apiVersion", format!("{group}/v1"));
+        set_default(m, "kind", super::discovery::review_kind(group, plural)?);
         *slot(&mut out, "status") = status;
         Some(out)
     }

@@ -4,11 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::error::{ApiError, Cause, Result};
 use super::resource::Resource;
-use super::tree::{
-    list_at, meta_mut, meta_text, object, set_default, slot, slot_at, text, text_at,
-};
+use super::tree::{meta_mut, meta_text, object, set_default, slot, slot_at, text, text_at};
+
+mod rules;
+
+pub(crate) use rules::validate;
 
 /// Nodes report their status when they register.
 pub(crate) fn keeps_status_on_create(res: &Resource) -> bool {
@@ -35,7 +36,9 @@ pub(crate) fn on_create(res: &Resource, obj: &mut Value) {
         ("", "PersistentVolumeClaim" | "PersistentVolume") => {
             *slot(obj, "status") = json!({"phase": "Pending"});
         }
+        ("apps", "StatefulSet") => *slot(obj, "status") = json!({"replicas": 0, "availableReplicas": 0}),
         ("apps" | "batch", _) => *slot(obj, "status") = json!({}),
+        ("storage.k8s.io", "VolumeAttachment") => *slot(obj, "status") = json!({"attached": false}),
         _ => {}
     }
     defaults(res, obj);
@@ -49,6 +52,17 @@ pub(crate) fn on_update(res: &Resource, live: &Value, want: &mut Value) {
     defaults(res, want);
 }
 
+/// A volume says since when it is in its phase.
+pub(crate) fn stamp_phase(res: &Resource, live: Option<&Value>, want: &mut Value, now: &str) {
+    if !res.is("", "PersistentVolume") {
+        return;
+    }
+    let phase = |v: &Value| text_at(v, "/status/phase").to_owned();
+    if live.is_none_or(|l| phase(l) != phase(want)) {
+        *slot_at(want, &["status", "lastPhaseTransitionTime"]) = now.into();
+    }
+}
+
 fn defaults(res: &Resource, obj: &mut Value) {
     match (res.group.as_str(), res.kind.as_str()) {
         ("", "Secret") => secret(obj),
@@ -60,7 +74,12 @@ fn defaults(res: &Resource, obj: &mut Value) {
             set_default(spec, "volumeMode", "Filesystem");
             set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
         }
-        ("", "Pod") => pod(slot(obj, "spec")),
+        ("", "Pod") => {
+            let spec = slot(obj, "spec");
+            pod(spec);
+            set_default(object(spec), "enableServiceLinks", true);
+            service_account(object(spec));
+        }
         ("", "Service") => {
             let spec = object(slot(obj, "spec"));
             set_default(spec, "type", "ClusterIP");
@@ -95,6 +114,7 @@ fn defaults(res: &Resource, obj: &mut Value) {
                 "persistentVolumeClaimRetentionPolicy",
                 json!({"whenDeleted": "Retain", "whenScaled": "Retain"}),
             );
+            claim_templates(spec);
             pod(slot_at(obj, &["spec", "template", "spec"]));
         }
         ("apps", "ReplicaSet") => {
@@ -105,6 +125,14 @@ fn defaults(res: &Resource, obj: &mut Value) {
             let m = object(obj);
             set_default(m, "reclaimPolicy", "Delete");
             set_default(m, "volumeBindingMode", "Immediate");
+        }
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => {
+            let subjects = obj.get_mut("subjects").and_then(Value::as_array_mut);
+            for subject in subjects.into_iter().flatten() {
+                if matches!(text(subject, "kind"), "User" | "Group") {
+                    set_default(object(subject), "apiGroup", "rbac.authorization.k8s.io");
+                }
+            }
         }
         _ => {}
     }
@@ -160,6 +188,25 @@ fn pod(spec: &mut Value) {
     }
 }
 
+/// The two names of a pod's service account say the same.
+fn service_account(spec: &mut Map<String, Value>) {
+    let named = |key: &str| spec.get(key).cloned().filter(|v| v.as_str().is_some_and(|s| !s.is_empty()));
+    let account = named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or_else(|| "default".into());
+    spec.insert("serviceAccountName".into(), account.clone());
+    spec.insert("serviceAccount".into(), account);
+}
+
+fn claim_templates(spec: &mut Map<String, Value>) {
+    let templates = spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+    for template in templates.into_iter().flatten() {
+        let m = object(template);
+        set_default(m, "apiVersion", "v1");
+        set_default(m, "kind", "PersistentVolumeClaim");
+        set_default(m, "status", json!({"phase": "Pending"}));
+        set_default(object(slot(template, "spec")), "volumeMode", "Filesystem");
+    }
+}
+
 fn ports(obj: &mut Value, pointer: &str, target_from: &str) {
     for port in obj
         .pointer_mut(pointer)
@@ -172,220 +219,5 @@ fn ports(obj: &mut Value, pointer: &str, target_from: &str) {
         if let Some(number) = port.get(target_from).cloned() {
             set_default(port, "targetPort", number);
         }
-    }
-}
-
-/// Refuses what the real API server would refuse of the kinds whose rules matter to moving volumes.
-pub(crate) fn validate(res: &Resource, want: &Value, live: Option<&Value>) -> Result<()> {
-    let mut causes = Vec::new();
-    match (res.group.as_str(), res.kind.as_str()) {
-        ("", "PersistentVolumeClaim") => claim(want, live, &mut causes),
-        ("", "PersistentVolume") => volume(want, live, &mut causes),
-        ("", "ConfigMap" | "Secret") => immutable_data(want, live, &mut causes),
-        ("", "Pod") => pod_rules(want, live, &mut causes),
-        ("apps", "StatefulSet") => stateful_set(want, live, &mut causes),
-        ("apps", "Deployment" | "ReplicaSet") => workload(want, live, &mut causes),
-        ("storage.k8s.io", "StorageClass") => storage_class(want, live, &mut causes),
-        ("storage.k8s.io", "VolumeAttachment") => fixed(want, live, &["spec"], &mut causes),
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => {
-            role_ref(want, live, &mut causes);
-        }
-        _ => {}
-    }
-    if causes.is_empty() {
-        Ok(())
-    } else {
-        Err(ApiError::invalid(res, meta_text(want, "name"), &causes))
-    }
-}
-
-const CLAIM_FIXED: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
-                           bound claims";
-
-fn claim(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    if list_at(want, "/spec/accessModes").is_empty() {
-        out.push(Cause {
-            message: "Required value: at least 1 access mode is required".into(),
-            ..Cause::required("spec.accessModes")
-        });
-    }
-    if want.pointer("/spec/resources/requests/storage").is_none() {
-        out.push(Cause::required("spec.resources[storage]"));
-    }
-    let Some(live) = live else { return };
-    let frozen = |v: &Value| {
-        let mut spec = v["spec"].clone();
-        let m = object(&mut spec);
-        m.remove("resources");
-        m.remove("volumeAttributesClassName");
-        spec
-    };
-    let (old, mut new) = (frozen(live), frozen(want));
-    if text(&old, "volumeName").is_empty() {
-        object(&mut new).remove("volumeName");
-    }
-    if old.get("storageClassName").is_none() {
-        object(&mut new).remove("storageClassName");
-    }
-    if old != new {
-        out.push(Cause::forbidden("spec", CLAIM_FIXED));
-    }
-}
-
-fn volume(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    if list_at(want, "/spec/accessModes").is_empty() {
-        out.push(Cause::required("spec.accessModes"));
-    }
-    if want.pointer("/spec/capacity/storage").is_none() {
-        out.push(Cause::required("spec.capacity"));
-    }
-    let sources = [
-        "csi", "hostPath", "nfs", "local", "iscsi", "rbd", "cephfs", "fc",
-    ];
-    let spec = want["spec"].as_object();
-    let has_source = spec.is_some_and(|m| sources.iter().any(|s| m.contains_key(*s)));
-    if !has_source {
-        out.push(Cause {
-            message: "Required value: must specify a volume type".into(),
-            ..Cause::required("spec")
-        });
-    }
-    let Some(live) = live else { return };
-    if sources
-        .iter()
-        .any(|s| live["spec"].get(s) != want["spec"].get(s))
-    {
-        out.push(Cause::forbidden(
-            "spec.persistentvolumesource",
-            "spec.persistentvolumesource is immutable after creation",
-        ));
-    }
-    fixed(want, Some(live), &["spec", "volumeMode"], out);
-}
-
-fn fixed(want: &Value, live: Option<&Value>, path: &[&str], out: &mut Vec<Cause>) {
-    let Some(live) = live else { return };
-    let at = |v: &Value| {
-        path.iter()
-            .fold(v, |v, key| v.get(*key).unwrap_or(&Value::Null))
-            .clone()
-    };
-    if at(live) != at(want) {
-        out.push(Cause::invalid(
-            path.join("."),
-            format!("{}: field is immutable", at(want)),
-        ));
-    }
-}
-
-fn immutable_data(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    let Some(live) = live else { return };
-    if live.get("immutable") == Some(&Value::Bool(true)) {
-        for key in ["data", "binaryData", "immutable"] {
-            if live.get(key) != want.get(key) {
-                out.push(Cause::forbidden(
-                    key,
-                    "field is immutable when `immutable` is set",
-                ));
-            }
-        }
-    }
-    if live.get("type") != want.get("type") {
-        fixed(want, Some(live), &["type"], out);
-    }
-}
-
-fn pod_rules(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    if list_at(want, "/spec/containers").is_empty() {
-        out.push(Cause::required("spec.containers"));
-    }
-    let Some(live) = live else { return };
-    let node = text_at(live, "/spec/nodeName");
-    let changed = node != text_at(want, "/spec/nodeName")
-        || live.pointer("/spec/volumes") != want.pointer("/spec/volumes");
-    if changed {
-        out.push(Cause::forbidden(
-            "spec",
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,\
-             `spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
-             `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-        ));
-    }
-}
-
-fn workload(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    let selector = want
-        .pointer("/spec/selector/matchLabels")
-        .and_then(Value::as_object);
-    if want.pointer("/spec/selector").is_none() {
-        out.push(Cause::required("spec.selector"));
-    }
-    let labels = want
-        .pointer("/spec/template/metadata/labels")
-        .unwrap_or(&Value::Null);
-    if selector.is_some_and(|s| s.iter().any(|(k, v)| labels.get(k) != Some(v))) {
-        out.push(Cause::invalid(
-            "spec.template.metadata.labels",
-            format!("{labels}: `selector` does not match template `labels`"),
-        ));
-    }
-    fixed(want, live, &["spec", "selector"], out);
-}
-
-fn stateful_set(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    workload(want, None, out);
-    let Some(live) = live else { return };
-    let frozen = |v: &Value| {
-        let mut spec = v["spec"].clone();
-        let m = object(&mut spec);
-        for free in [
-            "replicas",
-            "ordinals",
-            "template",
-            "updateStrategy",
-            "revisionHistoryLimit",
-            "persistentVolumeClaimRetentionPolicy",
-            "minReadySeconds",
-        ] {
-            m.remove(free);
-        }
-        spec
-    };
-    if frozen(live) != frozen(want) {
-        out.push(Cause::forbidden(
-            "spec",
-            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
-             'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
-        ));
-    }
-}
-
-fn storage_class(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    if text(want, "provisioner").is_empty() {
-        out.push(Cause::required("provisioner"));
-    }
-    let Some(live) = live else { return };
-    for key in [
-        "parameters",
-        "provisioner",
-        "reclaimPolicy",
-        "volumeBindingMode",
-    ] {
-        if live.get(key) != want.get(key) {
-            out.push(Cause::forbidden(
-                key,
-                format!("updates to {key} are forbidden."),
-            ));
-        }
-    }
-}
-
-fn role_ref(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
-    let Some(live) = live else { return };
-    if live.get("roleRef") != want.get("roleRef") {
-        out.push(Cause::invalid(
-            "roleRef",
-            format!("{}: cannot change roleRef", want["roleRef"]),
-        ));
     }
 }

@@ -54,10 +54,20 @@ fn collect(obj: &Value, out: &mut Vec<Cause>) {
         let field = format!("metadata.finalizers[{i}]");
         if !is_qualified(finalizer) {
             out.push(Cause::invalid(field, format!("\"{finalizer}\": {QUALIFIED}")));
-        } else if !finalizer.contains('/') && !is_standard(finalizer) {
+        } else if !finalizer.contains('/') && !is_standard(finalizer) && is_builtin(obj) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             out.push(Cause::invalid(field, format!("\"{finalizer}\": {why}")));
         }
+    }
+}
+
+/// Whether a kind is validated by the server's own code. For custom kinds a finalizer without a domain is only warned of:
+/// CSI-Addons uses one.
+fn is_builtin(obj: &Value) -> bool {
+    let version = obj.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    match version.split_once('/') {
+        Some((group, _)) => !group.contains('.') || group.ends_with(".k8s.io"),
+        None => true,
     }
 }
 

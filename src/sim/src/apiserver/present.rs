@@ -80,10 +80,36 @@ impl Presenter {
             if i > 0 {
                 out.push(b',');
             }
-            out.append(&mut self.one_bytes(obj, now));
+            self.item_bytes(obj, now, &mut out);
         }
         out.extend_from_slice(b"]}");
         out
+    }
+
+    /// An item of a list. Built-in kinds leave the type out there, as the real server does.
+    fn item_bytes(&self, obj: &Value, now: jiff::Timestamp, out: &mut Vec<u8>) {
+        if self.form == Form::MetadataOnly || self.res.custom.is_some() {
+            out.append(&mut self.one_bytes(obj, now));
+            return;
+        }
+        let shown;
+        let obj = if self.is_plain() {
+            obj
+        } else {
+            shown = self.one(obj, now);
+            &shown
+        };
+        let fields = obj.as_object().into_iter().flatten();
+        out.push(b'{');
+        for (i, (key, v)) in fields.filter(|(k, _)| *k != "apiVersion" && *k != "kind").enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(json!(key).to_string().as_bytes());
+            out.push(b':');
+            out.append(&mut tree::bytes(v));
+        }
+        out.push(b'}');
     }
 
     /// The object of a bookmark.

@@ -78,7 +78,7 @@ impl State {
             .map_err(|_| ApiError::bad(format!("invalid resource version: {asked}")))?;
         let now = self.version();
         if rv > now {
-            let message = format!("Too large resource version: {rv}, current: {now}");
+            let message = format!("Timeout: Too large resource version: {rv}, current: {now}");
             let cause = super::error::Cause {
                 reason: "ResourceVersionTooLarge",
                 field: String::new(),
@@ -95,7 +95,7 @@ fn token(rv: u64, last: &Key) -> String {
 }
 
 fn read_token(token: &str) -> Result<(u64, Key)> {
-    let wrong = || ApiError::bad("continue key is not valid");
+    let wrong = || ApiError::bad("invalid continue token: continue key is not valid");
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).map_err(|_| wrong())?)
         .map_err(|_| wrong())?;
     let mut parts = text.splitn(3, '\n');

@@ -227,6 +227,7 @@ pub(crate) fn builtins() -> Vec<Resource> {
         r(CORE, "pods", "Pod", Namespaced)
             .short(&["po"])
             .status()
+            .counted()
             .all()
             .selectable(&[
                 "spec.nodeName",

@@ -162,7 +162,13 @@ impl State {
         } else {
             path.namespace
         };
-        let (verb_group, name) = (path.group, path.name);
+        // A list or watch of one name, by field, is judged as a request for that name.
+        let named = request.param("fieldSelector").strip_prefix("metadata.name=");
+        let name = match named {
+            Some(name) if path.name.is_empty() && !name.contains(',') => name,
+            Some(_) | None => path.name,
+        };
+        let verb_group = path.group;
         let access = Access {
             verb,
             group: verb_group,
@@ -371,13 +377,14 @@ impl State {
             .filter(|(_, o)| hit(o))
             .map(|(_, o)| o.clone())
             .collect();
-        for obj in hits {
-            match self.delete(&call.stored, &key_of(&obj), options, commit) {
+        for obj in &hits {
+            match self.delete(&call.stored, &key_of(obj), options, commit) {
                 Err(e) if e.code != 404 => return Err(e),
                 _ => {}
             }
         }
-        Ok(Reply::json(200, &success(None)))
+        let list_meta = json!({"resourceVersion": self.version().to_string()});
+        Ok(Reply::bytes(200, call.presenter.list_bytes(&hits, &list_meta, self.clock.now())))
     }
 
     fn subresource_call(&mut self, call: &Call<'_>) -> Result<Reply> {

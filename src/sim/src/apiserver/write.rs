@@ -161,6 +161,7 @@ impl State {
                 &self.clock.stamp(),
             );
         }
+        builtin::stamp_phase(res, None, &mut obj, &self.clock.stamp());
         self.before_store(res, &mut obj, None)?;
         if opts.commit == Commit::DryRun {
             return Ok(Arc::new(obj));
@@ -220,6 +221,7 @@ impl State {
                 &self.clock.stamp(),
             );
         }
+        builtin::stamp_phase(res, Some(&live), &mut want, &self.clock.stamp());
         self.before_store(res, &mut want, Some(&live))?;
         if same_object(&live, &want) {
             return Ok(live);

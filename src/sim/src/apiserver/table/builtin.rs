@@ -261,7 +261,7 @@ static EVENTS: [Column; 5] = [
     }),
 ];
 
-static DEPLOYMENTS: [Column; 4] = [
+static DEPLOYMENTS: [Column; 7] = [
     column("Ready", |o, _| ready(o)),
     integer("Up-to-date", |o, _| {
         count(o, "/status/updatedReplicas").into()
@@ -270,9 +270,12 @@ static DEPLOYMENTS: [Column; 4] = [
         count(o, "/status/availableReplicas").into()
     }),
     AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
 ];
 
-static STATEFUL_SETS: [Column; 2] = [column("Ready", |o, _| ready(o)), AGE];
+static STATEFUL_SETS: [Column; 4] = [column("Ready", |o, _| ready(o)), AGE, CONTAINERS, IMAGES];
 
 static REPLICA_SETS: [Column; 4] = [
     integer("Desired", |o, _| count(o, "/spec/replicas").into()),
@@ -341,6 +344,19 @@ static BINDINGS: [Column; 2] = [
     }),
     AGE,
 ];
+
+const CONTAINERS: Column = wide("Containers", |o, _| of_containers(o, "name"));
+const IMAGES: Column = wide("Images", |o, _| of_containers(o, "image"));
+const SELECTOR: Column = wide("Selector", |o, _| {
+    let labels = o.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let pairs = labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+    pairs.collect::<Vec<_>>().join(",").into()
+});
+
+fn of_containers(o: &Value, key: &str) -> Value {
+    let all = list_at(o, "/spec/template/spec/containers").iter().map(|c| text(c, key));
+    all.collect::<Vec<_>>().join(",").into()
+}
 
 fn or_none(s: &str) -> Value {
     if s.is_empty() {

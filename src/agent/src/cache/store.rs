@@ -1,0 +1,63 @@
+//! Objects at the newest version seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::view::Key;
+
+/// Objects by key, each at the newest version seen: a watch that lags never takes back what our own write returned.
+#[derive(Debug)]
+pub(super) struct Store<K, V> {
+    pub(super) items: BTreeMap<K, (u64, V)>,
+}
+
+impl<K: Ord + Clone, V> Store<K, V> {
+    pub(super) fn new() -> Self {
+        Self {
+            items: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.items.get(key).map(|(_, value)| value)
+    }
+
+    /// Whether it was news.
+    pub(super) fn put(&mut self, key: K, version: u64, value: V) -> bool {
+        match self.items.get(&key) {
+            Some((known, _)) if *known >= version && version != 0 => false,
+            _ => {
+                self.items.insert(key, (version, value));
+                true
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        self.items.remove(key).map(|(_, value)| value)
+    }
+
+    pub(super) fn without(&self, kept: &BTreeSet<K>) -> Vec<K> {
+        self.items
+            .keys()
+            .filter(|key| !kept.contains(key))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Versions are opaque by the letter of the API, but they are numbers that grow, and since Kubernetes 1.35 promised so.
+pub(super) fn version(meta: &ObjectMeta) -> u64 {
+    meta.resource_version
+        .as_deref()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0)
+}
+
+pub(super) fn key_of(meta: &ObjectMeta) -> Key {
+    Key::new(
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default(),
+    )
+}

@@ -1,0 +1,14 @@
+//! The planner against a small model of the world: every flow reaches its end, with every fault at every moment.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod converge;
+mod drive;
+mod exhaustive;
+mod faults;
+mod golden;
+mod invariants;

@@ -1,0 +1,340 @@
+//! DRCluster: its Secret goes to the fleet, and what the fleet knows of it goes to its status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Api, Resource};
+use lifeboat_api::common::{set_condition, to_time};
+use lifeboat_api::{DRCluster, DRClusterStatus, names};
+use lifeboat_core::ClusterId;
+use lifeboat_core::observed::{AgentFacts, Contact};
+use lifeboat_core::report::Tri;
+use lifeboat_kit::events::EventKind;
+use lifeboat_kit::{Next, apply_status};
+use serde_json::json;
+use tracing::warn;
+
+use crate::context::{Context, wake_each};
+use crate::fleet::{Credentials, MemberStatus};
+use crate::status::tri;
+
+/// How often the proof of life is written while nothing else changes.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Looks at one DRCluster. Every replica keeps its connections; only the acting one writes.
+pub(crate) async fn cluster(context: Arc<Context>, name: String) -> Next {
+    let id = ClusterId::new(name.as_str());
+    let Some(object) = context.stores.clusters.get(&name) else {
+        context.fleet.remove(&id);
+        context.identities.lock().remove(&name);
+        context.metrics.contact(&id, None);
+        context.queues.clusters.forget(&name);
+        // One that was taken for a double of this one may be used now.
+        wake_each(
+            &context.queues.clusters,
+            context.stores.clusters.keys(|_| true),
+        );
+        return Next::Wait;
+    };
+    let credentials = credentials(&context, &object);
+    let twin = twin(&context, &object, &credentials);
+    let used = match &twin {
+        Some(elder) => Err(format!(
+            "it is the same cluster as {elder}: their namespaces kube-system have one uid"
+        )),
+        None => credentials,
+    };
+    context.fleet.set(&id, used);
+    let member = context.fleet.status(&id);
+    context
+        .metrics
+        .contact(&id, member.as_ref().map(|m| &m.contact));
+    if !context.acts() {
+        return Next::Wait;
+    }
+    let Some(member) = member else {
+        return Next::Wait;
+    };
+    report(&context, &object, &member, twin.as_deref()).await
+}
+
+fn credentials(context: &Context, cluster: &DRCluster) -> Credentials {
+    let (namespace, name) = (
+        &context.config.namespace,
+        &cluster.spec.kubeconfig_secret_ref.name,
+    );
+    let secret = context
+        .stores
+        .secrets
+        .get(name)
+        .ok_or_else(|| format!("Secret {namespace}/{name} does not exist"))?;
+    let bytes = secret
+        .data
+        .as_ref()
+        .and_then(|d| d.get(names::KUBECONFIG_KEY));
+    bytes.map(|b| b.0.clone()).ok_or_else(|| {
+        format!(
+            "Secret {namespace}/{name} has no key {}",
+            names::KUBECONFIG_KEY
+        )
+    })
+}
+
+/// The older DRCluster that leads to the very same cluster, if there is one. Two names for one cluster would have the
+/// hub move an application from a cluster to itself.
+fn twin(context: &Context, cluster: &DRCluster, credentials: &Credentials) -> Option<String> {
+    let name = cluster.metadata.name.clone().unwrap_or_default();
+    let mut identities = context.identities.lock();
+    let Ok(bytes) = credentials else {
+        identities.remove(&name);
+        return None;
+    };
+    if identities
+        .get(&name)
+        .is_some_and(|(known, _)| known != bytes)
+    {
+        identities.remove(&name);
+    } else if let Some(uid) = context
+        .fleet
+        .status(&ClusterId::new(name.as_str()))
+        .and_then(|m| m.cluster_uid)
+    {
+        identities.insert(name.clone(), (bytes.clone(), uid));
+    }
+    let ours = identities.get(&name).map(|(_, uid)| uid.clone())?;
+    let all = context.stores.clusters.all();
+    let age = |n: &String| {
+        all.get(n).map(|c| {
+            (
+                c.metadata.creation_timestamp.as_ref().map(|t| t.0),
+                n.clone(),
+            )
+        })
+    };
+    let mine = age(&name)?;
+    identities
+        .iter()
+        .filter(|(other, (_, uid))| **other != name && *uid == ours)
+        .filter_map(|(other, _)| age(other))
+        .filter(|other| *other < mine)
+        .min()
+        .map(|(_, elder)| elder)
+}
+
+async fn report(
+    context: &Context,
+    cluster: &DRCluster,
+    member: &MemberStatus,
+    twin: Option<&str>,
+) -> Next {
+    let now = context.now();
+    let before = cluster.status.clone().unwrap_or_default();
+    let (health, again) = health(cluster, member, now, context.config.lost_after);
+    let status = status(cluster, member, twin, health, now);
+    if status != before {
+        let name = cluster.metadata.name.clone().unwrap_or_default();
+        let api: Api<DRCluster> = Api::all(context.hub.clone());
+        let body =
+            json!({ "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRCluster", "status": status });
+        match apply_status(
+            &api,
+            &name,
+            names::HUB_MANAGER,
+            body,
+            cluster.metadata.resource_version.as_deref(),
+        )
+        .await
+        {
+            Ok(written) => drop(context.stores.clusters.put(written)),
+            Err(error) => {
+                warn!(cluster = %name, error = %error.full(), "status not written");
+                return Next::Failed;
+            }
+        }
+        if before.health.as_deref() != Some(health) {
+            let kind = if matches!(health, "Suspect" | "Lost") {
+                EventKind::Warning
+            } else {
+                EventKind::Normal
+            };
+            context.tell(
+                cluster.object_ref(&()),
+                kind,
+                health,
+                &member.contact.describe(),
+            );
+        }
+    }
+    again.map_or(Next::Wait, Next::After)
+}
+
+/// The health in one word, and when it may change by itself.
+fn health(
+    cluster: &DRCluster,
+    member: &MemberStatus,
+    now: Timestamp,
+    lost_after: Duration,
+) -> (&'static str, Option<Duration>) {
+    let until = |then: Timestamp| {
+        Duration::try_from(then.duration_since(now))
+            .unwrap_or_default()
+            .max(Duration::from_millis(10))
+    };
+    if let Some(maintenance) = cluster
+        .spec
+        .maintenance
+        .as_ref()
+        .filter(|m| m.until.0 > now)
+    {
+        return ("Maintenance", Some(until(maintenance.until.0).min(MINUTE)));
+    }
+    match &member.contact {
+        Contact::Fresh => ("Healthy", Some(MINUTE)),
+        Contact::Stale { since, why: _ } => match since.checked_add(lost_after) {
+            Ok(lost) if lost > now => ("Suspect", Some(until(lost))),
+            _ => ("Lost", None),
+        },
+        Contact::Never { .. } | Contact::Unregistered { .. } => ("Unknown", None),
+    }
+}
+
+fn status(
+    cluster: &DRCluster,
+    member: &MemberStatus,
+    twin: Option<&str>,
+    health: &str,
+    now: Timestamp,
+) -> DRClusterStatus {
+    let before = cluster.status.clone().unwrap_or_default();
+    let MemberStatus {
+        contact,
+        kubernetes_version,
+        cluster_uid,
+        agent: _,
+        drivers,
+        last_proof,
+        signals,
+    } = member;
+    let generation = cluster.metadata.generation;
+    let mut conditions = before.conditions.clone();
+    for (kind, (value, reason, message)) in [
+        ("Reachable", reachable(contact, twin)),
+        ("AgentAlive", agent_alive(member)),
+        ("DriversReady", drivers_ready(member)),
+        ("Fenced", (Tri::False, "NotFenced", String::new())),
+    ] {
+        let condition = Condition {
+            type_: kind.to_owned(),
+            status: tri(value).to_owned(),
+            reason: reason.to_owned(),
+            message,
+            observed_generation: generation,
+            last_transition_time: to_time(now),
+        };
+        set_condition(&mut conditions, condition);
+    }
+    // While all is well the proof of life moves once a minute; what matters is written as it is.
+    let steady = before.health.as_deref() == Some(health) && contact.is_fresh();
+    let proof = last_proof
+        .map(|at| if steady { whole_minute(at) } else { at })
+        .map(to_time);
+    let proof = match (&before.last_proof_of_life_time, proof) {
+        (Some(old), Some(new)) if steady && new.0 < old.0 => Some(old.clone()),
+        (old, None) => old.clone(),
+        (_, new) => new,
+    };
+    DRClusterStatus {
+        health: Some(health.to_owned()),
+        signals: signals.clone(),
+        last_proof_of_life_time: proof,
+        kubernetes_version: kubernetes_version.clone().or(before.kubernetes_version),
+        cluster_uid: cluster_uid.clone().or(before.cluster_uid),
+        drivers: drivers.clone(),
+        observed_generation: generation,
+        conditions,
+    }
+}
+
+fn whole_minute(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second().div_euclid(60) * 60).unwrap_or(at)
+}
+
+type Answer = (Tri, &'static str, String);
+
+fn reachable(contact: &Contact, twin: Option<&str>) -> Answer {
+    let words = contact.describe();
+    match (twin, contact) {
+        (Some(elder), _) => {
+            let message = format!(
+                "it is the same cluster as {elder}; delete one of the two, or correct the kubeconfig of one"
+            );
+            (Tri::False, "DuplicateCluster", message)
+        }
+        (None, Contact::Fresh) => (
+            Tri::True,
+            "Answers",
+            "the API server answers and every watch is in step".to_owned(),
+        ),
+        (None, Contact::Stale { .. }) => (Tri::False, "Silent", words),
+        (None, Contact::Never { .. }) => (Tri::Unknown, "NotReachedYet", words),
+        (None, Contact::Unregistered { .. }) => (Tri::False, "CredentialsRefused", words),
+    }
+}
+
+fn agent_alive(member: &MemberStatus) -> Answer {
+    if !member.contact.is_fresh() {
+        return (
+            Tri::Unknown,
+            "ClusterNotFresh",
+            "the cluster does not answer, so nothing is known of its agent".to_owned(),
+        );
+    }
+    match &member.agent {
+        AgentFacts::Alive { .. } => (Tri::True, "Renews", "the agent renews its Lease".to_owned()),
+        AgentFacts::Silent { since } => (
+            Tri::False,
+            "Silent",
+            format!("the agent has not renewed its Lease since {since}"),
+        ),
+        AgentFacts::Unseen => (
+            Tri::False,
+            "NoLease",
+            "no agent has run on the cluster; install spoke-deploy there".to_owned(),
+        ),
+    }
+}
+
+fn drivers_ready(member: &MemberStatus) -> Answer {
+    let AgentFacts::Alive { drivers } = &member.agent else {
+        return (
+            Tri::Unknown,
+            "AgentNotAlive",
+            "only a living agent knows its drivers".to_owned(),
+        );
+    };
+    if !member.contact.is_fresh() {
+        return (
+            Tri::Unknown,
+            "ClusterNotFresh",
+            "the cluster does not answer".to_owned(),
+        );
+    }
+    let bad: Vec<String> = drivers
+        .iter()
+        .filter(|(_, why)| !why.is_empty())
+        .map(|(name, why)| format!("{name}: {why}"))
+        .collect();
+    if drivers.is_empty() {
+        return (
+            Tri::False,
+            "NoDrivers",
+            "the agent serves no storage driver".to_owned(),
+        );
+    }
+    if bad.is_empty() {
+        return (Tri::True, "Ready", "every driver answers".to_owned());
+    }
+    (Tri::False, "NotReady", bad.join("; "))
+}

@@ -1,0 +1,470 @@
+//! What is known of one cluster, and how well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use lifeboat_api::cluster::Signal;
+use lifeboat_api::common::to_time;
+use lifeboat_core::observed::{AgentFacts, Contact};
+use lifeboat_kit::WatchEvent;
+use tokio::time::Instant;
+
+use super::agent::AgentSeen;
+use super::rows::{
+    AttachmentRow, ClaimRow, DeploymentRow, NamespaceRow, OwnershipRow, PodRow,
+    ReplicationClassRow, ReplicationRow, StatefulSetRow, StorageClassRow, VolumeRow,
+};
+use super::table::{Change, Key, Row, Table};
+
+/// Everything that is watched, by kind.
+#[derive(Default)]
+pub(crate) struct Tables {
+    pub(crate) claims: Table<ClaimRow>,
+    pub(crate) volumes: Table<VolumeRow>,
+    pub(crate) replications: Table<ReplicationRow>,
+    pub(crate) ownerships: Table<OwnershipRow>,
+    pub(crate) deployments: Table<DeploymentRow>,
+    pub(crate) stateful_sets: Table<StatefulSetRow>,
+    pub(crate) pods: Table<PodRow>,
+    pub(crate) attachments: Table<AttachmentRow>,
+    pub(crate) storage_classes: Table<StorageClassRow>,
+    pub(crate) replication_classes: Table<ReplicationClassRow>,
+    pub(crate) namespaces: Table<NamespaceRow>,
+}
+
+/// Whom a change concerns.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Touch {
+    Cluster,
+    Namespace(String),
+    Placement(String),
+}
+
+/// A row with a table of its own.
+pub(crate) trait Kept: Row + Clone {
+    /// The kind, for people.
+    const KIND: &'static str;
+    fn table(tables: &mut Tables) -> &mut Table<Self>;
+    fn touch(key: &Key, row: &Self, tables: &Tables) -> Touch;
+}
+
+macro_rules! kept {
+    ($row:ty, $field:ident, $kind:literal, $touch:expr) => {
+        impl Kept for $row {
+            const KIND: &'static str = $kind;
+            fn table(tables: &mut Tables) -> &mut Table<Self> {
+                &mut tables.$field
+            }
+            fn touch(key: &Key, row: &Self, tables: &Tables) -> Touch {
+                let touch: fn(&Key, &Self, &Tables) -> Touch = $touch;
+                touch(key, row, tables)
+            }
+        }
+    };
+}
+fn by_namespace<R>(key: &Key, _: &R, _: &Tables) -> Touch {
+    Touch::Namespace(key.0.clone())
+}
+fn by_cluster<R>(_: &Key, _: &R, _: &Tables) -> Touch {
+    Touch::Cluster
+}
+fn by_claim(volume: Option<&VolumeRow>) -> Touch {
+    let claim = volume.and_then(|row| row.claim.as_ref());
+    // A volume without a claim concerns nobody: the empty namespace is no placement's.
+    Touch::Namespace(
+        claim
+            .map(|(namespace, _)| namespace.clone())
+            .unwrap_or_default(),
+    )
+}
+kept!(ClaimRow, claims, "PersistentVolumeClaims", by_namespace);
+kept!(
+    ReplicationRow,
+    replications,
+    "VolumeReplications",
+    by_namespace
+);
+kept!(OwnershipRow, ownerships, "DROwnerships", by_namespace);
+kept!(DeploymentRow, deployments, "Deployments", by_namespace);
+kept!(StatefulSetRow, stateful_sets, "StatefulSets", by_namespace);
+kept!(PodRow, pods, "Pods", by_namespace);
+kept!(
+    StorageClassRow,
+    storage_classes,
+    "StorageClasses",
+    by_cluster
+);
+kept!(
+    ReplicationClassRow,
+    replication_classes,
+    "VolumeReplicationClasses",
+    by_cluster
+);
+kept!(NamespaceRow, namespaces, "Namespaces", |key, _, _| {
+    Touch::Namespace(key.1.clone())
+});
+kept!(VolumeRow, volumes, "PersistentVolumes", |_, row, _| {
+    by_claim(Some(row))
+});
+kept!(
+    AttachmentRow,
+    attachments,
+    "VolumeAttachments",
+    |_, row, tables| by_claim(tables.volumes.get("", &row.volume))
+);
+
+/// Name of the watch on the agent's Lease.
+pub(crate) const LEASE: &str = "Leases";
+
+/// Whether a watch is in step.
+#[derive(Debug, Clone, PartialEq)]
+enum Watching {
+    /// The list is not read yet.
+    Reading {
+        since: Timestamp,
+    },
+    Synced,
+    Lost {
+        since: Timestamp,
+        why: String,
+    },
+}
+
+/// Why a probe failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Silent,
+    Denied,
+}
+
+/// One moment, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    pub(crate) instant: Instant,
+}
+
+/// What is known of one cluster.
+pub(crate) struct View {
+    pub(crate) tables: Tables,
+    watches: BTreeMap<&'static str, Watching>,
+    /// Whether everything was in step at least once.
+    complete: bool,
+    stale_after: Duration,
+    proof: Option<Moment>,
+    failure: Option<(Trouble, String)>,
+    version: Option<String>,
+    agent: Option<AgentSeen>,
+    signals: Vec<Signal>,
+    told: Option<Told>,
+}
+
+/// What the others were last woken for.
+#[derive(PartialEq)]
+struct Told {
+    contact: Contact,
+    agent: AgentFacts,
+    version: Option<String>,
+    uid: Option<String>,
+}
+
+impl View {
+    pub(crate) fn new(stale_after: Duration) -> Self {
+        Self {
+            tables: Tables::default(),
+            watches: BTreeMap::new(),
+            complete: false,
+            stale_after,
+            proof: None,
+            failure: None,
+            version: None,
+            agent: None,
+            signals: Vec::new(),
+            told: None,
+        }
+    }
+
+    /// All watches begin anew: until each is in step, what is known is not an answer.
+    pub(crate) fn begin(&mut self, kinds: impl IntoIterator<Item = &'static str>, at: Timestamp) {
+        for kind in kinds {
+            let since = match self.watches.get(kind) {
+                Some(Watching::Lost { since, .. } | Watching::Reading { since }) => *since,
+                Some(Watching::Synced) | None => at,
+            };
+            self.watches.insert(kind, Watching::Reading { since });
+        }
+    }
+
+    /// The cluster answered a probe that was sent at `sent`. Says whether it was silent for so long before that the
+    /// watches must begin anew: a connection can die unnoticed, and would show the past as the present.
+    pub(crate) fn prove(&mut self, sent: Moment, version: String) -> Healed {
+        let silent = self
+            .proof
+            .filter(|p| sent.instant.duration_since(p.instant) >= self.stale_after);
+        if let Some(last) = silent {
+            let kinds: Vec<&'static str> = self.watches.keys().copied().collect();
+            self.begin(kinds, last.at);
+        }
+        self.proof = Some(sent);
+        self.version = Some(version);
+        self.failure = None;
+        if silent.is_some() {
+            Healed::Yes
+        } else {
+            Healed::No
+        }
+    }
+
+    /// A probe, or the connection itself, failed.
+    pub(crate) fn fail(&mut self, trouble: Trouble, why: String) {
+        self.failure = Some((trouble, why));
+    }
+
+    /// Takes what a watch tells; answers whom it concerns.
+    pub(crate) fn take<R: Kept>(
+        &mut self,
+        event: WatchEvent<R::Object>,
+        now: Moment,
+    ) -> BTreeSet<Touch> {
+        let was = self.watches.get(R::KIND) == Some(&Watching::Synced);
+        self.follow(R::KIND, &event, now.at);
+        let changes = R::table(&mut self.tables).take(event);
+        if was {
+            self.touched(&changes)
+        } else {
+            // Coming into step is a change of contact, which wakes everybody anyway.
+            BTreeSet::new()
+        }
+    }
+
+    /// Takes the answer to a write; answers whom it concerns.
+    pub(crate) fn note<R: Kept>(&mut self, object: &R::Object) -> BTreeSet<Touch> {
+        let change = R::table(&mut self.tables).note(object);
+        self.touched(change.as_slice())
+    }
+
+    fn touched<R: Kept>(&self, changes: &[Change<R>]) -> BTreeSet<Touch> {
+        let mut all = BTreeSet::new();
+        for change in changes {
+            for row in &change.rows {
+                all.insert(R::touch(&change.key, row, &self.tables));
+                all.extend(row.uid().map(|uid| Touch::Placement(uid.to_owned())));
+            }
+        }
+        all.remove(&Touch::Namespace(String::new()));
+        all
+    }
+
+    /// Takes what the watch on the agent's Lease tells.
+    pub(crate) fn take_lease(&mut self, event: &WatchEvent<Lease>, now: Moment) {
+        self.follow(LEASE, event, now.at);
+        let lease = match event {
+            WatchEvent::Synced(all) => all.first(),
+            WatchEvent::Apply(lease) => Some(lease),
+            WatchEvent::Delete(_) => None,
+            WatchEvent::Lost(_) => return,
+        };
+        let before = self.agent.as_ref();
+        self.agent = lease.map(|lease| AgentSeen::read(lease, before, now.at, now.instant));
+    }
+
+    fn follow<K>(&mut self, kind: &'static str, event: &WatchEvent<K>, at: Timestamp) {
+        let next = match (event, self.watches.get(kind)) {
+            (WatchEvent::Synced(_), _) => Watching::Synced,
+            (
+                WatchEvent::Lost(why),
+                Some(Watching::Lost { since, .. } | Watching::Reading { since }),
+            ) => {
+                let (since, why) = (*since, explain(kind, why));
+                Watching::Lost { since, why }
+            }
+            (WatchEvent::Lost(why), Some(Watching::Synced) | None) => {
+                let why = explain(kind, why);
+                Watching::Lost { since: at, why }
+            }
+            (WatchEvent::Apply(_) | WatchEvent::Delete(_), _) => return,
+        };
+        self.watches.insert(kind, next);
+    }
+
+    /// How well the cluster is known.
+    pub(crate) fn contact(&self, now: Instant) -> Contact {
+        let failure = self.failure.as_ref().map(|(_, why)| why.clone());
+        let Some(proof) = self.proof else {
+            let why = failure.unwrap_or_else(|| "no answer yet".to_owned());
+            return Contact::Never { why };
+        };
+        let silent = now.duration_since(proof.instant) >= self.stale_after;
+        let behind = self.behind();
+        if !self.complete
+            && let Some((_, why)) = &behind
+        {
+            let why = failure.filter(|_| silent).unwrap_or_else(|| why.clone());
+            return Contact::Never { why };
+        }
+        if silent {
+            let why = failure.unwrap_or_else(|| "no answer".to_owned());
+            return Contact::Stale {
+                since: proof.at,
+                why,
+            };
+        }
+        match behind {
+            Some((since, why)) => Contact::Stale { since, why },
+            None => Contact::Fresh,
+        }
+    }
+
+    /// Since when something is out of step, and what; a watch that is lost says more than one that is being read.
+    fn behind(&self) -> Option<(Timestamp, String)> {
+        let mut found: Option<(u8, Timestamp, String)> = None;
+        for (kind, state) in &self.watches {
+            let (rank, since, why) = match state {
+                Watching::Synced => continue,
+                Watching::Lost { since, why } => (0, *since, why.clone()),
+                Watching::Reading { since } => (1, *since, format!("its {kind} are being read")),
+            };
+            found = match found {
+                Some((best, first, words)) if best <= rank => Some((best, first.min(since), words)),
+                Some((_, first, _)) => Some((rank, first.min(since), why)),
+                None => Some((rank, since, why)),
+            };
+        }
+        found.map(|(_, since, why)| (since, why))
+    }
+
+    /// When something ends by the passage of time alone.
+    pub(crate) fn next_expiry(&self, now: Instant) -> Option<Instant> {
+        let stale = self.proof.map(|proof| proof.instant + self.stale_after);
+        let agent = self.agent.as_ref().and_then(AgentSeen::expiry);
+        stale.into_iter().chain(agent).filter(|at| *at > now).min()
+    }
+
+    /// Draws conclusions; answers whether everybody on the cluster should know.
+    pub(crate) fn conclude(&mut self, now: Moment) -> bool {
+        let contact = self.contact(now.instant);
+        self.complete |= contact.is_fresh();
+        let agent = self.agent(now.instant);
+        self.signal(
+            "ApiServer",
+            self.api_state(&contact),
+            contact.describe(),
+            now.at,
+        );
+        let (state, words) = match &agent {
+            AgentFacts::Alive { .. } => ("Up", "renews its Lease".to_owned()),
+            AgentFacts::Silent { since } => {
+                ("Down", format!("its Lease was last renewed at {since}"))
+            }
+            AgentFacts::Unseen => ("Unknown", "it has no Lease".to_owned()),
+        };
+        self.signal("Agent", state, words, now.at);
+        let told = Told {
+            // How it is silent may change with each try; nobody needs to be woken for that.
+            contact: match contact {
+                Contact::Stale { since, .. } => Contact::Stale {
+                    since,
+                    why: String::new(),
+                },
+                other @ (Contact::Fresh | Contact::Never { .. } | Contact::Unregistered { .. }) => {
+                    other
+                }
+            },
+            agent,
+            version: self.version.clone(),
+            uid: self.uid(),
+        };
+        let news = self.told.as_ref() != Some(&told);
+        self.told = Some(told);
+        news
+    }
+
+    fn api_state(&self, contact: &Contact) -> &'static str {
+        match (contact, &self.failure) {
+            (Contact::Fresh, _) => "Up",
+            (_, Some((Trouble::Denied, _))) => "AuthError",
+            (Contact::Never { .. }, None) => "Unknown",
+            (Contact::Stale { .. } | Contact::Never { .. } | Contact::Unregistered { .. }, _) => {
+                "Down"
+            }
+        }
+    }
+
+    fn signal(&mut self, name: &str, state: &str, message: String, at: Timestamp) {
+        if let Some(signal) = self.signals.iter_mut().find(|s| s.name == name) {
+            if signal.state != state {
+                signal.since = Some(to_time(at));
+                state.clone_into(&mut signal.state);
+            }
+            signal.message = message;
+        } else {
+            self.signals.push(Signal {
+                name: name.to_owned(),
+                state: state.to_owned(),
+                since: Some(to_time(at)),
+                message,
+            });
+        }
+    }
+
+    /// What is known of the agent.
+    pub(crate) fn agent(&self, now: Instant) -> AgentFacts {
+        let seen = self.agent.as_ref();
+        seen.map_or(AgentFacts::Unseen, |seen| seen.facts(now))
+    }
+
+    /// The drivers as the agent last told.
+    pub(crate) fn drivers(&self) -> Vec<lifeboat_api::common::DriverState> {
+        self.agent
+            .as_ref()
+            .map(|seen| seen.drivers().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// uid of kube-system.
+    pub(crate) fn uid(&self) -> Option<String> {
+        self.tables.namespaces.get("", "kube-system")?.uid.clone()
+    }
+
+    /// Version of the API server.
+    pub(crate) fn version(&self) -> Option<String> {
+        self.version.clone()
+    }
+
+    /// The last answered probe.
+    pub(crate) fn last_proof(&self) -> Option<Timestamp> {
+        self.proof.map(|proof| proof.at)
+    }
+
+    /// The signals, with since when.
+    pub(crate) fn signals(&self) -> Vec<Signal> {
+        self.signals.clone()
+    }
+}
+
+/// Whether a cluster came back after a silence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Healed {
+    Yes,
+    No,
+}
+
+fn explain(kind: &str, why: &str) -> String {
+    let missing = ["404", "NotFound", "could not find the requested resource"]
+        .iter()
+        .any(|sign| why.contains(sign));
+    // The client repeats the whole answer in its debug form; the words before it say it all.
+    let why = why.split(" (Status {").next().unwrap_or(why);
+    let crd = match kind {
+        "VolumeReplications" => Some("VolumeReplication"),
+        "VolumeReplicationClasses" => Some("VolumeReplicationClass"),
+        "DROwnerships" => Some("DROwnership"),
+        _ => None,
+    };
+    match crd.filter(|_| missing) {
+        Some(crd) => format!("{crd} CRD is not installed: apply the project's crds/ there"),
+        None => format!("its {kind} cannot be watched: {why}"),
+    }
+}

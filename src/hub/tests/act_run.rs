@@ -1,0 +1,301 @@
+//! The whole hub against simulated API servers that enforce its roles.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test a panic is how a failure is told"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::config::Kubeconfig;
+use kube::{Api, Client};
+use lifeboat_api::common::condition;
+use lifeboat_api::{DRCluster, DRPlacement, DRPolicy, names};
+use lifeboat_hub::connect::{Connect, ConnectError};
+use lifeboat_hub::{Config, Leadership};
+use lifeboat_kit::Clock;
+use lifeboat_kit::task::{Task, spawn};
+use lifeboat_sim::apiserver::{ApiServer, Identity, Link};
+use lifeboat_sim::clock::SimClock;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const SPOKE: [&str; 3] = [
+    include_str!("../../../spoke-deploy/base/namespace.yaml"),
+    include_str!("../../../spoke-deploy/base/serviceaccount.yaml"),
+    include_str!("../../../spoke-deploy/base/hub-role.yaml"),
+];
+const HUB: [&str; 3] = [
+    include_str!("../../../hub-deploy/base/namespace.yaml"),
+    include_str!("../../../hub-deploy/base/serviceaccount.yaml"),
+    include_str!("../../../hub-deploy/base/hub-role.yaml"),
+];
+
+struct WorldClock(Arc<SimClock>);
+
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+/// Connects to the server that the kubeconfig's address names.
+struct Wires(BTreeMap<String, Client>);
+
+impl Connect for Wires {
+    fn connect<'a>(
+        &'a self,
+        kubeconfig: &'a Kubeconfig,
+    ) -> BoxFuture<'a, Result<Client, ConnectError>> {
+        let address = kubeconfig.clusters[0]
+            .cluster
+            .as_ref()
+            .and_then(|c| c.server.clone())
+            .unwrap_or_default();
+        let found = self.0.get(&address).cloned();
+        async move { found.ok_or(ConnectError::Unknown(address)) }.boxed()
+    }
+}
+
+struct World {
+    hub: Arc<ApiServer>,
+    members: BTreeMap<String, Arc<ApiServer>>,
+    links: BTreeMap<String, Link>,
+    _run: Task<Result<(), lifeboat_hub::RunError>>,
+}
+
+fn server(
+    name: &str,
+    clock: &Arc<SimClock>,
+    crds: Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>,
+    files: &[&str],
+) -> Arc<ApiServer> {
+    let server = ApiServer::new(name, clock.clone());
+    for crd in crds {
+        server
+            .apply_yaml(&serde_json::to_string(&crd).unwrap())
+            .unwrap();
+    }
+    for file in files {
+        server.apply_yaml(file).unwrap();
+    }
+    server
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = SimClock::at("2026-01-02T03:04:05Z".parse().unwrap());
+        let hub = server("hub", &clock, lifeboat_api::hub_crds(), &HUB);
+        let (mut members, mut links, mut wires) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let who = || Identity::service_account("lifeboat-system", "lifeboat-hub");
+        for name in ["dr1", "dr2"] {
+            let (member, link) = (
+                server(name, &clock, lifeboat_api::spoke_crds(), &SPOKE),
+                Link::perfect(),
+            );
+            wires.insert(format!("https://{name}"), member.client(who(), &link));
+            members.insert(name.to_owned(), member);
+            links.insert(name.to_owned(), link);
+        }
+        let mut config = Config::new("hub-0");
+        config.leadership = Leadership::Lease;
+        let client = hub.client(who(), &Link::perfect());
+        let run = lifeboat_hub::run(
+            config,
+            client,
+            Arc::new(Wires(wires)),
+            Arc::new(WorldClock(clock)),
+            CancellationToken::new(),
+        );
+        Self {
+            hub,
+            members,
+            links,
+            _run: spawn("hub", run),
+        }
+    }
+
+    fn apply(&self, object: &Value) {
+        self.hub.apply_yaml(&object.to_string()).unwrap();
+    }
+
+    /// Registers a cluster under `name` whose kubeconfig leads to `address`.
+    fn register(&self, name: &str, address: &str) {
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+            "clusters": [{"name": "k", "cluster": {"server": format!("https://{address}")}}],
+            "users": [{"name": "u", "user": {"token": "secret"}}],
+        });
+        self.apply(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("{name}-kubeconfig"), "namespace": "lifeboat-system"},
+            "stringData": {names::KUBECONFIG_KEY: kubeconfig.to_string()}}));
+        self.apply(&json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRCluster", "metadata": {"name": name},
+            "spec": {"kubeconfigSecretRef": {"name": format!("{name}-kubeconfig")}}}));
+    }
+
+    fn policy(&self) {
+        self.apply(&json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPolicy", "metadata": {"name": "gold"},
+            "spec": {"clusters": ["dr1", "dr2"], "classes": [{"storageClassName": "fast", "volumeReplicationClassName": "gold"}]}}));
+    }
+
+    fn placement(&self, policy: &str) {
+        self.apply(&json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPlacement", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"policyRef": {"name": policy}, "preferredCluster": "dr1"}}));
+    }
+
+    async fn until<T>(&self, what: &str, mut found: impl AsyncFnMut(&Self) -> Option<T>) -> T {
+        for _ in 0..600 {
+            if let Some(found) = found(self).await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("never: {what}");
+    }
+
+    async fn cluster(&self, name: &str) -> DRCluster {
+        Api::all(self.hub.admin()).get(name).await.unwrap()
+    }
+
+    async fn health(&self, name: &str, health: &str) -> DRCluster {
+        self.until(&format!("{name} is {health}"), async |w| {
+            let found = w.cluster(name).await;
+            (found.status.as_ref()?.health.as_deref() == Some(health)).then_some(found)
+        })
+        .await
+    }
+
+    async fn accepted(&self, status: &str) -> DRPlacement {
+        self.until(&format!("Accepted is {status}"), async |w| {
+            let found: DRPlacement = Api::namespaced(w.hub.admin(), "default")
+                .get("web")
+                .await
+                .ok()?;
+            let said = condition(&found.status.as_ref()?.conditions, "Accepted")?
+                .status
+                .clone();
+            (said == status).then_some(found)
+        })
+        .await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_healthy_then_suspect_then_lost_then_healthy() {
+    let world = World::new();
+    world.register("dr1", "dr1");
+    let found = world.health("dr1", "Healthy").await;
+    let status = found.status.unwrap();
+    assert_eq!(
+        condition(&status.conditions, "Reachable").unwrap().status,
+        "True"
+    );
+    assert_eq!(
+        condition(&status.conditions, "AgentAlive").unwrap().reason,
+        "NoLease"
+    );
+    world.links["dr1"].cut();
+    let found = world.health("dr1", "Suspect").await;
+    assert_eq!(
+        condition(&found.status.unwrap().conditions, "AgentAlive")
+            .unwrap()
+            .status,
+        "Unknown"
+    );
+    world.health("dr1", "Lost").await;
+    world.links["dr1"].heal();
+    world.health("dr1", "Healthy").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_cluster_under_two_names_is_used_under_the_older_one() {
+    let world = World::new();
+    world.register("dr1", "dr1");
+    world.health("dr1", "Healthy").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.register("another", "dr1");
+    let found = world
+        .until("the double is seen", async |w| {
+            let found = w.cluster("another").await;
+            let reason = condition(&found.status.as_ref()?.conditions, "Reachable")?
+                .reason
+                .clone();
+            (reason == "DuplicateCluster").then_some(found)
+        })
+        .await;
+    assert_ne!(found.status.unwrap().health.as_deref(), Some("Healthy"));
+    world.health("dr1", "Healthy").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_placement_without_its_policy_says_so_and_goes_on_when_it_comes() {
+    let world = World::new();
+    world.placement("gold");
+    let found = world.accepted("False").await;
+    let status = found.status.unwrap();
+    assert_eq!(
+        condition(&status.conditions, "Accepted").unwrap().reason,
+        "PolicyMissing"
+    );
+    assert_eq!(
+        condition(&status.conditions, "Available").unwrap().status,
+        "Unknown"
+    );
+    for name in ["dr1", "dr2"] {
+        world.register(name, name);
+        world.health(name, "Healthy").await;
+    }
+    world.policy();
+    let found = world.accepted("True").await;
+    assert!(
+        found
+            .metadata
+            .finalizers
+            .unwrap()
+            .iter()
+            .any(|f| f == names::FINALIZER)
+    );
+    let policy = world
+        .until("the policy is judged", async |w| {
+            let found: DRPolicy = Api::all(w.hub.admin()).get("gold").await.ok()?;
+            Some(
+                condition(&found.status.as_ref()?.conditions, "Valid")?
+                    .reason
+                    .clone(),
+            )
+            .filter(|r| r != "ClusterNotFresh")
+        })
+        .await;
+    assert_eq!(policy, "ClassMissing");
+    assert_eq!(world.members.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_while_nothing_changes() {
+    let world = World::new();
+    for name in ["dr1", "dr2"] {
+        world.register(name, name);
+        world.health(name, "Healthy").await;
+    }
+    world.policy();
+    world.placement("gold");
+    world.accepted("True").await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    world.hub.reset_request_counts();
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let counts = world.hub.request_counts();
+    let writes = counts
+        .iter()
+        .filter(|((_, verb, what), _)| verb == "patch" && what.contains("drplacements"));
+    assert_eq!(writes.count(), 0, "{counts:?}");
+    let reads = counts
+        .iter()
+        .filter(|((_, verb, what), _)| verb == "get" && what.contains("drplacements"));
+    assert_eq!(reads.count(), 0, "{counts:?}");
+}

@@ -1,0 +1,623 @@
+//! Every step of the executor against a simulated API server that enforces the hub's role.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test a panic is how a failure is told"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use lifeboat_api::placement::WorkloadKind;
+use lifeboat_api::{VolumeReplication, names};
+use lifeboat_core::observed::Role;
+use lifeboat_core::step::Force;
+use lifeboat_core::wait::Reason;
+use lifeboat_core::{ClaimKey, ClusterId, Epoch, Outcome, Step, WorkloadKey};
+use lifeboat_hub::act::{Executor, Members, Written};
+use lifeboat_hub::archive::SecretsArchive;
+use lifeboat_hub::archive_view::ArchiveView;
+use lifeboat_hub::resolve::{PlacementKey, Scope};
+use lifeboat_kit::{Clock, TokioClock};
+use lifeboat_sim::apiserver::{ApiServer, Identity, Link};
+use lifeboat_sim::clock::SimClock;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+const NS: &str = "shop";
+const UID: &str = "11111111-aaaa-bbbb-cccc-222222222222";
+const DRIVER: &str = "rbd.csi.example.com";
+const FILES: [&str; 3] = [
+    include_str!("../../../spoke-deploy/base/namespace.yaml"),
+    include_str!("../../../spoke-deploy/base/serviceaccount.yaml"),
+    include_str!("../../../spoke-deploy/base/hub-role.yaml"),
+];
+
+struct Sites {
+    clients: BTreeMap<ClusterId, Client>,
+    log: Mutex<Vec<String>>,
+}
+
+impl Members for Sites {
+    fn client(&self, cluster: &ClusterId) -> Option<Client> {
+        self.clients.get(cluster).cloned()
+    }
+    fn written(&self, cluster: &ClusterId, what: Written) {
+        let (verb, object) = match what {
+            Written::Applied(object) => ("applied", object),
+            Written::Deleted(object) => ("deleted", object),
+        };
+        let kind = object.types.map(|t| t.kind).unwrap_or_default();
+        self.log.lock().push(format!(
+            "{cluster} {verb} {kind} {}",
+            object.metadata.name.unwrap_or_default()
+        ));
+    }
+}
+
+struct World {
+    servers: BTreeMap<ClusterId, Arc<ApiServer>>,
+    links: BTreeMap<ClusterId, Link>,
+    sites: Arc<Sites>,
+    executor: Executor,
+    scope: Scope,
+}
+
+fn id(name: &str) -> ClusterId {
+    ClusterId::new(name)
+}
+fn claim() -> ClaimKey {
+    ClaimKey::new(NS, "db")
+}
+fn deployment() -> WorkloadKey {
+    WorkloadKey {
+        kind: "Deployment".into(),
+        namespace: NS.into(),
+        name: "web".into(),
+    }
+}
+
+fn member(name: &str) -> Arc<ApiServer> {
+    let server = ApiServer::new(name, SimClock::at("2026-01-02T03:04:05Z".parse().unwrap()));
+    for crd in lifeboat_api::spoke_crds() {
+        server
+            .apply_yaml(&serde_json::to_string(&crd).unwrap())
+            .unwrap();
+    }
+    for file in FILES {
+        server.apply_yaml(file).unwrap();
+    }
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": DRIVER});
+    server.apply_yaml(&class.to_string()).unwrap();
+    server
+}
+
+impl World {
+    /// Two clusters; the application is on dr1.
+    fn new() -> Self {
+        let servers: BTreeMap<_, _> = ["dr1", "dr2"]
+            .into_iter()
+            .map(|n| (id(n), member(n)))
+            .collect();
+        let links: BTreeMap<_, _> = servers
+            .keys()
+            .map(|c| (c.clone(), Link::perfect()))
+            .collect();
+        let who = || Identity::service_account("lifeboat-system", "lifeboat-hub");
+        let clients = servers
+            .iter()
+            .map(|(c, s)| (c.clone(), s.client(who(), &links[c])))
+            .collect();
+        let sites = Arc::new(Sites {
+            clients,
+            log: Mutex::default(),
+        });
+        let hub = ApiServer::new("hub", SimClock::at("2026-01-02T03:04:05Z".parse().unwrap()));
+        let system = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "lifeboat-system"}});
+        hub.apply_yaml(&system.to_string()).unwrap();
+        let archive = Arc::new(SecretsArchive::new(hub.admin(), "lifeboat-system"));
+        let captures = Arc::new(ArchiveView::new(
+            archive,
+            Arc::new(|_: &Scope, _: &ClusterId| "same".to_owned()),
+        ));
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::at(Timestamp::UNIX_EPOCH));
+        let executor = Executor::new(
+            sites.clone(),
+            captures,
+            clock,
+            hub.admin(),
+            Duration::from_secs(5),
+        );
+        let world = Self {
+            servers,
+            links,
+            sites,
+            executor,
+            scope: scope(),
+        };
+        world.application();
+        world
+    }
+
+    fn apply(&self, cluster: &str, object: &Value) {
+        self.servers[&id(cluster)]
+            .apply_yaml(&object.to_string())
+            .unwrap();
+    }
+
+    fn application(&self) {
+        let app = json!({"app": "web"});
+        self.apply(
+            "dr1",
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}}),
+        );
+        self.apply("dr1", &json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-db"},
+            "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
+                "persistentVolumeReclaimPolicy": "Delete", "claimRef": {"namespace": NS, "name": "db"},
+                "csi": {"driver": DRIVER, "volumeHandle": "h-db"}},
+        }));
+        self.apply("dr1", &json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "db", "namespace": NS, "labels": app},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": "fast", "volumeName": "pv-db"},
+        }));
+        self.apply("dr1", &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NS}, "data": {"a": "1"}}));
+        self.apply("dr1", &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": NS},
+            "spec": {"selector": app, "ports": [{"port": 80}]}}));
+        self.apply("dr1", &json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": NS, "labels": app},
+            "spec": {"replicas": 3, "selector": {"matchLabels": app}, "template": {"metadata": {"labels": app}, "spec": {
+                "containers": [{"name": "web", "image": "web", "envFrom": [{"configMapRef": {"name": "settings"}}]}],
+                "volumes": [{"name": "db", "persistentVolumeClaim": {"claimName": "db"}}]}}},
+        }));
+    }
+
+    async fn bind(&self, cluster: &str) {
+        let api: Api<k8s_openapi::api::core::v1::PersistentVolumeClaim> =
+            Api::namespaced(self.servers[&id(cluster)].admin(), NS);
+        let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+        api.patch_status("db", &PatchParams::default(), &bound)
+            .await
+            .unwrap();
+    }
+
+    async fn get(&self, cluster: &str, kind: &str, name: &str) -> Option<Value> {
+        let (group, version, plural, namespaced) = match kind {
+            "PersistentVolume" => ("", "v1", "persistentvolumes", false),
+            "PersistentVolumeClaim" => ("", "v1", "persistentvolumeclaims", true),
+            "ConfigMap" => ("", "v1", "configmaps", true),
+            "Deployment" => ("apps", "v1", "deployments", true),
+            "DROwnership" => ("lifeboat.dev", "v1alpha1", "drownerships", true),
+            _ => (
+                "replication.storage.openshift.io",
+                "v1alpha1",
+                "volumereplications",
+                true,
+            ),
+        };
+        let api_version = if group.is_empty() {
+            version.to_owned()
+        } else {
+            format!("{group}/{version}")
+        };
+        let resource = ApiResource {
+            group: group.into(),
+            version: version.into(),
+            api_version,
+            kind: kind.into(),
+            plural: plural.into(),
+        };
+        let client = self.servers[&id(cluster)].admin();
+        let api: Api<DynamicObject> = if namespaced {
+            Api::namespaced_with(client, NS, &resource)
+        } else {
+            Api::all_with(client, &resource)
+        };
+        api.get_opt(name)
+            .await
+            .unwrap()
+            .map(|o| serde_json::to_value(o).unwrap())
+    }
+
+    async fn run(&self, step: &Step) -> Outcome {
+        self.executor.run_step(step, &self.scope).await
+    }
+
+    /// Does a step twice: both times it is done.
+    async fn twice(&self, step: Step) {
+        assert_eq!(self.run(&step).await, Outcome::Done, "{step:?}");
+        assert_eq!(self.run(&step).await, Outcome::Done, "again: {step:?}");
+    }
+
+    async fn refused(&self, step: Step) -> Reason {
+        match self.run(&step).await {
+            Outcome::Failed(blocker) => {
+                assert!(!blocker.message.is_empty() && !blocker.remedy.is_empty());
+                blocker.reason
+            }
+            other => panic!("must be refused: {step:?} gave {other:?}"),
+        }
+    }
+
+    fn link(&self, cluster: &str) -> &Link {
+        &self.links[&id(cluster)]
+    }
+}
+
+fn scope() -> Scope {
+    Scope {
+        key: PlacementKey {
+            namespace: NS.into(),
+            name: "web".into(),
+        },
+        uid: UID.into(),
+        ownership: names::ownership_name("web", UID),
+        epoch: Epoch(1),
+        namespaces: vec![NS.into()],
+        pvc_selector: [("app", "web")].into_iter().collect(),
+        workload: Some((
+            [("app", "web")].into_iter().collect(),
+            vec![WorkloadKind::Deployment, WorkloadKind::StatefulSet],
+        )),
+        clusters: vec![id("dr1"), id("dr2")],
+        mapping: BTreeMap::new(),
+    }
+}
+
+fn record(cluster: &str, owner: &str, epoch: i64, force: Force) -> Step {
+    Step::Record {
+        cluster: id(cluster),
+        owner: id(owner),
+        epoch: Epoch(epoch),
+        force,
+        served: Some("dr1|-|-|-".into()),
+    }
+}
+fn retain() -> Step {
+    Step::Retain {
+        cluster: id("dr1"),
+        claims: BTreeMap::from([(claim(), "pv-db".to_owned())]),
+    }
+}
+fn replicate(cluster: &str, role: Role, epoch: i64) -> Step {
+    Step::Replicate {
+        cluster: id(cluster),
+        claims: BTreeMap::from([(claim(), "gold".to_owned())]),
+        role,
+        epoch: Epoch(epoch),
+    }
+}
+fn capture() -> Step {
+    Step::Capture {
+        cluster: id("dr1"),
+        epoch: Epoch(1),
+        claims: vec![claim()],
+    }
+}
+fn restore() -> Step {
+    Step::Restore {
+        cluster: id("dr2"),
+        capture: 1,
+        epoch: Epoch(2),
+    }
+}
+fn start() -> Step {
+    Step::Start {
+        cluster: id("dr2"),
+        capture: 1,
+        epoch: Epoch(2),
+    }
+}
+fn claims() -> BTreeMap<ClaimKey, Option<String>> {
+    BTreeMap::from([(claim(), None)])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_grants_force_for_one_epoch_and_never_goes_back() {
+    let world = World::new();
+    // dr2 has no namespace yet.
+    world.twice(record("dr2", "dr2", 2, Force::Granted)).await;
+    let name = world.scope.ownership.clone();
+    let spec = world.get("dr2", "DROwnership", &name).await.unwrap()["spec"].clone();
+    assert_eq!(
+        (
+            spec["owner"].as_str(),
+            spec["epoch"].as_i64(),
+            spec["forceEpoch"].as_i64()
+        ),
+        (Some("dr2"), Some(2), Some(2))
+    );
+    world.twice(record("dr2", "dr1", 3, Force::Denied)).await;
+    let spec = world.get("dr2", "DROwnership", &name).await.unwrap()["spec"].clone();
+    assert!(
+        spec.get("forceEpoch").is_none(),
+        "the grant is taken back: {spec}"
+    );
+    assert_eq!(
+        world.refused(record("dr2", "dr2", 2, Force::Denied)).await,
+        Reason::StaleHub
+    );
+    assert_eq!(
+        world.refused(record("dr2", "dr2", 3, Force::Denied)).await,
+        Reason::StaleHub
+    );
+    world.twice(Step::Forget { cluster: id("dr2") }).await;
+    assert!(world.get("dr2", "DROwnership", &name).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn protection_is_set_up_and_taken_away_again() {
+    let world = World::new();
+    world.bind("dr1").await;
+    world.twice(retain()).await;
+    let pv = world.get("dr1", "PersistentVolume", "pv-db").await.unwrap();
+    assert_eq!(pv["spec"]["persistentVolumeReclaimPolicy"], "Retain");
+    assert_eq!(
+        pv["metadata"]["annotations"][names::RECLAIM_POLICY],
+        "Delete"
+    );
+    world.twice(replicate("dr1", Role::Primary, 1)).await;
+    world
+        .twice(Step::Nudge {
+            cluster: id("dr1"),
+            claims: vec![claim()],
+        })
+        .await;
+    world
+        .twice(Step::Unprotect {
+            cluster: id("dr1"),
+            claims: claims(),
+        })
+        .await;
+    let pv = world.get("dr1", "PersistentVolume", "pv-db").await.unwrap();
+    assert_eq!(pv["spec"]["persistentVolumeReclaimPolicy"], "Delete");
+    for (kind, name) in [
+        ("PersistentVolume", "pv-db"),
+        ("PersistentVolumeClaim", "db"),
+    ] {
+        let meta = world.get("dr1", kind, name).await.unwrap()["metadata"].clone();
+        assert!(
+            !meta.to_string().contains("lifeboat.dev/placement"),
+            "{meta}"
+        );
+    }
+    assert!(world.get("dr1", "VolumeReplication", "db").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_moves_and_leaves_only_its_image_behind() {
+    let world = World::new();
+    world.bind("dr1").await;
+    for step in [retain(), replicate("dr1", Role::Primary, 1)] {
+        world.twice(step).await;
+    }
+    let quiesce = Step::Quiesce {
+        cluster: id("dr1"),
+        workloads: BTreeMap::from([(deployment(), 3)]),
+    };
+    world.twice(quiesce).await;
+    let web = world.get("dr1", "Deployment", "web").await.unwrap();
+    assert_eq!(
+        (
+            web["spec"]["replicas"].as_i64(),
+            web["metadata"]["annotations"][names::REPLICAS].as_str()
+        ),
+        (Some(0), Some("3"))
+    );
+    world.twice(capture()).await;
+    world.twice(replicate("dr1", Role::Secondary, 1)).await;
+    world.twice(restore()).await;
+    let pv = world.get("dr2", "PersistentVolume", "pv-db").await.unwrap();
+    assert_eq!(
+        (
+            pv["spec"]["csi"]["volumeHandle"].as_str(),
+            pv["spec"]["persistentVolumeReclaimPolicy"].as_str()
+        ),
+        (Some("h-db"), Some("Retain"))
+    );
+    world.twice(replicate("dr2", Role::Primary, 2)).await;
+    world.twice(start()).await;
+    let web = world.get("dr2", "Deployment", "web").await.unwrap();
+    assert_eq!(web["spec"]["replicas"], 3);
+    assert!(world.get("dr2", "ConfigMap", "settings").await.is_some());
+    world
+        .twice(Step::RemoveWorkloads {
+            cluster: id("dr1"),
+            workloads: vec![deployment()],
+        })
+        .await;
+    assert!(world.get("dr1", "Deployment", "web").await.is_none());
+    let left = world.get("dr1", "ConfigMap", "settings").await.unwrap();
+    assert_eq!(
+        left["metadata"]["labels"][names::PLACEMENT_UID],
+        UID,
+        "marked as left behind"
+    );
+    world
+        .twice(Step::Release {
+            cluster: id("dr1"),
+            claims: vec![claim()],
+        })
+        .await;
+    assert!(world.get("dr1", "VolumeReplication", "db").await.is_none());
+    world
+        .twice(Step::RemoveClaims {
+            cluster: id("dr1"),
+            claims: claims(),
+        })
+        .await;
+    assert!(
+        world
+            .get("dr1", "PersistentVolumeClaim", "db")
+            .await
+            .is_none()
+    );
+    assert!(
+        world
+            .get("dr1", "PersistentVolume", "pv-db")
+            .await
+            .is_none()
+    );
+    assert!(
+        world
+            .sites
+            .log
+            .lock()
+            .iter()
+            .any(|l| l == "dr1 deleted PersistentVolumeClaim db"),
+        "{:?}",
+        world.sites.log.lock()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_workload_gets_its_own_count_back() {
+    let world = World::new();
+    let workloads = BTreeMap::from([(deployment(), 3)]);
+    world
+        .twice(Step::Quiesce {
+            cluster: id("dr1"),
+            workloads: workloads.clone(),
+        })
+        .await;
+    world
+        .twice(Step::Resume {
+            cluster: id("dr1"),
+            workloads,
+        })
+        .await;
+    let web = world.get("dr1", "Deployment", "web").await.unwrap();
+    assert_eq!(web["spec"]["replicas"], 3);
+    assert!(
+        web["metadata"]
+            .get("annotations")
+            .is_none_or(|a| a.get(names::REPLICAS).is_none())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_ours_is_never_touched() {
+    let world = World::new();
+    world.bind("dr1").await;
+    for step in [retain(), replicate("dr1", Role::Primary, 1), capture()] {
+        world.twice(step).await;
+    }
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}});
+    world.apply("dr2", &namespace);
+    let foreign = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-db"},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "csi": {"driver": DRIVER, "volumeHandle": "other"}}});
+    world.apply("dr2", &foreign);
+    assert_eq!(world.refused(restore()).await, Reason::Collision);
+    assert!(
+        world
+            .get("dr2", "PersistentVolumeClaim", "db")
+            .await
+            .is_none(),
+        "nothing is made next to a collision"
+    );
+
+    world.apply("dr2", &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NS}, "data": {"a": "other"}}));
+    assert_eq!(world.refused(start()).await, Reason::Collision);
+    assert!(
+        world.get("dr2", "Deployment", "web").await.is_none(),
+        "no workload starts next to a collision"
+    );
+    world.apply("dr2", &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": NS}, "data": {"a": "1"}}));
+    world.twice(start()).await;
+    let same = world.get("dr2", "ConfigMap", "settings").await.unwrap();
+    assert!(
+        same["metadata"].get("labels").is_none(),
+        "the same content under another owner serves, and stays his: {same}"
+    );
+
+    let vr: Api<VolumeReplication> = Api::namespaced(world.servers[&id("dr1")].admin(), NS);
+    let other = Patch::Merge(json!({"metadata": {"labels": {names::PLACEMENT_UID: "another"}}}));
+    vr.patch("db", &PatchParams::default(), &other)
+        .await
+        .unwrap();
+    assert_eq!(
+        world.refused(replicate("dr1", Role::Secondary, 1)).await,
+        Reason::ClaimedByOther
+    );
+    assert_eq!(
+        world
+            .refused(Step::Release {
+                cluster: id("dr1"),
+                claims: vec![claim()]
+            })
+            .await,
+        Reason::Collision
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replication_of_a_newer_epoch_is_not_overwritten() {
+    let world = World::new();
+    world.twice(replicate("dr1", Role::Secondary, 5)).await;
+    assert_eq!(
+        world.refused(replicate("dr1", Role::Primary, 4)).await,
+        Reason::StaleHub
+    );
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert_eq!(vr["spec"]["replicationState"], "secondary");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_unknown_and_the_next_try_is_fine() {
+    let world = World::new();
+    world.bind("dr1").await;
+    let quiesce = Step::Quiesce {
+        cluster: id("dr1"),
+        workloads: BTreeMap::from([(deployment(), 3)]),
+    };
+    for step in [
+        record("dr1", "dr1", 1, Force::Denied),
+        retain(),
+        replicate("dr1", Role::Primary, 1),
+        quiesce,
+    ] {
+        world.link("dr1").lose_next_replies(1);
+        assert!(
+            matches!(world.run(&step).await, Outcome::Unknown { .. }),
+            "{step:?}"
+        );
+        world.link("dr1").lose_next_replies(0);
+        assert_eq!(world.run(&step).await, Outcome::Done, "{step:?}");
+    }
+    let web = world.get("dr1", "Deployment", "web").await.unwrap();
+    assert_eq!(
+        web["metadata"]["annotations"][names::REPLICAS],
+        "3",
+        "the count survives the lost reply"
+    );
+    world.link("dr1").cut();
+    assert!(
+        matches!(world.run(&retain()).await, Outcome::Unknown { .. }),
+        "silence ends at the deadline"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_on_its_way_out_is_named() {
+    let world = World::new();
+    let going = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}});
+    world.apply("dr2", &going);
+    world.apply(
+        "dr2",
+        &json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "sticky", "namespace": NS, "finalizers": ["example.com/hold"]}}),
+    );
+    let api: Api<k8s_openapi::api::core::v1::Namespace> =
+        Api::all(world.servers[&id("dr2")].admin());
+    api.delete(NS, &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        world.refused(record("dr2", "dr1", 1, Force::Denied)).await,
+        Reason::NamespaceTerminating
+    );
+}

@@ -1,0 +1,267 @@
+//! What is seen of one placement, and who is woken.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test a panic is how a failure is told"
+)]
+
+mod fleet_common;
+
+use fleet_common::*;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::Api;
+use lifeboat_api::{DROwnership, names};
+use lifeboat_core::observed::{
+    ClaimPhase, Csi, Managed, Mark, NamespaceFacts, Retained, Role, Selected, VrStatus,
+};
+use lifeboat_core::{ClaimKey, Epoch, Journal};
+use lifeboat_hub::fleet::Wake;
+use lifeboat_hub::observe::source_fingerprint;
+use serde_json::{Value, json};
+
+fn claim(ns: &str, name: &str, app: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"namespace": ns, "name": name, "labels": {"app": app}},
+        "spec": {"storageClassName": "rbd-b", "volumeName": format!("pv-{name}"), "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}}})
+}
+
+fn volume(ns: &str, name: &str, policy: &str, remembered: Option<&str>) -> Value {
+    let annotations = remembered
+        .map(|p| json!({names::RECLAIM_POLICY: p}))
+        .unwrap_or(json!({}));
+    json!({"apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": {"name": format!("pv-{name}"), "labels": {names::PLACEMENT_UID: UID}, "annotations": annotations},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "rbd-b",
+            "persistentVolumeReclaimPolicy": policy, "claimRef": {"kind": "PersistentVolumeClaim", "namespace": ns, "name": name},
+            "csi": {"driver": "d", "volumeHandle": format!("h-{name}")}}})
+}
+
+fn pod(ns: &str, name: &str, app: &str, claim: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": ns, "name": name, "labels": {"app": app}},
+        "spec": {"containers": [{"name": "c", "image": "i"}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]}})
+}
+
+fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+fn deployment(ns: &str, replicas: i32) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": ns, "name": "db", "labels": {"app": "db"}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}})
+}
+
+fn replication(ns: &str, name: &str) -> Value {
+    json!({"apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeReplication",
+        "metadata": {"namespace": ns, "name": name, "labels": {names::PLACEMENT_UID: UID}, "annotations": {names::EPOCH: "3"}},
+        "spec": {"volumeReplicationClass": "v", "replicationState": "primary", "autoResync": false,
+            "dataSource": {"apiGroup": "", "kind": "PersistentVolumeClaim", "name": name}}})
+}
+
+fn record(ns: &str, epoch: i64) -> Value {
+    json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership",
+        "metadata": {"namespace": ns, "name": names::ownership_name("db", UID)},
+        "spec": {"placementUID": UID, "placement": "shop/db", "cluster": "dr2", "owner": "dr2", "epoch": epoch}})
+}
+
+fn known(epoch: i64) -> Journal {
+    Journal {
+        epoch: Epoch(epoch),
+        ..Journal::default()
+    }
+}
+
+async fn shop() -> (World, Site) {
+    let world = world();
+    let dr2 = site(&world, "dr2");
+    for object in [
+        namespace("shop-dr"),
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "rbd-b"}, "provisioner": "d"}),
+        claim("shop-dr", "data", "db"),
+        claim("shop-dr", "stranger", "web"),
+        volume("shop-dr", "data", "Retain", Some("Delete")),
+        deployment("shop-dr", 1),
+        pod("shop-dr", "db-0", "db", "data"),
+        pod("shop-dr", "debug", "shell", "data"),
+        replication("shop-dr", "data"),
+        record("shop-dr", 3),
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "va"},
+            "spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "pv-data"}}}),
+    ] {
+        put(&dr2, &object);
+    }
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(dr2.server.admin(), "shop-dr");
+    let bound = kube::api::Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    claims
+        .patch_status("data", &kube::api::PatchParams::default(), &bound)
+        .await
+        .unwrap();
+    world.join("dr2");
+    world.fresh("dr2").await;
+    (world, dr2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn facts_have_home_names() {
+    let (world, _dr2) = shop().await;
+    let seen = world.observe(&scope(&known(3)));
+    let facts = seen.cluster(&id("dr2"));
+    assert!(facts.contact.is_fresh());
+    assert_eq!(facts.namespaces.get("shop"), Some(&NamespaceFacts::Active));
+    assert_eq!(
+        facts.storage_classes.get("rbd").map(String::as_str),
+        Some("d")
+    );
+    let key = ClaimKey::new("shop", "data");
+    assert_eq!(facts.volumes.keys().collect::<Vec<_>>(), [&key]);
+    let data = &facts.volumes[&key];
+    let claim = data.claim.as_ref().unwrap();
+    assert_eq!(
+        (claim.selected, &claim.mark, claim.phase),
+        (Selected::Yes, &Mark::Unmarked, ClaimPhase::Bound)
+    );
+    assert_eq!(claim.storage_class.as_deref(), Some("rbd"));
+    let pv = data.volume.as_ref().unwrap();
+    assert_eq!((&pv.mark, pv.retained), (&Mark::Ours, Retained::Yes));
+    assert_eq!(
+        pv.csi,
+        Some(Csi {
+            driver: "d".into(),
+            handle: "h-data".into()
+        })
+    );
+    let vr = data.replication.as_ref().unwrap();
+    assert_eq!(
+        (&vr.mark, vr.desired, vr.epoch, &vr.status),
+        (
+            &Mark::Ours,
+            Role::Primary,
+            Some(Epoch(3)),
+            &VrStatus::Pending
+        )
+    );
+    let holders: Vec<_> = facts
+        .holders
+        .iter()
+        .map(|h| (h.kind.as_str(), h.name.as_str(), h.managed))
+        .collect();
+    assert_eq!(
+        holders,
+        [
+            ("Pod", "shop-dr/db-0", Managed::Yes),
+            ("Pod", "shop-dr/debug", Managed::No),
+            ("VolumeAttachment", "va", Managed::Yes)
+        ]
+    );
+    assert_eq!(facts.workloads.len(), 1);
+    assert_eq!(facts.record.as_ref().unwrap().epoch, Epoch(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_of_an_epoch_counts_at_once_and_a_missing_record_is_missed() {
+    let (world, dr2) = shop().await;
+    let client = dr2.server.admin();
+    let epoch = |known_epoch| {
+        let seen = world.observe(&scope(&known(known_epoch)));
+        seen.cluster(&id("dr2")).record.as_ref().map(|r| r.epoch)
+    };
+    assert_eq!(epoch(0), Some(Epoch(3)));
+    let api: Api<DROwnership> = Api::namespaced(client, "shop-dr");
+    api.delete(
+        &names::ownership_name("db", UID),
+        &kube::api::DeleteParams::default(),
+    )
+    .await
+    .unwrap();
+    world
+        .until("the record is gone", || epoch(3).is_none())
+        .await;
+    put(&dr2, &namespace("elsewhere"));
+    put(&dr2, &record("elsewhere", 7));
+    world
+        .until("a record elsewhere is news", || epoch(3) == Some(Epoch(7)))
+        .await;
+    assert_eq!(epoch(7), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_wakes_whom_it_concerns() {
+    let (world, dr2) = shop().await;
+    put(&dr2, &namespace("other"));
+    let told = Wake::Namespace(id("dr2"), "other".into());
+    world
+        .until("the namespace is seen", || {
+            world.take_wakes().contains(&told)
+        })
+        .await;
+    put(&dr2, &pod("other", "p", "x", "c"));
+    world
+        .until("woken", || !world.wakes.lock().is_empty())
+        .await;
+    assert_eq!(
+        world.take_wakes(),
+        [Wake::Namespace(id("dr2"), "other".into())]
+    );
+    put(&dr2, &volume("shop-dr", "data", "Delete", None));
+    world.until("woken", || world.wakes.lock().len() >= 2).await;
+    assert_eq!(
+        world.take_wakes(),
+        [
+            Wake::Namespace(id("dr2"), "shop-dr".into()),
+            Wake::Placement(UID.into())
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_capture_is_out_of_date_only_when_it_would_say_something_else() {
+    let (world, dr2) = shop().await;
+    let scope = scope(&known(3));
+    let print = || source_fingerprint(&world.fleet, &scope, &id("dr2"));
+    let before = print();
+    // Protection and a stop say nothing new.
+    put(&dr2, &volume("shop-dr", "data", "Delete", None));
+    let mut stopped = deployment("shop-dr", 0);
+    stopped["metadata"]["annotations"] = json!({names::REPLICAS: "1"});
+    put(&dr2, &stopped);
+    put(&dr2, &pod("shop-dr", "last", "x", "data"));
+    world
+        .until("seen", || {
+            let seen = world.observe(&scope);
+            seen.cluster(&id("dr2"))
+                .holders
+                .iter()
+                .any(|h| h.name.ends_with("last"))
+                && seen
+                    .cluster(&id("dr2"))
+                    .workloads
+                    .values()
+                    .all(|w| w.replicas == 0)
+        })
+        .await;
+    assert_eq!(print(), before);
+    put(&dr2, &claim("shop-dr", "more", "db"));
+    world
+        .until("a new claim is seen", || print() != before)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_write_is_seen_before_the_watch_tells() {
+    let (world, dr2) = shop().await;
+    let api: Api<DROwnership> = Api::namespaced(dr2.server.admin(), "shop-dr");
+    dr2.link.cut();
+    let name = names::ownership_name("db", UID);
+    let patch = kube::api::Patch::Merge(json!({"spec": {"epoch": 4, "owner": "dr1"}}));
+    let answer = api
+        .patch(&name, &kube::api::PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    world.fleet.note(&id("dr2"), answer);
+    let seen = world.observe(&scope(&known(4)));
+    assert_eq!(
+        seen.cluster(&id("dr2")).record.as_ref().unwrap().epoch,
+        Epoch(4)
+    );
+}

@@ -1,0 +1,199 @@
+//! What the hub costs: moves with instant storage, on the real clock, with everything in one process.
+//!
+//! `cargo xtask bench [--quick]` prints a table per number of placements, five volumes each.
+#![expect(clippy::print_stdout, reason = "a table is what this program is for")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::PersistentVolume;
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, Patch, PatchParams},
+};
+use lifeboat_api::DRPlacement;
+use lifeboat_lab::{
+    Lab, LabSpec,
+    lab::{Key, Look, Start},
+};
+use lifeboat_sim::{clock::SimClock, world::App};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// Volumes of each placement.
+const VOLUMES: usize = 5;
+/// Longer than any part takes, unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(900);
+/// Between two looks at all placements.
+const LOOK: Duration = Duration::from_millis(5);
+
+fn main() -> Result<()> {
+    let quick = std::env::args().any(|a| a == "--quick");
+    let sizes: &[usize] = if quick { &[1, 20] } else { &[1, 100, 1000] };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    println!("{:>5} {:<22} {:>10} {:>10} {:>10} {:>12}", "drp", "what", "p50 ms", "p99 ms", "max ms", "calls/move");
+    for size in sizes {
+        runtime.block_on(bench(*size)).with_context(|| format!("with {size} placements"))?;
+    }
+    Ok(())
+}
+
+/// All measurements at one size.
+async fn bench(size: usize) -> Result<()> {
+    let instant = Duration::from_millis(1);
+    let spec = LabSpec {
+        start: Start::Empty,
+        write_every: Duration::ZERO,
+        transfer: instant,
+        full_copy: instant,
+        ..LabSpec::new(SimClock::system(), VOLUMES)
+    };
+    let lab = Lab::start(spec).await?;
+    let apps: Vec<App> = (0..size).map(|n| App::new(&format!("app-{n:04}")).volumes(VOLUMES)).collect();
+    let start = Instant::now();
+    for app in &apps {
+        lab.world().install_app("east", app)?;
+        lab.place(app, "east")?;
+    }
+    reach(&lab, &apps, &settled("east")).await?;
+    row(size, "protect (all)", &[start.elapsed()], None);
+    lag(&lab, size).await?;
+
+    let to_west = json!({"spec": {"preferredCluster": "west", "action": "Relocate"}});
+    one_move(&lab, &apps, "relocate", &to_west, "west", After::Nothing).await?;
+
+    lab.kill_site("west")?;
+    // The hub has to know that the site is gone: that takes as long as its probes are patient, and is not its work.
+    reach(&lab, &apps, &|p: &DRPlacement| p.condition("Available") != "True").await?;
+    let to_north = json!({"spec": {"action": "Failover", "failoverCluster": "north"}});
+    one_move(&lab, &apps, "failover", &to_north, "north", After::Revive("west")).await?;
+    println!("{size:>5} {:<22} {:>10}", "memory, whole world", memory());
+    lab.check().await?;
+    Ok(())
+}
+
+/// What is needed before a move can be complete.
+#[derive(Clone, Copy)]
+enum After {
+    Nothing,
+    Revive(&'static str),
+}
+
+async fn one_move(lab: &Lab, apps: &[App], what: &str, patch: &Value, to: &'static str, after: After) -> Result<()> {
+    let calls = hub_calls(lab);
+    let edited = edit_all(lab, apps, patch).await?;
+    let available = reach(lab, apps, &running(to)).await?;
+    row(apps.len(), &format!("{what}: available"), &spans(&edited, &available), None);
+    let edited = match after {
+        After::Nothing => edited,
+        After::Revive(site) => {
+            lab.revive_site(site)?;
+            let now = Instant::now();
+            edited.keys().map(|k| (k.clone(), now)).collect()
+        }
+    };
+    let complete = reach(lab, apps, &settled(to)).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
+    let per_move = (hub_calls(lab) - calls) as f64 / apps.len() as f64;
+    row(apps.len(), &format!("{what}: complete"), &spans(&edited, &complete), Some(per_move));
+    Ok(())
+}
+
+fn settled(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
+    move |p| p.is_current() && p.phase() == "Steady" && p.cluster() == on && p.condition("Protected") == "True"
+}
+
+fn running(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
+    move |p| p.is_current() && p.cluster() == on && p.condition("Available") == "True"
+}
+
+/// Edits all at once, and tells when each edit was accepted.
+async fn edit_all(lab: &Lab, apps: &[App], patch: &Value) -> Result<BTreeMap<Key, Instant>> {
+    let one = |app: &App| {
+        let api: Api<DRPlacement> = Api::namespaced(lab.hub_client(), &app.namespace);
+        let (key, name) = (Key::of(app), app.name.clone());
+        async move {
+            let at = Instant::now();
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            Ok((key, at))
+        }
+    };
+    stream::iter(apps.iter().map(one)).buffer_unordered(64).try_collect().await
+}
+
+/// Waits until `ok` holds for each, and tells when it first did.
+async fn reach(lab: &Lab, apps: &[App], ok: &impl Fn(&DRPlacement) -> bool) -> Result<BTreeMap<Key, Instant>> {
+    let mut reached = BTreeMap::new();
+    let start = Instant::now();
+    while reached.len() < apps.len() {
+        let now = Instant::now();
+        lab.book().for_each(|key, p| {
+            if !reached.contains_key(key) && ok(p) {
+                reached.insert(key.clone(), now);
+            }
+        });
+        if start.elapsed() > PATIENCE {
+            anyhow::bail!("{} of {} came there\n{}", reached.len(), apps.len(), lab.dump().await);
+        }
+        lab.check().await?;
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(reached)
+}
+
+fn spans(from: &BTreeMap<Key, Instant>, to: &BTreeMap<Key, Instant>) -> Vec<Duration> {
+    from.iter().filter_map(|(key, start)| to.get(key).map(|end| end.saturating_duration_since(*start))).collect()
+}
+
+/// Requests of the hub to all API servers, long-lived watches aside.
+fn hub_calls(lab: &Lab) -> u64 {
+    let hub = lab.world().hub().into_iter().map(|h| h.request_counts());
+    let sites = lab.world().sites().map(|s| s.api.request_counts());
+    let of_hub = |(user, verb, _): &(String, String, String)| user.ends_with(":lifeboat-hub") && verb != "watch";
+    hub.chain(sites).flatten().filter(|(key, _)| of_hub(key)).map(|(_, n)| n).sum()
+}
+
+/// From a change on a cluster to the hub's answer to it: a reclaim policy is changed by hand, and put back.
+async fn lag(lab: &Lab, size: usize) -> Result<()> {
+    let api: Api<PersistentVolume> = Api::all(lab.world().admin("east")?);
+    let mut all = Vec::new();
+    for pv in api.list(&ListParams::default()).await?.items.iter().take(100) {
+        let name = pv.name_any();
+        let wrong = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}));
+        api.patch(&name, &PatchParams::default(), &wrong).await?;
+        let start = Instant::now();
+        loop {
+            let policy = api.get(&name).await?.spec.and_then(|s| s.persistent_volume_reclaim_policy);
+            if policy.as_deref() == Some("Retain") {
+                all.push(start.elapsed());
+                break;
+            }
+            if start.elapsed() > Duration::from_secs(10) {
+                println!("{size:>5} {:<22} not within 10 s", "change to reaction");
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    row(size, "change to reaction", &all, None);
+    Ok(())
+}
+
+fn row(size: usize, what: &str, spans: &[Duration], calls: Option<f64>) {
+    let mut sorted = spans.to_vec();
+    sorted.sort();
+    let at = |percent: usize| {
+        let n = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        sorted.get(n).map_or(0.0, |d| d.as_secs_f64() * 1e3)
+    };
+    let calls = calls.map(|c| format!("{c:.1}")).unwrap_or_default();
+    println!("{size:>5} {what:<22} {:>10.1} {:>10.1} {:>10.1} {calls:>12}", at(50), at(99), at(100));
+}
+
+/// Resident memory of this process, as the kernel tells it.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.map_or_else(|| "unknown".to_owned(), |l| l.trim().to_owned())
+}
