@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, Client, ResourceExt,
@@ -59,7 +59,7 @@ pub(crate) fn on_sites(test: impl for<'a> FnOnce(&'a mut Sites) -> Story<'a>) ->
             Some(sites) => sites,
             None => Sites::start().await?,
         };
-        let ended = test(&mut sites).await;
+        let ended = test(&mut sites).await.and_then(|()| sites.clean());
         if ended.is_ok() {
             *kept = Some(sites);
         } else {
@@ -75,7 +75,7 @@ pub(crate) struct Site {
     pub(crate) plane: ControlPlane,
     pub(crate) client: Client,
     pub(crate) array: Array,
-    pub(crate) driver: Arc<Driver>,
+    driver: Arc<Driver>,
     agent: Option<Program>,
     socket: Served,
     _node: Node,
@@ -101,7 +101,10 @@ impl Sites {
             ControlPlane::start(CLUSTERS[1])
         )?;
         let folder = plane.kubeconfig_path();
-        let folder = folder.parent().context("a file without a folder")?.to_owned();
+        let folder = folder
+            .parent()
+            .context("a file without a folder")?
+            .to_owned();
         let clock = SimClock::system();
         let fabric = Fabric::new(FabricSpec::new(CLUSTERS), Arc::new(move || clock.now()));
         let hub_client = plane.client().await?;
@@ -180,11 +183,7 @@ impl Sites {
         let driver = format!("{DEFAULT_NAME}=unix://{}", site.socket.path().display());
         let args = ["agent", "--identity", "agent-0", "--driver", &driver];
         let file = self.file(&file);
-        let program = Program::start(
-            &format!("agent-{cluster}"),
-            &args,
-            &[("KUBECONFIG", &file)],
-        )?;
+        let program = Program::start(&format!("agent-{cluster}"), &args, &[("KUBECONFIG", &file)])?;
         let site = if cluster == CLUSTERS[0] {
             &mut self.dr1
         } else {
@@ -306,7 +305,11 @@ impl Sites {
         let array = &self.site(cluster).array;
         for handle in app.claims() {
             let read = || {
-                let found: Vec<u64> = array.content(&handle).iter().map(|e| e.record.number).collect();
+                let found: Vec<u64> = array
+                    .content(&handle)
+                    .iter()
+                    .map(|e| e.record.number)
+                    .collect();
                 std::future::ready(if found == numbers {
                     Ok(Some(()))
                 } else {
@@ -319,19 +322,44 @@ impl Sites {
         Ok(())
     }
 
+    /// What no test may leave behind: something refused to a program for want of a right, two calls at once for one volume, or
+    /// data thrown away.
+    fn clean(&self) -> Result<()> {
+        let programs = [&self.hub, &self.dr1.agent, &self.dr2.agent];
+        for program in programs.into_iter().flatten() {
+            let log = program.log()?;
+            let refused = log.lines().find(|l| l.contains("forbidden"));
+            ensure!(refused.is_none(), "a right is missing: {refused:?}");
+        }
+        for site in [&self.dr1, &self.dr2] {
+            let overlaps = site.driver.overlaps();
+            ensure!(overlaps.is_empty(), "two calls at once: {overlaps:?}");
+        }
+        let lost = self.fabric.destroyed();
+        ensure!(lost.is_empty(), "data was destroyed: {lost:?}");
+        Ok(())
+    }
+
     /// Prints what the hub believes.
     async fn show(&self) {
         let all = ListParams::default();
         let placements = Api::<DRPlacement>::all(self.hub_client.clone());
         let clusters = Api::<DRCluster>::all(self.hub_client.clone());
         for p in placements.list(&all).await.into_iter().flatten() {
-            print("DRPlacement", &p.name_any(), &json!({"spec": p.spec, "status": p.status}));
+            print(
+                "DRPlacement",
+                &p.name_any(),
+                &json!({"spec": p.spec, "status": p.status}),
+            );
         }
         for c in clusters.list(&all).await.into_iter().flatten() {
             print("DRCluster", &c.name_any(), &json!({"status": c.status}));
         }
         for event in self.fabric.events() {
-            eprintln!("{} {} {} {:?}", event.at, event.site, event.handle, event.what);
+            eprintln!(
+                "{} {} {} {:?}",
+                event.at, event.site, event.handle, event.what
+            );
         }
     }
 }

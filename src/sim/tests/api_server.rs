@@ -1,5 +1,9 @@
 //! The simulated API server, as real kube clients see it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test a panic is how a failure is told")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test a panic is how a failure is told"
+)]
 
 mod api_server {
     mod access;

@@ -36,7 +36,9 @@ pub(crate) fn on_create(res: &Resource, obj: &mut Value) {
         ("", "PersistentVolumeClaim" | "PersistentVolume") => {
             *slot(obj, "status") = json!({"phase": "Pending"});
         }
-        ("apps", "StatefulSet") => *slot(obj, "status") = json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "StatefulSet") => {
+            *slot(obj, "status") = json!({"replicas": 0, "availableReplicas": 0})
+        }
         ("apps" | "batch", _) => *slot(obj, "status") = json!({}),
         ("storage.k8s.io", "VolumeAttachment") => *slot(obj, "status") = json!({"attached": false}),
         _ => {}
@@ -190,14 +192,22 @@ fn pod(spec: &mut Value) {
 
 /// The two names of a pod's service account say the same.
 fn service_account(spec: &mut Map<String, Value>) {
-    let named = |key: &str| spec.get(key).cloned().filter(|v| v.as_str().is_some_and(|s| !s.is_empty()));
-    let account = named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or_else(|| "default".into());
+    let named = |key: &str| {
+        spec.get(key)
+            .cloned()
+            .filter(|v| v.as_str().is_some_and(|s| !s.is_empty()))
+    };
+    let account = named("serviceAccountName")
+        .or_else(|| named("serviceAccount"))
+        .unwrap_or_else(|| "default".into());
     spec.insert("serviceAccountName".into(), account.clone());
     spec.insert("serviceAccount".into(), account);
 }
 
 fn claim_templates(spec: &mut Map<String, Value>) {
-    let templates = spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+    let templates = spec
+        .get_mut("volumeClaimTemplates")
+        .and_then(Value::as_array_mut);
     for template in templates.into_iter().flatten() {
         let m = object(template);
         set_default(m, "apiVersion", "v1");

@@ -31,17 +31,27 @@ pub(crate) fn kind(res: &Resource, obj: &Value) -> Result<()> {
             "{kind} in version \"{version}\" cannot be handled as a {expected}: unknown conversion"
         )));
     }
-    let given = Resource { kind: kind.to_owned(), ..res.clone() };
+    let given = Resource {
+        kind: kind.to_owned(),
+        ..res.clone()
+    };
     let cause = Cause::invalid("kind", format!("\"{kind}\": must be {}", res.kind));
     Err(ApiError::invalid(&given, meta_text(obj, "name"), &[cause]))
 }
 
 /// Fields nobody knows, if the client wants to hear of them.
-pub(crate) fn unknown_fields(res: &Resource, opts: &WriteOptions, dropped: &[String]) -> Result<()> {
+pub(crate) fn unknown_fields(
+    res: &Resource,
+    opts: &WriteOptions,
+    dropped: &[String],
+) -> Result<()> {
     if opts.validation != FieldValidation::Strict || dropped.is_empty() {
         return Ok(());
     }
-    let list: Vec<String> = dropped.iter().map(|path| format!("unknown field \"{path}\"")).collect();
+    let list: Vec<String> = dropped
+        .iter()
+        .map(|path| format!("unknown field \"{path}\""))
+        .collect();
     let (kind, version) = (&res.kind, &res.version);
     Err(ApiError::bad(format!(
         "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
@@ -52,14 +62,25 @@ pub(crate) fn unknown_fields(res: &Resource, opts: &WriteOptions, dropped: &[Str
 /// Kinds whose replacement must say which version it replaces.
 fn wants_version(res: &Resource) -> bool {
     res.custom.is_some()
-        || matches!(res.kind.as_str(), "Lease" | "VolumeAttachment" | "CSIDriver" | "CustomResourceDefinition")
+        || matches!(
+            res.kind.as_str(),
+            "Lease" | "VolumeAttachment" | "CSIDriver" | "CustomResourceDefinition"
+        )
 }
 
 /// The wanted object must be the live one: by name, by uid if it states one, and by version if it must or does.
-pub(crate) fn identity(res: &Resource, name: &str, live: &Value, want: &Value, version: VersionCheck) -> Result<()> {
+pub(crate) fn identity(
+    res: &Resource,
+    name: &str,
+    live: &Value,
+    want: &Value,
+    version: VersionCheck,
+) -> Result<()> {
     let stated = meta_text(want, "name");
     if !stated.is_empty() && stated != name {
-        let why = format!("the name of the object ({stated}) does not match the name on the URL ({name})");
+        let why = format!(
+            "the name of the object ({stated}) does not match the name on the URL ({name})"
+        );
         return Err(ApiError::bad(why));
     }
     let rv = meta_text(want, "resourceVersion");
@@ -67,8 +88,15 @@ pub(crate) fn identity(res: &Resource, name: &str, live: &Value, want: &Value, v
     if rv.is_empty() && replaces && wants_version(res) {
         let why = "0x0: must be specified for an update";
         // The real server names the resource here, where it names the kind elsewhere.
-        let plural = Resource { kind: res.plural.clone(), ..res.clone() };
-        return Err(ApiError::invalid(&plural, name, &[Cause::invalid("metadata.resourceVersion", why)]));
+        let plural = Resource {
+            kind: res.plural.clone(),
+            ..res.clone()
+        };
+        return Err(ApiError::invalid(
+            &plural,
+            name,
+            &[Cause::invalid("metadata.resourceVersion", why)],
+        ));
     }
     if !rv.is_empty() && rv != meta_text(live, "resourceVersion") {
         return Err(ApiError::stale(res, name));
@@ -81,7 +109,8 @@ pub(crate) fn identity(res: &Resource, name: &str, live: &Value, want: &Value, v
         let cause = Cause::invalid("metadata.uid", format!("\"{uid}\": field is immutable"));
         return Err(ApiError::invalid(res, name, &[cause]));
     }
-    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}");
+    let why =
+        format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}");
     Err(ApiError::conflict(res, name, &why))
 }
 
@@ -92,7 +121,11 @@ pub(crate) fn finalizers(res: &Resource, live: &Value, want: &Value) -> Result<(
     }
     let old = strings_at(live, "/metadata/finalizers");
     let now = strings_at(want, "/metadata/finalizers");
-    let added: Vec<String> = now.into_iter().filter(|f| !old.contains(f)).map(|f| format!("\"{f}\"")).collect();
+    let added: Vec<String> = now
+        .into_iter()
+        .filter(|f| !old.contains(f))
+        .map(|f| format!("\"{f}\""))
+        .collect();
     if added.is_empty() {
         return Ok(());
     }
@@ -105,12 +138,30 @@ pub(crate) fn finalizers(res: &Resource, live: &Value, want: &Value) -> Result<(
 }
 
 /// The preconditions of a deletion.
-pub(crate) fn preconditions(res: &Resource, name: &str, live: &Value, options: &Value) -> Result<()> {
+pub(crate) fn preconditions(
+    res: &Resource,
+    name: &str,
+    live: &Value,
+    options: &Value,
+) -> Result<()> {
     // The real server names the kind here, where it names the resource elsewhere.
-    let kind = Resource { plural: res.kind.clone(), ..res.clone() };
+    let kind = Resource {
+        plural: res.kind.clone(),
+        ..res.clone()
+    };
     let facts = [
-        ("UID", "/preconditions/uid", "uid", "deleted and then recreated"),
-        ("ResourceVersion", "/preconditions/resourceVersion", "resourceVersion", "modified"),
+        (
+            "UID",
+            "/preconditions/uid",
+            "uid",
+            "deleted and then recreated",
+        ),
+        (
+            "ResourceVersion",
+            "/preconditions/resourceVersion",
+            "resourceVersion",
+            "modified",
+        ),
     ];
     for (what, pointer, key, happened) in facts {
         let (asked, is) = (text_at(options, pointer), meta_text(live, key));

@@ -165,12 +165,18 @@ impl ApiError {
             many => format!("[{}]", many.join(", ")),
         };
         let message = format!("{} \"{name}\" is invalid: {all}", res.qualified_kind());
-        let refusal = Self { details: Some(about(res, name, &res.kind)), ..Self::new(422, "Invalid", message) };
+        let refusal = Self {
+            details: Some(about(res, name, &res.kind)),
+            ..Self::new(422, "Invalid", message)
+        };
         refusal.with_causes(causes)
     }
 
     pub(crate) fn with_details(self, details: Value) -> Self {
-        Self { details: Some(details), ..self }
+        Self {
+            details: Some(details),
+            ..self
+        }
     }
 
     pub(crate) fn with_causes(mut self, causes: &[Cause]) -> Self {
@@ -199,7 +205,11 @@ impl ApiError {
 /// The `details` that say what an answer is about; what is empty is left out.
 fn about(res: &Resource, name: &str, kind: &str) -> Value {
     let parts = [("name", name), ("group", &res.group), ("kind", kind)];
-    parts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), Value::from(v))).collect()
+    parts
+        .into_iter()
+        .filter(|(_, v)| !v.is_empty())
+        .map(|(k, v)| (k.to_owned(), Value::from(v)))
+        .collect()
 }
 
 fn render(causes: &[Cause]) -> Value {

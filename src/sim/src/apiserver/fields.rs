@@ -111,8 +111,16 @@ impl<'a> Shape<'a> {
 
     /// Parts that every object of a type has, so that nobody adds them.
     fn is_always_there(self) -> bool {
-        let skeleton = ["spec", "status", "template", "strategy", "containers", "metadata"];
-        (self.depth == 1 && self.in_meta) || (self.schema.is_none() && skeleton.contains(&self.name))
+        let skeleton = [
+            "spec",
+            "status",
+            "template",
+            "strategy",
+            "containers",
+            "metadata",
+        ];
+        (self.depth == 1 && self.in_meta)
+            || (self.schema.is_none() && skeleton.contains(&self.name))
     }
 
     /// Objects that are replaced as a whole: selectors and references to objects.
@@ -375,7 +383,9 @@ pub(crate) fn to_v1(set: &FieldSet) -> Value {
 
 fn node<'a>(root: &'a mut Value, path: &Path) -> &'a mut Value {
     let empty = || Value::Object(Map::new());
-    path.iter().fold(root, |node, step| object(node).entry(key_of(step)).or_insert_with(empty))
+    path.iter().fold(root, |node, step| {
+        object(node).entry(key_of(step)).or_insert_with(empty)
+    })
 }
 
 /// Reads the `FieldsV1` form.

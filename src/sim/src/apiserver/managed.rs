@@ -48,7 +48,14 @@ fn read(obj: &Value) -> Vec<Manager> {
 fn write(res: &Resource, obj: &mut Value, mut managers: Vec<Manager>) {
     // Appliers first, then by age, as the real server does.
     managers.sort_by(|a, b| {
-        let key = |m: &Manager| (m.operation.clone(), m.time.clone(), m.name.clone(), m.subresource.clone());
+        let key = |m: &Manager| {
+            (
+                m.operation.clone(),
+                m.time.clone(),
+                m.name.clone(),
+                m.subresource.clone(),
+            )
+        };
         key(a).cmp(&key(b))
     });
     let entries = managers.into_iter().filter(|m| !m.fields.is_empty()).map(|m| {
@@ -111,8 +118,18 @@ pub(crate) fn track(
         }
     };
     let tracked = |p: &&Path| !is_reset(res, subresource, p);
-    let changed: FieldSet = after.iter().filter(tracked).filter(is_new).cloned().collect();
-    let removed: FieldSet = before.iter().filter(tracked).filter(|p| !after.has(p)).cloned().collect();
+    let changed: FieldSet = after
+        .iter()
+        .filter(tracked)
+        .filter(is_new)
+        .cloned()
+        .collect();
+    let removed: FieldSet = before
+        .iter()
+        .filter(tracked)
+        .filter(|p| !after.has(p))
+        .cloned()
+        .collect();
     if changed.is_empty() && removed.is_empty() {
         return;
     }
@@ -163,7 +180,8 @@ pub(crate) fn apply(
             let item = matches!(p.last(), Some(Step::Item(_)));
             let here = fields::get(&config, p);
             // An empty object or list states that there is one, not that there is nothing in it.
-            let holder = here.is_some_and(is_empty) && there.is_some_and(|t| t.is_object() || t.is_array());
+            let holder =
+                here.is_some_and(is_empty) && there.is_some_and(|t| t.is_object() || t.is_array());
             want.contains(*p) && !item && !holder && there.is_some() && there != here
         };
         let hits: Vec<Path> = m.fields.iter().filter(clash).cloned().collect();

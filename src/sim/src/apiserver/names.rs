@@ -6,16 +6,13 @@ use super::error::{ApiError, Cause, Result};
 use super::resource::Resource;
 use super::tree::{list_at, meta, meta_text};
 
-const SUBDOMAIN: &str =
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
+const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
      with an alphanumeric character (e.g. 'example.com', regex used for validation is \
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const QUALIFIED: &str =
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
      character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
      '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const LABEL_VALUE: &str =
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end \
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end \
      with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
      '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
@@ -28,32 +25,57 @@ pub(crate) fn check(res: &Resource, name: &str, obj: &Value) -> Result<()> {
         is_subdomain(name)
     };
     if !fine {
-        causes.push(Cause::invalid("metadata.name", format!("\"{name}\": {SUBDOMAIN}")));
+        causes.push(Cause::invalid(
+            "metadata.name",
+            format!("\"{name}\": {SUBDOMAIN}"),
+        ));
     }
     collect(obj, &mut causes);
-    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(res, name, &causes)) }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(res, name, &causes))
+    }
 }
 
 /// Refuses metadata an object cannot be given.
 pub(crate) fn check_metadata(res: &Resource, obj: &Value) -> Result<()> {
     let mut causes = Vec::new();
     collect(obj, &mut causes);
-    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(res, meta_text(obj, "name"), &causes)) }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::invalid(res, meta_text(obj, "name"), &causes))
+    }
 }
 
 fn collect(obj: &Value, out: &mut Vec<Cause>) {
     let map = |key: &str| meta(obj).get(key).and_then(Value::as_object);
     keys("metadata.labels", map("labels"), out);
-    for value in map("labels").into_iter().flatten().filter_map(|(_, v)| v.as_str()) {
+    for value in map("labels")
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, v)| v.as_str())
+    {
         if !value.is_empty() && !is_name_part(value) {
-            out.push(Cause::invalid("metadata.labels", format!("\"{value}\": {LABEL_VALUE}")));
+            out.push(Cause::invalid(
+                "metadata.labels",
+                format!("\"{value}\": {LABEL_VALUE}"),
+            ));
         }
     }
     keys("metadata.annotations", map("annotations"), out);
-    for (i, finalizer) in list_at(obj, "/metadata/finalizers").iter().filter_map(Value::as_str).enumerate() {
+    for (i, finalizer) in list_at(obj, "/metadata/finalizers")
+        .iter()
+        .filter_map(Value::as_str)
+        .enumerate()
+    {
         let field = format!("metadata.finalizers[{i}]");
         if !is_qualified(finalizer) {
-            out.push(Cause::invalid(field, format!("\"{finalizer}\": {QUALIFIED}")));
+            out.push(Cause::invalid(
+                field,
+                format!("\"{finalizer}\": {QUALIFIED}"),
+            ));
         } else if !finalizer.contains('/') && !is_standard(finalizer) && is_builtin(obj) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             out.push(Cause::invalid(field, format!("\"{finalizer}\": {why}")));
@@ -64,7 +86,10 @@ fn collect(obj: &Value, out: &mut Vec<Cause>) {
 /// Whether a kind is validated by the server's own code. For custom kinds a finalizer without a domain is only warned of:
 /// CSI-Addons uses one.
 fn is_builtin(obj: &Value) -> bool {
-    let version = obj.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let version = obj
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     match version.split_once('/') {
         Some((group, _)) => !group.contains('.') || group.ends_with(".k8s.io"),
         None => true,
@@ -73,11 +98,18 @@ fn is_builtin(obj: &Value) -> bool {
 
 fn is_standard(finalizer: &str) -> bool {
     // The cleanup of custom resources has no slash either.
-    matches!(finalizer, "orphan" | "foregroundDeletion" | "kubernetes" | super::crd::CLEANUP)
+    matches!(
+        finalizer,
+        "orphan" | "foregroundDeletion" | "kubernetes" | super::crd::CLEANUP
+    )
 }
 
 fn keys(field: &str, map: Option<&Map<String, Value>>, out: &mut Vec<Cause>) {
-    for key in map.into_iter().flat_map(Map::keys).filter(|k| !is_qualified(k)) {
+    for key in map
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter(|k| !is_qualified(k))
+    {
         out.push(Cause::invalid(field, format!("\"{key}\": {QUALIFIED}")));
     }
 }
@@ -92,7 +124,9 @@ fn is_qualified(key: &str) -> bool {
 
 /// Letters, digits, `-`, `_` and `.`, at most 63, alphanumeric at the ends.
 fn is_name_part(name: &str) -> bool {
-    let inner = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let inner = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     let ends = |c: char| c.is_ascii_alphanumeric();
     inner && name.len() <= 63 && name.starts_with(ends) && name.ends_with(ends)
 }
@@ -100,7 +134,9 @@ fn is_name_part(name: &str) -> bool {
 /// Lower case letters, digits, `-` and `.`, at most 253, alphanumeric at the ends of each label.
 fn is_subdomain(name: &str) -> bool {
     let label = |l: &str| {
-        let inner = l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let inner = l
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         inner && !l.is_empty() && !l.starts_with('-') && !l.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(label)

@@ -101,7 +101,10 @@ impl Presenter {
         };
         let fields = obj.as_object().into_iter().flatten();
         out.push(b'{');
-        for (i, (key, v)) in fields.filter(|(k, _)| *k != "apiVersion" && *k != "kind").enumerate() {
+        for (i, (key, v)) in fields
+            .filter(|(k, _)| *k != "apiVersion" && *k != "kind")
+            .enumerate()
+        {
             if i > 0 {
                 out.push(b',');
             }

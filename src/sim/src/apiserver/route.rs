@@ -15,11 +15,13 @@ use super::rbac::{self, Access};
 use super::request::{Request, ResourcePath};
 use super::resource::{Resource, Scope};
 use super::store::{Key, State, key_of};
-use super::subresource::{self, ScaleChange};
+use super::subresource;
 use super::table::Rows;
 use super::watch::WatchStart;
 use super::write::{Part, WriteOptions};
 use super::{discovery, events, openapi, select, tree};
+
+mod subresources;
 
 /// A finished answer.
 #[derive(Debug)]
@@ -59,9 +61,16 @@ impl From<ApiError> for Reply {
     fn from(e: ApiError) -> Self {
         // What no resource answers is answered by the web server below, which knows no `Status`.
         if e.code == 404 && e.reason.is_empty() {
-            let body = Bytes::from(format!("{}
-", e.message));
-            return Self { code: 404, content_type: "text/plain; charset=utf-8", body };
+            let body = Bytes::from(format!(
+                "{}
+",
+                e.message
+            ));
+            return Self {
+                code: 404,
+                content_type: "text/plain; charset=utf-8",
+                body,
+            };
         }
         Self::json(e.code, &e.status())
     }
@@ -163,7 +172,9 @@ impl State {
             path.namespace
         };
         // A list or watch of one name, by field, is judged as a request for that name.
-        let named = request.param("fieldSelector").strip_prefix("metadata.name=");
+        let named = request
+            .param("fieldSelector")
+            .strip_prefix("metadata.name=");
         let name = match named {
             Some(name) if path.name.is_empty() && !name.contains(',') => name,
             Some(_) | None => path.name,
@@ -384,64 +395,11 @@ impl State {
             }
         }
         let list_meta = json!({"resourceVersion": self.version().to_string()});
-        Ok(Reply::bytes(200, call.presenter.list_bytes(&hits, &list_meta, self.clock.now())))
-    }
-
-    fn subresource_call(&mut self, call: &Call<'_>) -> Result<Reply> {
-        let (request, stored, key) = (call.request, &call.stored, &call.key);
-        match (
-            call.path.plural,
-            call.path.subresource,
-            request.method.as_str(),
-        ) {
-            (_, "scale", "GET") => {
-                let paths = stored.scale.as_ref().ok_or_else(ApiError::no_such_path)?;
-                let obj = self.get(stored, key)?;
-                Ok(Reply::json(
-                    200,
-                    &subresource::scale_of(stored, paths, &obj),
-                ))
-            }
-            (_, "scale", "PUT" | "PATCH") => {
-                let opts = WriteOptions {
-                    version: super::write::VersionCheck::IfGiven,
-                    ..request.write_options(subresource::part(stored, "scale")?)
-                };
-                let change = if request.method == http::Method::PUT {
-                    ScaleChange::Put(request.value()?)
-                } else {
-                    ScaleChange::Patch(Format::parse(&request.content_type)?, request.value()?)
-                };
-                Ok(Reply::json(200, &self.rescale(stored, key, change, &opts)?))
-            }
-            ("pods", "binding", "POST") => {
-                self.bind(
-                    stored,
-                    key,
-                    &request.value()?,
-                    &request.write_options(Part::Other("binding")),
-                )?;
-                Ok(Reply::json(201, &success(None)))
-            }
-            ("pods", "eviction", "POST") => {
-                let body = request.value()?;
-                self.delete(stored, key, &body["deleteOptions"], request.commit())?;
-                Ok(Reply::json(201, &success(None)))
-            }
-            ("serviceaccounts", "token", "POST") => Ok(Reply::json(
-                201,
-                &self.request_token(&key.0, &key.1, request.value()?)?,
-            )),
-            ("namespaces", "finalize", "PUT") => Ok(Reply::json(
-                200,
-                &self.finalize(stored, key, &request.value()?)?,
-            )),
-            ("pods" | "services" | "nodes", sub, _) => match subresource::not_simulated(sub) {
-                Some(what) => Err(ApiError::not_simulated(what)),
-                None => Err(ApiError::no_such_path()),
-            },
-            _ => Err(ApiError::no_such_path()),
-        }
+        Ok(Reply::bytes(
+            200,
+            call.presenter
+                .list_bytes(&hits, &list_meta, self.clock.now()),
+        ))
     }
 
     fn try_review(

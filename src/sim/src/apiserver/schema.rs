@@ -34,7 +34,12 @@ impl Schema {
             .map(ToString::to_string)
             .collect();
         if wrong.is_empty() {
-            Ok(Self { has_rules: root.to_string().contains("\"x-kubernetes-validations\""), root, rules, validator: Validator::new() })
+            Ok(Self {
+                has_rules: root.to_string().contains("\"x-kubernetes-validations\""),
+                root,
+                rules,
+                validator: Validator::new(),
+            })
         } else {
             Err(wrong)
         }

@@ -73,7 +73,10 @@ pub(crate) fn render(
 
 fn described(c: &PrinterColumn) -> String {
     if c.description.is_empty() {
-        return format!("Custom resource definition column (in JSONPath format): {}", c.json_path);
+        return format!(
+            "Custom resource definition column (in JSONPath format): {}",
+            c.json_path
+        );
     }
     c.description.clone()
 }

@@ -246,7 +246,10 @@ impl State {
         let prefix = meta_text(obj, "generateName").to_owned();
         if prefix.is_empty() {
             let message = "Required value: name or generateName is required".to_owned();
-            let cause = Cause { message, ..Cause::required("metadata.name") };
+            let cause = Cause {
+                message,
+                ..Cause::required("metadata.name")
+            };
             return Err(ApiError::invalid(res, "", &[cause]));
         }
         let name = format!("{prefix}{}", self.next_suffix());
@@ -343,9 +346,12 @@ fn same_metadata(live: &Value, want: &Value) -> bool {
         return live == want;
     };
     let said = |m: &serde_json::Map<String, Value>| {
-        m.iter().filter(|(k, v)| *k != "managedFields" && !is_void(v)).count()
+        m.iter()
+            .filter(|(k, v)| *k != "managedFields" && !is_void(v))
+            .count()
     };
-    let same = |(k, v): (&String, &Value)| k == "managedFields" || is_void(v) || new.get(k) == Some(v);
+    let same =
+        |(k, v): (&String, &Value)| k == "managedFields" || is_void(v) || new.get(k) == Some(v);
     said(old) == said(new)
         && old.iter().all(same)
         && managed::same(old.get("managedFields"), new.get("managedFields"))

@@ -27,29 +27,45 @@ async fn a_claim_can_be_given_a_volume_once_and_grow_when_bound() {
     let made = api.create(&PostParams::default(), &claim()).await.unwrap();
     assert_eq!(made.status.unwrap().phase.as_deref(), Some("Pending"));
     let patch = async |spec: Value| {
-        api.patch("c", &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await
+        api.patch(
+            "c",
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": spec})),
+        )
+        .await
     };
     let larger = json!({"resources": {"requests": {"storage": "2Gi"}}});
     assert_eq!(refusal(patch(larger.clone()).await).0, 422, "not bound yet");
     patch(json!({"volumeName": "pv"})).await.unwrap();
     let (code, _, message) = refusal(patch(json!({"volumeName": "other"})).await);
     assert_eq!(code, 422);
-    assert!(message.contains("spec is immutable after creation"), "{message}");
+    assert!(
+        message.contains("spec is immutable after creation"),
+        "{message}"
+    );
     let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
-    api.patch_status("c", &PatchParams::default(), &bound).await.unwrap();
+    api.patch_status("c", &PatchParams::default(), &bound)
+        .await
+        .unwrap();
     patch(larger).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn items_of_a_list_of_built_in_kinds_do_not_say_what_they_are() {
     let k = server().admin();
-    config_maps(&k).create(&PostParams::default(), &config_map("a")).await.unwrap();
+    config_maps(&k)
+        .create(&PostParams::default(), &config_map("a"))
+        .await
+        .unwrap();
     let raw = async |path: &str| {
         let request = http::Request::get(path).body(Vec::new()).unwrap();
         k.request::<Value>(request).await.unwrap()
     };
     let list = raw("/api/v1/namespaces/default/configmaps").await;
-    assert_eq!((list["kind"].as_str(), list["items"][0].get("kind")), (Some("ConfigMapList"), None));
+    assert_eq!(
+        (list["kind"].as_str(), list["items"][0].get("kind")),
+        (Some("ConfigMapList"), None)
+    );
     let one = raw("/api/v1/namespaces/default/configmaps/a").await;
     assert_eq!(one["kind"], "ConfigMap");
 }
@@ -61,11 +77,15 @@ async fn fields_of_the_wrong_type_are_refused_and_unknown_ones_pruned() {
         let body = json!({"metadata": {"name": "c"}, "spec": spec});
         let path = "/api/v1/namespaces/default/persistentvolumeclaims";
         let request = http::Request::post(path).header("content-type", "application/json");
-        k.request::<Value>(request.body(body.to_string().into_bytes()).unwrap()).await
+        k.request::<Value>(request.body(body.to_string().into_bytes()).unwrap())
+            .await
     };
     let (code, _, message) = refusal(post(json!({"accessModes": "ReadWriteOnce"})).await);
     assert_eq!(code, 400);
-    assert!(message.starts_with("PersistentVolumeClaim in version \"v1\" cannot be handled as a"), "{message}");
+    assert!(
+        message.starts_with("PersistentVolumeClaim in version \"v1\" cannot be handled as a"),
+        "{message}"
+    );
     let good = json!({"accessModes": ["ReadWriteOnce"], "junk": 1, "resources": {"requests": {"storage": "1Gi"}}});
     assert_eq!(post(good).await.unwrap()["spec"].get("junk"), None);
 }

@@ -117,7 +117,10 @@ async fn unknown_fields_are_pruned_and_defaults_are_set() {
     let (code, _, message) = refusal(api.patch("s", &strict, &raw(&spec)).await);
     assert_eq!(
         (code, message.as_str()),
-        (400, "Ship in version \"v1alpha1\" cannot be handled as a Ship: strict decoding error: unknown field \"spec.junk\"")
+        (
+            400,
+            "Ship in version \"v1alpha1\" cannot be handled as a Ship: strict decoding error: unknown field \"spec.junk\""
+        )
     );
 }
 

@@ -110,13 +110,22 @@ async fn labels_and_finalizers_follow_their_syntax() {
     let api = config_maps(&server().admin());
     let mut cm = config_map("a");
     cm.metadata.labels = Some([("a b".to_owned(), "x".to_owned())].into());
-    assert_eq!(refusal(api.create(&PostParams::default(), &cm).await).0, 422);
+    assert_eq!(
+        refusal(api.create(&PostParams::default(), &cm).await).0,
+        422
+    );
     cm.metadata.labels = Some([("a".to_owned(), "x y".to_owned())].into());
-    assert_eq!(refusal(api.create(&PostParams::default(), &cm).await).0, 422);
+    assert_eq!(
+        refusal(api.create(&PostParams::default(), &cm).await).0,
+        422
+    );
     cm.metadata.labels = None;
     cm.metadata.finalizers = Some(vec!["bare".into()]);
     let (_, _, message) = refusal(api.create(&PostParams::default(), &cm).await);
-    assert!(message.contains("neither a standard finalizer name nor is it fully qualified"), "{message}");
+    assert!(
+        message.contains("neither a standard finalizer name nor is it fully qualified"),
+        "{message}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

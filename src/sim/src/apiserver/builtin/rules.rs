@@ -88,7 +88,10 @@ fn volume(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     let policy = text_at(want, "/spec/persistentVolumeReclaimPolicy");
     if !matches!(policy, "Delete" | "Recycle" | "Retain") {
         let why = format!("\"{policy}\": supported values: \"Delete\", \"Recycle\", \"Retain\"");
-        out.push(Cause::unsupported("spec.persistentVolumeReclaimPolicy", why));
+        out.push(Cause::unsupported(
+            "spec.persistentVolumeReclaimPolicy",
+            why,
+        ));
     }
     let Some(live) = live else { return };
     if sources
@@ -101,7 +104,10 @@ fn volume(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
         ));
     }
     if live["spec"].get("volumeMode") != want["spec"].get("volumeMode") {
-        out.push(Cause::invalid("volumeMode", format!("{}: field is immutable", want["spec"]["volumeMode"])));
+        out.push(Cause::invalid(
+            "volumeMode",
+            format!("{}: field is immutable", want["spec"]["volumeMode"]),
+        ));
     }
 }
 

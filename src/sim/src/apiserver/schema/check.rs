@@ -70,7 +70,10 @@ pub(super) fn value(schema: &Value, v: &Value, at: &str, out: &mut Vec<Cause>) {
 
 fn wrong_type(at: &str, found: &str, wanted: &str) -> Cause {
     let message = format!("\"{found}\": {at} in body must be of type {wanted}: \"{found}\"");
-    Cause { reason: "FieldValueTypeInvalid", ..Cause::invalid(at, message) }
+    Cause {
+        reason: "FieldValueTypeInvalid",
+        ..Cause::invalid(at, message)
+    }
 }
 
 fn has_type(schema: &Value, v: &Value) -> bool {
@@ -220,7 +223,11 @@ fn duplicates(schema: &Value, items: &[Value], at: &str, out: &mut Vec<Cause>) {
 
 /// A list item as Go prints it.
 fn as_go(v: &Value) -> String {
-    if v.is_object() { format!("map[string]interface {{}}{v}") } else { v.to_string() }
+    if v.is_object() {
+        format!("map[string]interface {{}}{v}")
+    } else {
+        v.to_string()
+    }
 }
 
 fn object(schema: &Value, m: &Map<String, Value>, at: &str, out: &mut Vec<Cause>) {

@@ -348,13 +348,20 @@ static BINDINGS: [Column; 2] = [
 const CONTAINERS: Column = wide("Containers", |o, _| of_containers(o, "name"));
 const IMAGES: Column = wide("Images", |o, _| of_containers(o, "image"));
 const SELECTOR: Column = wide("Selector", |o, _| {
-    let labels = o.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-    let pairs = labels.into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
+    let labels = o
+        .pointer("/spec/selector/matchLabels")
+        .and_then(Value::as_object);
+    let pairs = labels
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
     pairs.collect::<Vec<_>>().join(",").into()
 });
 
 fn of_containers(o: &Value, key: &str) -> Value {
-    let all = list_at(o, "/spec/template/spec/containers").iter().map(|c| text(c, key));
+    let all = list_at(o, "/spec/template/spec/containers")
+        .iter()
+        .map(|c| text(c, key));
     all.collect::<Vec<_>>().join(",").into()
 }
 

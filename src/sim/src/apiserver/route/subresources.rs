@@ -1,0 +1,67 @@
+//! Requests to subresources.
+
+use super::super::error::{ApiError, Result};
+use super::super::patch::Format;
+use super::super::store::State;
+use super::super::subresource::{self, ScaleChange};
+use super::super::write::{Part, VersionCheck, WriteOptions};
+use super::{Call, Reply, success};
+
+impl State {
+    pub(super) fn subresource_call(&mut self, call: &Call<'_>) -> Result<Reply> {
+        let (request, stored, key) = (call.request, &call.stored, &call.key);
+        match (
+            call.path.plural,
+            call.path.subresource,
+            request.method.as_str(),
+        ) {
+            (_, "scale", "GET") => {
+                let paths = stored.scale.as_ref().ok_or_else(ApiError::no_such_path)?;
+                let obj = self.get(stored, key)?;
+                Ok(Reply::json(
+                    200,
+                    &subresource::scale_of(stored, paths, &obj),
+                ))
+            }
+            (_, "scale", "PUT" | "PATCH") => {
+                let opts = WriteOptions {
+                    version: VersionCheck::IfGiven,
+                    ..request.write_options(subresource::part(stored, "scale")?)
+                };
+                let change = if request.method == http::Method::PUT {
+                    ScaleChange::Put(request.value()?)
+                } else {
+                    ScaleChange::Patch(Format::parse(&request.content_type)?, request.value()?)
+                };
+                Ok(Reply::json(200, &self.rescale(stored, key, change, &opts)?))
+            }
+            ("pods", "binding", "POST") => {
+                self.bind(
+                    stored,
+                    key,
+                    &request.value()?,
+                    &request.write_options(Part::Other("binding")),
+                )?;
+                Ok(Reply::json(201, &success(None)))
+            }
+            ("pods", "eviction", "POST") => {
+                let body = request.value()?;
+                self.delete(stored, key, &body["deleteOptions"], request.commit())?;
+                Ok(Reply::json(201, &success(None)))
+            }
+            ("serviceaccounts", "token", "POST") => Ok(Reply::json(
+                201,
+                &self.request_token(&key.0, &key.1, request.value()?)?,
+            )),
+            ("namespaces", "finalize", "PUT") => Ok(Reply::json(
+                200,
+                &self.finalize(stored, key, &request.value()?)?,
+            )),
+            ("pods" | "services" | "nodes", sub, _) => match subresource::not_simulated(sub) {
+                Some(what) => Err(ApiError::not_simulated(what)),
+                None => Err(ApiError::no_such_path()),
+            },
+            _ => Err(ApiError::no_such_path()),
+        }
+    }
+}
