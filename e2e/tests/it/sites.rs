@@ -46,12 +46,11 @@ pub(crate) type Story<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 pub(crate) fn on_sites(test: impl for<'a> FnOnce(&'a mut Sites) -> Story<'a>) -> Result<()> {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     static SITES: Mutex<Option<Sites>> = Mutex::new(None);
-    let runtime = match RUNTIME.get() {
-        Some(made) => made,
-        None => {
-            let made = tokio::runtime::Runtime::new()?;
-            RUNTIME.get_or_init(|| made)
-        }
+    let runtime = if let Some(made) = RUNTIME.get() {
+        made
+    } else {
+        let made = tokio::runtime::Runtime::new()?;
+        RUNTIME.get_or_init(|| made)
     };
     let mut kept = SITES.lock().unwrap_or_else(PoisonError::into_inner);
     runtime.block_on(async {

@@ -250,14 +250,22 @@ impl Lab {
 
     /// One kubeconfig with a context for the hub and each cluster; only over HTTPS.
     pub fn kubeconfig(&self) -> Result<Option<String>, LabError> {
-        self.front.as_ref().map(|front| front.kubeconfig(&self.world)).transpose()
+        self.front
+            .as_ref()
+            .map(|front| front.kubeconfig(&self.world))
+            .transpose()
     }
 
     /// Writes that kubeconfig to a file, or to a temporary place if none is named.
     pub fn write_kubeconfig(&self, path: Option<&Path>) -> Result<Option<PathBuf>, LabError> {
-        let (Some(front), Some(text)) = (&self.front, self.kubeconfig()?) else { return Ok(None) };
+        let (Some(front), Some(text)) = (&self.front, self.kubeconfig()?) else {
+            return Ok(None);
+        };
         let path = path.map_or_else(|| front.dir().join("kubeconfig"), Path::to_owned);
-        let failed = |source| LabError::File { path: path.display().to_string(), source };
+        let failed = |source| LabError::File {
+            path: path.display().to_string(),
+            source,
+        };
         std::fs::write(&path, text).map_err(failed)?;
         Ok(Some(path))
     }
@@ -268,8 +276,10 @@ impl Lab {
             None => connect::kubeconfig(cluster),
             Some(front) => front.credentials(&self.world, cluster)?,
         };
-        self.world.install(HUB, &cluster_objects(cluster, &kubeconfig))?;
-        self.chronicle.say(Topic::Verb, format!("{cluster} is registered"));
+        self.world
+            .install(HUB, &cluster_objects(cluster, &kubeconfig))?;
+        self.chronicle
+            .say(Topic::Verb, format!("{cluster} is registered"));
         Ok(())
     }
 
@@ -285,12 +295,16 @@ impl Lab {
 
     /// Name of the application's DRPlacement.
     pub fn name(&self) -> String {
-        self.placement().map_or_else(|| self.app.name.clone(), |p| p.name_any())
+        self.placement()
+            .map_or_else(|| self.app.name.clone(), |p| p.name_any())
     }
 }
 
 impl std::fmt::Debug for Lab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lab").field("app", &self.app.name).field("home", &self.home).finish_non_exhaustive()
+        f.debug_struct("Lab")
+            .field("app", &self.app.name)
+            .field("home", &self.home)
+            .finish_non_exhaustive()
     }
 }

@@ -90,17 +90,30 @@ impl Story {
 
 /// Tells the whole story. An error means that the world could not be set up; what goes wrong later is in the checks.
 pub async fn run(options: &Options, teller: &mut dyn Teller) -> Result<Story, LabError> {
-    let spec = LabSpec { transport: Transport::Https, ..LabSpec::new(SimClock::system(), 2) };
+    let spec = LabSpec {
+        transport: Transport::Https,
+        ..LabSpec::new(SimClock::system(), 2)
+    };
     tell_in(spec, options, teller).await
 }
 
 /// The same in a laboratory of your choice.
-pub async fn tell_in(spec: LabSpec, options: &Options, teller: &mut dyn Teller) -> Result<Story, LabError> {
+pub async fn tell_in(
+    spec: LabSpec,
+    options: &Options,
+    teller: &mut dyn Teller,
+) -> Result<Story, LabError> {
     let lab = Arc::new(Lab::start(spec).await?);
     let demo = Demo::new(Arc::clone(&lab), options.kubeconfig.as_deref())?;
     let mut narrator = narrate::Narrator::new(&lab, teller);
     if let Some(path) = demo.kubeconfig() {
-        narrator.say(Kind::Note, format!("kubeconfig with contexts hub, east, west, north: {}", path.display()));
+        narrator.say(
+            Kind::Note,
+            format!(
+                "kubeconfig with contexts hub, east, west, north: {}",
+                path.display()
+            ),
+        );
     }
     let checks = chapters::all(&lab, &mut narrator).await;
     Ok(Story { checks, demo })

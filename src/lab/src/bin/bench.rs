@@ -31,10 +31,17 @@ const LOOK: Duration = Duration::from_millis(5);
 fn main() -> Result<()> {
     let quick = std::env::args().any(|a| a == "--quick");
     let sizes: &[usize] = if quick { &[1, 20] } else { &[1, 100, 1000] };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    println!("{:>5} {:<22} {:>10} {:>10} {:>10} {:>12}", "drp", "what", "p50 ms", "p99 ms", "max ms", "calls/move");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    println!(
+        "{:>5} {:<22} {:>10} {:>10} {:>10} {:>12}",
+        "drp", "what", "p50 ms", "p99 ms", "max ms", "calls/move"
+    );
     for size in sizes {
-        runtime.block_on(bench(*size)).with_context(|| format!("with {size} placements"))?;
+        runtime
+            .block_on(bench(*size))
+            .with_context(|| format!("with {size} placements"))?;
     }
     Ok(())
 }
@@ -50,7 +57,9 @@ async fn bench(size: usize) -> Result<()> {
         ..LabSpec::new(SimClock::system(), VOLUMES)
     };
     let lab = Lab::start(spec).await?;
-    let apps: Vec<App> = (0..size).map(|n| App::new(&format!("app-{n:04}")).volumes(VOLUMES)).collect();
+    let apps: Vec<App> = (0..size)
+        .map(|n| App::new(&format!("app-{n:04}")).volumes(VOLUMES))
+        .collect();
     let start = Instant::now();
     for app in &apps {
         lab.world().install_app("east", app)?;
@@ -65,9 +74,20 @@ async fn bench(size: usize) -> Result<()> {
 
     lab.kill_site("west")?;
     // The hub has to know that the site is gone: that takes as long as its probes are patient, and is not its work.
-    reach(&lab, &apps, &|p: &DRPlacement| p.condition("Available") != "True").await?;
+    reach(&lab, &apps, &|p: &DRPlacement| {
+        p.condition("Available") != "True"
+    })
+    .await?;
     let to_north = json!({"spec": {"action": "Failover", "failoverCluster": "north"}});
-    one_move(&lab, &apps, "failover", &to_north, "north", After::Revive("west")).await?;
+    one_move(
+        &lab,
+        &apps,
+        "failover",
+        &to_north,
+        "north",
+        After::Revive("west"),
+    )
+    .await?;
     println!("{size:>5} {:<22} {:>10}", "memory, whole world", memory());
     lab.check().await?;
     Ok(())
@@ -80,11 +100,23 @@ enum After {
     Revive(&'static str),
 }
 
-async fn one_move(lab: &Lab, apps: &[App], what: &str, patch: &Value, to: &'static str, after: After) -> Result<()> {
+async fn one_move(
+    lab: &Lab,
+    apps: &[App],
+    what: &str,
+    patch: &Value,
+    to: &'static str,
+    after: After,
+) -> Result<()> {
     let calls = hub_calls(lab);
     let edited = edit_all(lab, apps, patch).await?;
     let available = reach(lab, apps, &running(to)).await?;
-    row(apps.len(), &format!("{what}: available"), &spans(&edited, &available), None);
+    row(
+        apps.len(),
+        &format!("{what}: available"),
+        &spans(&edited, &available),
+        None,
+    );
     let edited = match after {
         After::Nothing => edited,
         After::Revive(site) => {
@@ -96,12 +128,22 @@ async fn one_move(lab: &Lab, apps: &[App], what: &str, patch: &Value, to: &'stat
     let complete = reach(lab, apps, &settled(to)).await?;
     #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
     let per_move = (hub_calls(lab) - calls) as f64 / apps.len() as f64;
-    row(apps.len(), &format!("{what}: complete"), &spans(&edited, &complete), Some(per_move));
+    row(
+        apps.len(),
+        &format!("{what}: complete"),
+        &spans(&edited, &complete),
+        Some(per_move),
+    );
     Ok(())
 }
 
 fn settled(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
-    move |p| p.is_current() && p.phase() == "Steady" && p.cluster() == on && p.condition("Protected") == "True"
+    move |p| {
+        p.is_current()
+            && p.phase() == "Steady"
+            && p.cluster() == on
+            && p.condition("Protected") == "True"
+    }
 }
 
 fn running(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
@@ -115,15 +157,23 @@ async fn edit_all(lab: &Lab, apps: &[App], patch: &Value) -> Result<BTreeMap<Key
         let (key, name) = (Key::of(app), app.name.clone());
         async move {
             let at = Instant::now();
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+                .await?;
             Ok((key, at))
         }
     };
-    stream::iter(apps.iter().map(one)).buffer_unordered(64).try_collect().await
+    stream::iter(apps.iter().map(one))
+        .buffer_unordered(64)
+        .try_collect()
+        .await
 }
 
 /// Waits until `ok` holds for each, and tells when it first did.
-async fn reach(lab: &Lab, apps: &[App], ok: &impl Fn(&DRPlacement) -> bool) -> Result<BTreeMap<Key, Instant>> {
+async fn reach(
+    lab: &Lab,
+    apps: &[App],
+    ok: &impl Fn(&DRPlacement) -> bool,
+) -> Result<BTreeMap<Key, Instant>> {
     let mut reached = BTreeMap::new();
     let start = Instant::now();
     while reached.len() < apps.len() {
@@ -134,7 +184,12 @@ async fn reach(lab: &Lab, apps: &[App], ok: &impl Fn(&DRPlacement) -> bool) -> R
             }
         });
         if start.elapsed() > PATIENCE {
-            anyhow::bail!("{} of {} came there\n{}", reached.len(), apps.len(), lab.dump().await);
+            anyhow::bail!(
+                "{} of {} came there\n{}",
+                reached.len(),
+                apps.len(),
+                lab.dump().await
+            );
         }
         lab.check().await?;
         tokio::time::sleep(LOOK).await;
@@ -143,28 +198,46 @@ async fn reach(lab: &Lab, apps: &[App], ok: &impl Fn(&DRPlacement) -> bool) -> R
 }
 
 fn spans(from: &BTreeMap<Key, Instant>, to: &BTreeMap<Key, Instant>) -> Vec<Duration> {
-    from.iter().filter_map(|(key, start)| to.get(key).map(|end| end.saturating_duration_since(*start))).collect()
+    from.iter()
+        .filter_map(|(key, start)| to.get(key).map(|end| end.saturating_duration_since(*start)))
+        .collect()
 }
 
 /// Requests of the hub to all API servers, long-lived watches aside.
 fn hub_calls(lab: &Lab) -> u64 {
     let hub = lab.world().hub().into_iter().map(|h| h.request_counts());
     let sites = lab.world().sites().map(|s| s.api.request_counts());
-    let of_hub = |(user, verb, _): &(String, String, String)| user.ends_with(":lifeboat-hub") && verb != "watch";
-    hub.chain(sites).flatten().filter(|(key, _)| of_hub(key)).map(|(_, n)| n).sum()
+    let of_hub = |(user, verb, _): &(String, String, String)| {
+        user.ends_with(":lifeboat-hub") && verb != "watch"
+    };
+    hub.chain(sites)
+        .flatten()
+        .filter(|(key, _)| of_hub(key))
+        .map(|(_, n)| n)
+        .sum()
 }
 
 /// From a change on a cluster to the hub's answer to it: a reclaim policy is changed by hand, and put back.
 async fn lag(lab: &Lab, size: usize) -> Result<()> {
     let api: Api<PersistentVolume> = Api::all(lab.world().admin("east")?);
     let mut all = Vec::new();
-    for pv in api.list(&ListParams::default()).await?.items.iter().take(100) {
+    for pv in api
+        .list(&ListParams::default())
+        .await?
+        .items
+        .iter()
+        .take(100)
+    {
         let name = pv.name_any();
         let wrong = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}));
         api.patch(&name, &PatchParams::default(), &wrong).await?;
         let start = Instant::now();
         loop {
-            let policy = api.get(&name).await?.spec.and_then(|s| s.persistent_volume_reclaim_policy);
+            let policy = api
+                .get(&name)
+                .await?
+                .spec
+                .and_then(|s| s.persistent_volume_reclaim_policy);
             if policy.as_deref() == Some("Retain") {
                 all.push(start.elapsed());
                 break;
@@ -188,7 +261,12 @@ fn row(size: usize, what: &str, spans: &[Duration], calls: Option<f64>) {
         sorted.get(n).map_or(0.0, |d| d.as_secs_f64() * 1e3)
     };
     let calls = calls.map(|c| format!("{c:.1}")).unwrap_or_default();
-    println!("{size:>5} {what:<22} {:>10.1} {:>10.1} {:>10.1} {calls:>12}", at(50), at(99), at(100));
+    println!(
+        "{size:>5} {what:<22} {:>10.1} {:>10.1} {:>10.1} {calls:>12}",
+        at(50),
+        at(99),
+        at(100)
+    );
 }
 
 /// Resident memory of this process, as the kernel tells it.

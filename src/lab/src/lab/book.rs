@@ -20,12 +20,18 @@ pub struct Key {
 impl Key {
     /// That of an application.
     pub fn of(app: &App) -> Self {
-        Self { namespace: app.namespace.clone(), name: app.name.clone() }
+        Self {
+            namespace: app.namespace.clone(),
+            name: app.name.clone(),
+        }
     }
 
     /// That of an object.
     pub fn from_object(p: &DRPlacement) -> Self {
-        Self { namespace: p.namespace().unwrap_or_default(), name: p.name_any() }
+        Self {
+            namespace: p.namespace().unwrap_or_default(),
+            name: p.name_any(),
+        }
     }
 }
 
@@ -53,19 +59,34 @@ pub trait Look {
 
 impl Look for DRPlacement {
     fn phase(&self) -> &str {
-        self.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+        self.status
+            .as_ref()
+            .and_then(|s| s.phase.as_deref())
+            .unwrap_or_default()
     }
     fn cluster(&self) -> &str {
-        self.status.as_ref().and_then(|s| s.cluster.as_deref()).unwrap_or_default()
+        self.status
+            .as_ref()
+            .and_then(|s| s.cluster.as_deref())
+            .unwrap_or_default()
     }
     fn epoch(&self) -> i64 {
-        self.status.as_ref().and_then(|s| s.epoch).unwrap_or_default()
+        self.status
+            .as_ref()
+            .and_then(|s| s.epoch)
+            .unwrap_or_default()
     }
     fn step(&self) -> &str {
-        self.status.as_ref().and_then(|s| s.step.as_deref()).unwrap_or_default()
+        self.status
+            .as_ref()
+            .and_then(|s| s.step.as_deref())
+            .unwrap_or_default()
     }
     fn condition(&self, kind: &str) -> &str {
-        let found = self.status.as_ref().and_then(|s| condition(&s.conditions, kind));
+        let found = self
+            .status
+            .as_ref()
+            .and_then(|s| condition(&s.conditions, kind));
         found.map(|c| c.status.as_str()).unwrap_or_default()
     }
     fn is_current(&self) -> bool {
@@ -110,7 +131,10 @@ impl Book {
     }
 
     pub(super) fn set(&self, placement: DRPlacement) -> Option<DRPlacement> {
-        let old = self.placements.lock().insert(Key::from_object(&placement), placement);
+        let old = self
+            .placements
+            .lock()
+            .insert(Key::from_object(&placement), placement);
         self.version.send_modify(|v| *v += 1);
         old
     }

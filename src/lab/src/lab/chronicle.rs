@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lifeboat_api::DRPlacement;
-use lifeboat_sim::{clock::SimClock, storage::{Event, RoleChange}};
+use lifeboat_sim::{
+    clock::SimClock,
+    storage::{Event, RoleChange},
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -56,7 +59,12 @@ pub struct Chronicle {
 
 impl Chronicle {
     pub(super) fn new(clock: Arc<SimClock>) -> Self {
-        Self { start: clock.now(), clock, lines: Mutex::default(), written: watch::Sender::new(0) }
+        Self {
+            start: clock.now(),
+            clock,
+            lines: Mutex::default(),
+            written: watch::Sender::new(0),
+        }
     }
 
     /// Time since the start.
@@ -93,23 +101,51 @@ impl Chronicle {
 
     /// All lines as text.
     pub fn text(&self) -> String {
-        let one = |l: &Line| format!("{:>9.3}s {} {}\n", l.at.as_secs_f64(), l.topic.word(), l.text);
+        let one = |l: &Line| {
+            format!(
+                "{:>9.3}s {} {}\n",
+                l.at.as_secs_f64(),
+                l.topic.word(),
+                l.text
+            )
+        };
         self.lines.lock().iter().map(one).collect()
     }
 
     pub(super) fn placement(&self, key: &Key, old: Option<&DRPlacement>, new: &DRPlacement) {
         let face = |p: &DRPlacement| {
-            let blockers = p.status.iter().flat_map(|s| s.blockers.iter().map(|b| b.reason.clone()));
-            (p.phase().to_owned(), p.cluster().to_owned(), p.epoch(), p.step().to_owned(), blockers.collect::<Vec<_>>())
+            let blockers = p
+                .status
+                .iter()
+                .flat_map(|s| s.blockers.iter().map(|b| b.reason.clone()));
+            (
+                p.phase().to_owned(),
+                p.cluster().to_owned(),
+                p.epoch(),
+                p.step().to_owned(),
+                blockers.collect::<Vec<_>>(),
+            )
         };
         let now = face(new);
         if old.map(face).as_ref() == Some(&now) {
             return;
         }
         let (phase, cluster, epoch, step, blockers) = now;
-        let on = if cluster.is_empty() { String::new() } else { format!(" on {cluster} (epoch {epoch})") };
-        let step = if step.is_empty() { String::new() } else { format!(": {step}") };
-        let held = if blockers.is_empty() { String::new() } else { format!(" [{}]", blockers.join(", ")) };
+        let on = if cluster.is_empty() {
+            String::new()
+        } else {
+            format!(" on {cluster} (epoch {epoch})")
+        };
+        let step = if step.is_empty() {
+            String::new()
+        } else {
+            format!(": {step}")
+        };
+        let held = if blockers.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", blockers.join(", "))
+        };
         self.say(Topic::Placement, format!("{key} {phase}{on}{step}{held}"));
     }
 
@@ -128,6 +164,10 @@ impl Chronicle {
             RoleChange::PoweredOn => "power on",
         };
         let at = self.since_start(event.at);
-        self.say_at(at, Topic::Array, format!("{} {} {what}", event.site, event.handle).replace("  ", " "));
+        self.say_at(
+            at,
+            Topic::Array,
+            format!("{} {} {what}", event.site, event.handle).replace("  ", " "),
+        );
     }
 }

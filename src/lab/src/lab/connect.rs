@@ -43,7 +43,10 @@ pub(super) struct InProcess {
 }
 
 impl Connect for InProcess {
-    fn connect<'a>(&'a self, kubeconfig: &'a Kubeconfig) -> BoxFuture<'a, Result<Client, ConnectError>> {
+    fn connect<'a>(
+        &'a self,
+        kubeconfig: &'a Kubeconfig,
+    ) -> BoxFuture<'a, Result<Client, ConnectError>> {
         let client = self.resolve(kubeconfig).map(|client| self.tap.on(client));
         Box::pin(async move { client })
     }
@@ -53,17 +56,28 @@ impl InProcess {
     /// The token decides who calls, as at a real API server: one that was revoked is nobody's.
     fn resolve(&self, kubeconfig: &Kubeconfig) -> Result<Client, ConnectError> {
         let whole = serde_json::to_value(kubeconfig).unwrap_or_default();
-        let text = |path: &str| whole.pointer(path).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let text = |path: &str| {
+            whole
+                .pointer(path)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let server = text("/clusters/0/cluster/server");
         let name = server.strip_prefix(ROOT).unwrap_or_default();
         let api = self.world.api(name).map_err(|e| refused(&e.to_string()))?;
         let who = api.authenticate(&text("/users/0/user/token"));
         let who = who.ok_or_else(|| refused("the token is not known there"))?;
-        let link = self.world.link(HUB, name).map_err(|e| refused(&e.to_string()))?;
+        let link = self
+            .world
+            .link(HUB, name)
+            .map_err(|e| refused(&e.to_string()))?;
         Ok(api.client(who, link))
     }
 }
 
 fn refused(why: &str) -> ConnectError {
-    ConnectError::Client(Box::new(kube::Error::Service(std::io::Error::other(why.to_owned()).into())))
+    ConnectError::Client(Box::new(kube::Error::Service(
+        std::io::Error::other(why.to_owned()).into(),
+    )))
 }

@@ -74,7 +74,10 @@ impl LabError {
     /// Wraps a failed call.
     pub fn call(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let what = what.into();
-        move |source| Self::Call { what, source: Box::new(source) }
+        move |source| Self::Call {
+            what,
+            source: Box::new(source),
+        }
     }
 
     /// With all its causes, in one text.

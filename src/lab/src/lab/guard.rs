@@ -15,10 +15,7 @@ use lifeboat_kit::{
     task::{Task, spawn},
     watch_into,
 };
-use lifeboat_sim::{
-    storage::Power,
-    world::World,
-};
+use lifeboat_sim::{storage::Power, world::World};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +30,20 @@ pub(super) fn watch_all(
     cancel: &CancellationToken,
 ) -> Vec<Task<()>> {
     let (rested, at_rest) = mpsc::unbounded_channel();
-    let guard = Guard { world: Arc::clone(world), book: Arc::clone(book), chronicle: Arc::clone(chronicle) };
+    let guard = Guard {
+        world: Arc::clone(world),
+        book: Arc::clone(book),
+        chronicle: Arc::clone(chronicle),
+    };
     let (a, b) = (guard.clone(), guard.clone());
     let placements = Api::<DRPlacement>::all(hub.clone());
     let sink = move |event| a.placement_event(event, &rested);
     let config = watcher::Config::default();
     vec![
-        spawn("placements", watch_into(placements, config, sink, cancel.clone())),
+        spawn(
+            "placements",
+            watch_into(placements, config, sink, cancel.clone()),
+        ),
         spawn("arrays", async move { b.arrays().await }),
         spawn("rest", async move { guard.rest(at_rest).await }),
     ]
@@ -58,7 +62,11 @@ impl Guard {
         self.book.violated(what);
     }
 
-    fn placement_event(&self, event: WatchEvent<DRPlacement>, rested: &mpsc::UnboundedSender<DRPlacement>) {
+    fn placement_event(
+        &self,
+        event: WatchEvent<DRPlacement>,
+        rested: &mpsc::UnboundedSender<DRPlacement>,
+    ) {
         match event {
             WatchEvent::Synced(all) => {
                 let there: BTreeSet<Key> = all.iter().map(Key::from_object).collect();
@@ -77,7 +85,8 @@ impl Guard {
 
     fn forget(&self, key: &Key) {
         self.book.remove(key);
-        self.chronicle.say(Topic::Placement, format!("{key} is gone"));
+        self.chronicle
+            .say(Topic::Placement, format!("{key} is gone"));
     }
 
     fn placement(&self, new: DRPlacement, rested: &mpsc::UnboundedSender<DRPlacement>) {
@@ -97,12 +106,18 @@ impl Guard {
     fn never_back(&self, key: &Key, old: &DRPlacement, new: &DRPlacement) {
         let same = old.uid() == new.uid();
         if same && new.epoch() < old.epoch() {
-            self.broken(format!("{key}: the epoch went from {} down to {}", old.epoch(), new.epoch()));
+            self.broken(format!(
+                "{key}: the epoch went from {} down to {}",
+                old.epoch(),
+                new.epoch()
+            ));
         }
         let moved = !old.cluster().is_empty() && old.cluster() != new.cluster();
         if same && moved && new.epoch() <= old.epoch() {
             let (from, to) = (old.cluster(), new.cluster());
-            self.broken(format!("{key}: the owner changed from {from} to {to} without a higher epoch"));
+            self.broken(format!(
+                "{key}: the owner changed from {from} to {to} without a higher epoch"
+            ));
         }
     }
 
@@ -117,12 +132,19 @@ impl Guard {
             for event in &events {
                 self.chronicle.array(event);
             }
-            let touched: BTreeSet<&str> = events.iter().map(|e| e.handle.as_str()).filter(|h| !h.is_empty()).collect();
+            let touched: BTreeSet<&str> = events
+                .iter()
+                .map(|e| e.handle.as_str())
+                .filter(|h| !h.is_empty())
+                .collect();
             for volume in touched {
                 self.one_primary(volume);
             }
             for lost in fabric.destroyed() {
-                self.broken(format!("{} lost the data of {} ({:?})", lost.site, lost.handle, lost.how));
+                self.broken(format!(
+                    "{} lost the data of {} ({:?})",
+                    lost.site, lost.handle, lost.how
+                ));
             }
             if changes.changed().await.is_err() {
                 return;
@@ -138,10 +160,17 @@ impl Guard {
         let mut left = BTreeSet::new();
         self.book.for_each(|_, p| {
             let actions = p.status.iter().flat_map(|s| &s.actions);
-            left.extend(actions.filter(|a| a.kind == "Failover").map(|a| a.from.clone()));
+            left.extend(
+                actions
+                    .filter(|a| a.kind == "Failover")
+                    .map(|a| a.from.clone()),
+            );
         });
         if !lead.iter().any(|site| left.contains(site)) {
-            self.broken(format!("{volume} is primary on {} at once without a failover", lead.join(" and ")));
+            self.broken(format!(
+                "{volume} is primary on {} at once without a failover",
+                lead.join(" and ")
+            ));
         }
     }
 
@@ -150,15 +179,26 @@ impl Guard {
         while let Some(placement) = rested.recv().await {
             let key = Key::from_object(&placement);
             let mut found = Vec::new();
-            for site in self.world.sites().filter(|s| s.name != placement.cluster() && s.array.power() == Power::On) {
+            for site in self
+                .world
+                .sites()
+                .filter(|s| s.name != placement.cluster() && s.array.power() == Power::On)
+            {
                 let uid = placement.uid().unwrap_or_default();
                 let left = left_behind(&site.api.admin(), &uid).await;
                 found.extend(left.into_iter().map(|o| format!("{o} on {}", site.name)));
             }
             let face = |p: &DRPlacement| (p.phase().to_owned(), p.epoch(), p.cluster().to_owned());
-            let still = self.book.get(&key).is_some_and(|now| face(&now) == face(&placement));
+            let still = self
+                .book
+                .get(&key)
+                .is_some_and(|now| face(&now) == face(&placement));
             if still && !found.is_empty() {
-                self.broken(format!("{key} rests on {} and left {}", placement.cluster(), found.join(", ")));
+                self.broken(format!(
+                    "{key} rests on {} and left {}",
+                    placement.cluster(),
+                    found.join(", ")
+                ));
             }
         }
     }
@@ -168,14 +208,31 @@ impl Guard {
 async fn left_behind(client: &Client, uid: &str) -> Vec<String> {
     let ours = ListParams::default().labels(&format!("{}={uid}", names::PLACEMENT_UID));
     let mut found = Vec::new();
-    if let Ok(all) = Api::<PersistentVolume>::all(client.clone()).list(&ours).await {
-        found.extend(all.items.iter().map(|o| format!("PersistentVolume {}", o.name_any())));
+    if let Ok(all) = Api::<PersistentVolume>::all(client.clone())
+        .list(&ours)
+        .await
+    {
+        found.extend(
+            all.items
+                .iter()
+                .map(|o| format!("PersistentVolume {}", o.name_any())),
+        );
     }
-    if let Ok(all) = Api::<PersistentVolumeClaim>::all(client.clone()).list(&ours).await {
+    if let Ok(all) = Api::<PersistentVolumeClaim>::all(client.clone())
+        .list(&ours)
+        .await
+    {
         found.extend(all.items.iter().map(|o| format!("claim {}", o.name_any())));
     }
-    if let Ok(all) = Api::<VolumeReplication>::all(client.clone()).list(&ours).await {
-        found.extend(all.items.iter().map(|o| format!("VolumeReplication {}", o.name_any())));
+    if let Ok(all) = Api::<VolumeReplication>::all(client.clone())
+        .list(&ours)
+        .await
+    {
+        found.extend(
+            all.items
+                .iter()
+                .map(|o| format!("VolumeReplication {}", o.name_any())),
+        );
     }
     found
 }

@@ -41,7 +41,8 @@ pub(super) fn install(world: &World) -> Result<(), LabError> {
     }
     for site in world.sites() {
         world.install_infrastructure(&site.name)?;
-        site.api.add_token(&connect::token(&site.name), connect::hub_identity());
+        site.api
+            .add_token(&connect::token(&site.name), connect::hub_identity());
     }
     Ok(())
 }
@@ -96,7 +97,9 @@ pub fn placement(app: &App, cluster: &str) -> String {
 
 /// The same, for claims and workloads whose `app` label is `label`.
 pub(super) fn placement_selecting(app: &App, cluster: &str, label: &str) -> String {
-    let App { namespace, name, .. } = app;
+    let App {
+        namespace, name, ..
+    } = app;
     let mut yaml = String::new();
     // Writing to a String cannot fail.
     drop(write!(

@@ -65,29 +65,54 @@ pub(super) struct Front {
 impl Front {
     /// Opens it on a free port of the loopback interface.
     pub(super) async fn open(world: &World) -> Result<Self, LabError> {
-        let places: Vec<String> = std::iter::once(HUB.to_owned()).chain(world.sites().map(|s| s.name.clone())).collect();
+        let places: Vec<String> = std::iter::once(HUB.to_owned())
+            .chain(world.sites().map(|s| s.name.clone()))
+            .collect();
         let mut servers = BTreeMap::new();
         for place in &places {
             servers.insert(place.clone(), Arc::clone(world.api(place)?));
         }
         let handle = serve(([127, 0, 0, 1], 0).into(), servers).await?;
-        let dir = std::env::temp_dir().join(format!("lifeboat-lab-{}-{}", std::process::id(), handle.addr().port()));
-        let failed = |source| LabError::File { path: dir.display().to_string(), source };
+        let dir = std::env::temp_dir().join(format!(
+            "lifeboat-lab-{}-{}",
+            std::process::id(),
+            handle.addr().port()
+        ));
+        let failed = |source| LabError::File {
+            path: dir.display().to_string(),
+            source,
+        };
         std::fs::create_dir_all(&dir).map_err(failed)?;
         let mut sockets = BTreeMap::new();
         for site in world.sites() {
-            handle.route(&from_hub(&site.name), Arc::clone(&site.api), world.link(HUB, &site.name)?.clone());
+            handle.route(
+                &from_hub(&site.name),
+                Arc::clone(&site.api),
+                world.link(HUB, &site.name)?.clone(),
+            );
             let path = dir.join(format!("{}.sock", site.name));
-            let failed = |source| LabError::File { path: path.display().to_string(), source };
-            sockets.insert(site.name.clone(), site.driver.serve_unix(&path).map_err(failed)?);
+            let failed = |source| LabError::File {
+                path: path.display().to_string(),
+                source,
+            };
+            sockets.insert(
+                site.name.clone(),
+                site.driver.serve_unix(&path).map_err(failed)?,
+            );
         }
-        Ok(Self { handle, sockets, dir })
+        Ok(Self {
+            handle,
+            sockets,
+            dir,
+        })
     }
 
     /// What the hub is given for a cluster: a token, over the link from the hub.
     pub(super) fn credentials(&self, world: &World, cluster: &str) -> Result<String, LabError> {
         world.site(cluster)?;
-        Ok(self.handle.kubeconfig_with_token(&from_hub(cluster), &connect::token(cluster)))
+        Ok(self
+            .handle
+            .kubeconfig_with_token(&from_hub(cluster), &connect::token(cluster)))
     }
 
     /// For people: a context for each place.
@@ -105,7 +130,8 @@ impl Front {
 
     async fn client(&self, place: &str, who: &Identity) -> Result<Client, LabError> {
         let kubeconfig = parse(place, &self.handle.kubeconfig(place, who)?)?;
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+        let config =
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let config = config.map_err(|e| no_way(place, &e.to_string()))?;
         Client::try_from(config).map_err(|e| no_way(place, &e.to_string()))
     }
@@ -133,7 +159,10 @@ fn parse(place: &str, yaml: &str) -> Result<Kubeconfig, LabError> {
 }
 
 fn no_way(place: &str, why: &str) -> LabError {
-    LabError::Connect { place: place.to_owned(), why: why.to_owned() }
+    LabError::Connect {
+        place: place.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 /// Hubs and agents, as tasks.
@@ -168,9 +197,17 @@ impl Programs {
         });
         let mut agents = Vec::new();
         for site in world.sites() {
-            agents.push(spawn(format!("agent on {}", site.name), agent(Arc::clone(&context), site.name.clone())));
+            agents.push(spawn(
+                format!("agent on {}", site.name),
+                agent(Arc::clone(&context), site.name.clone()),
+            ));
         }
-        Ok(Self { hubs: Vec::new(), _agents: agents, replicas, context })
+        Ok(Self {
+            hubs: Vec::new(),
+            _agents: agents,
+            replicas,
+            context,
+        })
     }
 }
 
@@ -182,12 +219,24 @@ impl Context {
             None => {
                 let client = self.world.client(HUB, HUB, me)?;
                 let world = Arc::clone(&self.world);
-                (self.tap.on(client), Arc::new(connect::InProcess { world, tap: Arc::clone(&self.tap) }))
+                (
+                    self.tap.on(client),
+                    Arc::new(connect::InProcess {
+                        world,
+                        tap: Arc::clone(&self.tap),
+                    }),
+                )
             }
             Some(front) => (front.client(HUB, &me).await?, Arc::new(RealConnect)),
         };
         let config = hub_config(replica);
-        let run = lifeboat_hub::run::run(config, client, connect, Arc::clone(&self.clock), CancellationToken::new());
+        let run = lifeboat_hub::run::run(
+            config,
+            client,
+            connect,
+            Arc::clone(&self.clock),
+            CancellationToken::new(),
+        );
         Ok(spawn(format!("hub {replica}"), async move {
             if let Err(error) = run.await {
                 tracing::error!(%error, "the hub ended");
@@ -216,7 +265,9 @@ fn in_process(driver: Arc<Driver>) -> Endpoint {
         let driver = Arc::clone(&driver);
         async move {
             // The channel dials lazily; whether anybody answers must be known now.
-            driver.dial().map_err(|e| DialError::Injected(e.to_string()))?;
+            driver
+                .dial()
+                .map_err(|e| DialError::Injected(e.to_string()))?;
             Ok(driver.channel())
         }
     })
@@ -224,14 +275,24 @@ fn in_process(driver: Arc<Driver>) -> Endpoint {
 
 /// Runs the agent of a cluster while that has power.
 async fn agent(context: Arc<Context>, site: String) {
-    let Ok(there) = context.world.site(&site) else { return };
+    let Ok(there) = context.world.site(&site) else {
+        return;
+    };
     let mut power = there.power();
     while power.wait_for(|p| *p == Power::On).await.is_ok() {
         let endpoint = context.endpoint(&there.driver, &site);
-        let config = lifeboat_agent::Config::new("agent-0", vec![(there.driver.name().to_owned(), endpoint)]);
+        let config = lifeboat_agent::Config::new(
+            "agent-0",
+            vec![(there.driver.name().to_owned(), endpoint)],
+        );
         let run = async {
             let client = context.agent_client(&site).await.map_err(|e| e.full())?;
-            let run = lifeboat_agent::run(config, client, Arc::clone(&context.clock), CancellationToken::new());
+            let run = lifeboat_agent::run(
+                config,
+                client,
+                Arc::clone(&context.clock),
+                CancellationToken::new(),
+            );
             run.await.map_err(|e| e.to_string())
         };
         let off = async {

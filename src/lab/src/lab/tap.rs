@@ -78,12 +78,19 @@ impl Tap {
     /// A client whose writes are counted.
     pub(super) fn on(self: &Arc<Self>, client: Client) -> Client {
         let namespace = client.default_namespace().to_owned();
-        Client::new(Tapped { inner: client, tap: Arc::clone(self) }, namespace)
+        Client::new(
+            Tapped {
+                inner: client,
+                tap: Arc::clone(self),
+            },
+            namespace,
+        )
     }
 
     fn enter(&self, request: &Request<Body>) -> Entry {
         let path = request.uri().path();
-        let aside = path.contains("/leases") || path.contains("/events") || request.method() == Method::GET;
+        let aside =
+            path.contains("/leases") || path.contains("/events") || request.method() == Method::GET;
         let mut state = self.state.lock();
         if state.dead {
             return Entry::Dead;
@@ -140,9 +147,9 @@ impl Service<Request<Body>> for Tapped {
                     }
                     tap.struck.send_modify(|n| *n += 1);
                     match fault {
-                        Fault::LoseReply => {
-                            Err(BoxError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
-                        },
+                        Fault::LoseReply => Err(BoxError::from(std::io::Error::from(
+                            std::io::ErrorKind::ConnectionReset,
+                        ))),
                         Fault::DieAfter | Fault::DieBefore => std::future::pending().await,
                     }
                 }

@@ -21,7 +21,8 @@ impl Lab {
     /// Asks for a failover, the loss accepted.
     pub async fn failover(&self, to: &str) -> Result<(), LabError> {
         self.say(format!("failover to {to}"));
-        self.patch(json!({"spec": {"action": "Failover", "failoverCluster": to}})).await
+        self.patch(json!({"spec": {"action": "Failover", "failoverCluster": to}}))
+            .await
     }
 
     /// Changes the DRPlacement by a merge patch.
@@ -33,16 +34,23 @@ impl Lab {
     async fn patch(&self, patch: Value) -> Result<(), LabError> {
         let name = self.app().name.clone();
         let call = self.placements();
-        let done = call.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        done.map(drop).map_err(LabError::call(format!("change placement {name}")))
+        let done = call
+            .patch(&name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        done.map(drop)
+            .map_err(LabError::call(format!("change placement {name}")))
     }
 
     /// Deletes the DRPlacement.
     pub async fn remove(&self) -> Result<(), LabError> {
         self.say("remove the placement");
         let name = self.app().name.clone();
-        let done = self.placements().delete(&name, &DeleteParams::default()).await;
-        done.map(drop).map_err(LabError::call(format!("delete placement {name}")))
+        let done = self
+            .placements()
+            .delete(&name, &DeleteParams::default())
+            .await;
+        done.map(drop)
+            .map_err(LabError::call(format!("delete placement {name}")))
     }
 
     /// Places the application with a selector that may miss it.
@@ -57,7 +65,8 @@ impl Lab {
         self.say(format!("unregister {cluster}"));
         let api = Api::<DRCluster>::all(self.hub_client());
         let done = api.delete(cluster, &DeleteParams::default()).await;
-        done.map(drop).map_err(LabError::call(format!("delete cluster {cluster}")))
+        done.map(drop)
+            .map_err(LabError::call(format!("delete cluster {cluster}")))
     }
 
     /// A site loses power: who calls it is refused.
@@ -106,7 +115,10 @@ impl Lab {
     }
 
     /// Lets the hub die and start again at each strike of the tap, while `work` goes on.
-    pub async fn crashing<T>(&self, work: impl Future<Output = Result<T, LabError>>) -> Result<T, LabError> {
+    pub async fn crashing<T>(
+        &self,
+        work: impl Future<Output = Result<T, LabError>>,
+    ) -> Result<T, LabError> {
         let phoenix = async {
             self.tap().struck().await;
             self.kill_hub();

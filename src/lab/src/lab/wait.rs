@@ -16,19 +16,37 @@ impl Lab {
         within: Duration,
         ok: impl Fn(&DRPlacement) -> bool,
     ) -> Result<DRPlacement, LabError> {
-        self.wait(what, within, || self.placement().filter(|p| ok(p))).await
+        self.wait(what, within, || self.placement().filter(|p| ok(p)))
+            .await
     }
 
     /// Waits until the status speaks of the present spec and the placement is at rest on `cluster`, protected again.
-    pub async fn settled_on(&self, cluster: &str, within: Duration) -> Result<DRPlacement, LabError> {
+    pub async fn settled_on(
+        &self,
+        cluster: &str,
+        within: Duration,
+    ) -> Result<DRPlacement, LabError> {
         let rest = |p: &DRPlacement| {
-            p.is_current() && p.phase() == "Steady" && p.cluster() == cluster && p.condition("Protected") == "True"
+            p.is_current()
+                && p.phase() == "Steady"
+                && p.cluster() == cluster
+                && p.condition("Protected") == "True"
         };
-        self.until(&format!("{} steady and protected on {cluster}", self.key()), within, rest).await
+        self.until(
+            &format!("{} steady and protected on {cluster}", self.key()),
+            within,
+            rest,
+        )
+        .await
     }
 
     /// Waits until `look` finds something; it looks at each change of any DRPlacement.
-    pub async fn wait<T>(&self, what: &str, within: Duration, look: impl Fn() -> Option<T>) -> Result<T, LabError> {
+    pub async fn wait<T>(
+        &self,
+        what: &str,
+        within: Duration,
+        look: impl Fn() -> Option<T>,
+    ) -> Result<T, LabError> {
         let mut changes = self.book().changes();
         let found = tokio::time::timeout(within, async {
             loop {
@@ -45,14 +63,21 @@ impl Lab {
         self.check().await?;
         match found {
             Ok(Some(found)) => Ok(found),
-            Ok(None) | Err(_) => {
-                Err(LabError::Timeout { what: what.to_owned(), within, dump: self.dump().await })
-            }
+            Ok(None) | Err(_) => Err(LabError::Timeout {
+                what: what.to_owned(),
+                within,
+                dump: self.dump().await,
+            }),
         }
     }
 
     /// Asks again and again, for things that no watch tells of.
-    pub async fn poll<F>(&self, what: &str, within: Duration, look: impl Fn() -> F) -> Result<(), LabError>
+    pub async fn poll<F>(
+        &self,
+        what: &str,
+        within: Duration,
+        look: impl Fn() -> F,
+    ) -> Result<(), LabError>
     where
         F: Future<Output = Result<bool, LabError>>,
     {
@@ -64,14 +89,25 @@ impl Lab {
         });
         match found.await {
             Ok(done) => done,
-            Err(_) => Err(LabError::Timeout { what: what.to_owned(), within, dump: self.dump().await }),
+            Err(_) => Err(LabError::Timeout {
+                what: what.to_owned(),
+                within,
+                dump: self.dump().await,
+            }),
         }
     }
 
     /// An error if an invariant was broken so far.
     pub async fn check(&self) -> Result<(), LabError> {
         let broken = self.violations();
-        if broken.is_empty() { Ok(()) } else { Err(LabError::Broken { broken, dump: self.dump().await }) }
+        if broken.is_empty() {
+            Ok(())
+        } else {
+            Err(LabError::Broken {
+                broken,
+                dump: self.dump().await,
+            })
+        }
     }
 
     /// Everything that helps to see why something did not happen.
@@ -93,7 +129,11 @@ impl Lab {
         }
         text += &format!("\n--- records\n{:?}\n", self.ledger());
         for volume in self.world().fabric().volumes() {
-            drop(writeln!(text, "{volume} primary on {:?}", self.world().fabric().primaries(&volume)));
+            drop(writeln!(
+                text,
+                "{volume} primary on {:?}",
+                self.world().fabric().primaries(&volume)
+            ));
         }
         text += &format!("\n--- log\n{}", self.log());
         text

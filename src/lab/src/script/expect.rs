@@ -25,7 +25,9 @@ pub(super) async fn expect(lab: &Lab, fact: &Fact) -> Result<(), LabError> {
         Fact::WorkloadOnlyOn(site) => workload_only_on(lab, site).await,
         Fact::Epoch(want) => same(lab, "the epoch", p.map_or(0, Look::epoch), *want).await,
         Fact::Phase(want) => same(lab, "the phase", p.map_or("", Look::phase), want.as_str()).await,
-        Fact::Cluster(want) => same(lab, "the owner", p.map_or("", Look::cluster), want.as_str()).await,
+        Fact::Cluster(want) => {
+            same(lab, "the owner", p.map_or("", Look::cluster), want.as_str()).await
+        }
         Fact::Stays(time) => {
             let before = face(lab);
             tokio::time::sleep(*time).await;
@@ -41,19 +43,39 @@ pub(super) async fn expect(lab: &Lab, fact: &Fact) -> Result<(), LabError> {
 }
 
 async fn unmet(lab: &Lab, what: String) -> LabError {
-    LabError::Unmet { what, dump: lab.dump().await }
+    LabError::Unmet {
+        what,
+        dump: lab.dump().await,
+    }
 }
 
 async fn count(lab: &Lab, what: &str, n: usize, bound: Bound) -> Result<(), LabError> {
-    if bound.holds(n) { Ok(()) } else { Err(unmet(lab, format!("{n} {what}, expected {bound:?}")).await) }
+    if bound.holds(n) {
+        Ok(())
+    } else {
+        Err(unmet(lab, format!("{n} {what}, expected {bound:?}")).await)
+    }
 }
 
-async fn same<T: PartialEq + std::fmt::Debug>(lab: &Lab, what: &str, is: T, want: T) -> Result<(), LabError> {
-    if is == want { Ok(()) } else { Err(unmet(lab, format!("{what} is {is:?}, expected {want:?}")).await) }
+async fn same<T: PartialEq + std::fmt::Debug>(
+    lab: &Lab,
+    what: &str,
+    is: T,
+    want: T,
+) -> Result<(), LabError> {
+    if is == want {
+        Ok(())
+    } else {
+        Err(unmet(lab, format!("{what} is {is:?}, expected {want:?}")).await)
+    }
 }
 
 async fn none(lab: &Lab, what: &str, found: Vec<String>) -> Result<(), LabError> {
-    if found.is_empty() { Ok(()) } else { Err(unmet(lab, format!("{what}: {}", found.join(", "))).await) }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(unmet(lab, format!("{what}: {}", found.join(", "))).await)
+    }
 }
 
 /// Handles of the application's images: those that anything was written to.
@@ -64,7 +86,13 @@ fn volumes(lab: &Lab) -> Vec<String> {
 async fn primary_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {
     for volume in volumes(lab) {
         let lead = lab.world().fabric().primaries(&volume);
-        same(lab, &format!("the primary of {volume}"), lead, vec![site.to_owned()]).await?;
+        same(
+            lab,
+            &format!("the primary of {volume}"),
+            lead,
+            vec![site.to_owned()],
+        )
+        .await?;
     }
     Ok(())
 }
@@ -77,7 +105,13 @@ async fn only_data_on(lab: &Lab, site: &str) -> Result<(), LabError> {
     none(lab, &format!("objects on {site}"), left).await?;
     let array = &lab.world().site(site)?.array;
     for volume in volumes(lab) {
-        same(lab, &format!("the role of {volume} on {site}"), array.role(&volume), Some(Role::Secondary)).await?;
+        same(
+            lab,
+            &format!("the role of {volume} on {site}"),
+            array.role(&volume),
+            Some(Role::Secondary),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -85,18 +119,36 @@ async fn only_data_on(lab: &Lab, site: &str) -> Result<(), LabError> {
 async fn workload_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {
     for one in lab.world().sites() {
         let running = !one.workload.running().is_empty();
-        same(lab, &format!("whether pods run on {}", one.name), running, one.name == site).await?;
+        same(
+            lab,
+            &format!("whether pods run on {}", one.name),
+            running,
+            one.name == site,
+        )
+        .await?;
     }
     Ok(())
 }
 
 async fn reclaim(lab: &Lab, policy: &str, site: &str) -> Result<(), LabError> {
     let api = Api::<PersistentVolume>::all(lab.world().admin(site)?);
-    let all = api.list(&ListParams::default()).await.map_err(LabError::call("list volumes"))?;
+    let all = api
+        .list(&ListParams::default())
+        .await
+        .map_err(LabError::call("list volumes"))?;
     for pv in all {
         let name = pv.name_any();
-        let is = pv.spec.and_then(|s| s.persistent_volume_reclaim_policy).unwrap_or_default();
-        same(lab, &format!("the reclaim policy of {name}"), is.as_str(), policy).await?;
+        let is = pv
+            .spec
+            .and_then(|s| s.persistent_volume_reclaim_policy)
+            .unwrap_or_default();
+        same(
+            lab,
+            &format!("the reclaim policy of {name}"),
+            is.as_str(),
+            policy,
+        )
+        .await?;
     }
     Ok(())
 }
@@ -105,13 +157,19 @@ async fn reclaim(lab: &Lab, policy: &str, site: &str) -> Result<(), LabError> {
 async fn objects(lab: &Lab, site: &str, which: &ListParams) -> Result<Vec<String>, LabError> {
     let (client, ns) = (lab.world().admin(site)?, lab.app().namespace.as_str());
     let mut found = Vec::new();
-    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), ns).list(which).await;
+    let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), ns)
+        .list(which)
+        .await;
     let claims = claims.map_err(LabError::call("list claims"))?;
     found.extend(claims.iter().map(|c| format!("claim {}", c.name_any())));
-    let volumes = Api::<PersistentVolume>::all(client.clone()).list(which).await;
+    let volumes = Api::<PersistentVolume>::all(client.clone())
+        .list(which)
+        .await;
     let volumes = volumes.map_err(LabError::call("list volumes"))?;
     found.extend(volumes.iter().map(|v| format!("volume {}", v.name_any())));
-    let vrs = Api::<VolumeReplication>::namespaced(client, ns).list(which).await;
+    let vrs = Api::<VolumeReplication>::namespaced(client, ns)
+        .list(which)
+        .await;
     let vrs = vrs.map_err(LabError::call("list replications"))?;
     found.extend(vrs.iter().map(|v| format!("replication {}", v.name_any())));
     Ok(found)
@@ -120,12 +178,19 @@ async fn objects(lab: &Lab, site: &str, which: &ListParams) -> Result<Vec<String
 async fn workloads(lab: &Lab, client: &Client) -> Result<Vec<String>, LabError> {
     let (ns, any) = (lab.app().namespace.as_str(), ListParams::default());
     let mut found = Vec::new();
-    let pods = Api::<Pod>::namespaced(client.clone(), ns).list(&any).await.map_err(LabError::call("list pods"))?;
+    let pods = Api::<Pod>::namespaced(client.clone(), ns)
+        .list(&any)
+        .await
+        .map_err(LabError::call("list pods"))?;
     found.extend(pods.iter().map(|p| format!("pod {}", p.name_any())));
-    let all = Api::<Deployment>::namespaced(client.clone(), ns).list(&any).await;
+    let all = Api::<Deployment>::namespaced(client.clone(), ns)
+        .list(&any)
+        .await;
     let all = all.map_err(LabError::call("list deployments"))?;
     found.extend(all.iter().map(|d| format!("deployment {}", d.name_any())));
-    let all = Api::<StatefulSet>::namespaced(client.clone(), ns).list(&any).await;
+    let all = Api::<StatefulSet>::namespaced(client.clone(), ns)
+        .list(&any)
+        .await;
     let all = all.map_err(LabError::call("list stateful sets"))?;
     found.extend(all.iter().map(|s| format!("stateful set {}", s.name_any())));
     Ok(found)

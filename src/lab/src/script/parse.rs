@@ -18,18 +18,31 @@ pub struct ParseError {
 
 /// Reads a scenario. Empty lines and what follows a `#` say nothing.
 pub fn parse(text: &str) -> Result<Script, ParseError> {
-    let mut script = Script { setting: Vec::new(), lines: Vec::new() };
+    let mut script = Script {
+        setting: Vec::new(),
+        lines: Vec::new(),
+    };
     for (number, line) in (1..).zip(text.lines()) {
         let said = line.split('#').next().unwrap_or_default().trim();
         let words: Vec<&str> = said.split_whitespace().collect();
-        let bad = |why: String| ParseError { number, text: said.to_owned(), why };
+        let bad = |why: String| ParseError {
+            number,
+            text: said.to_owned(),
+            why,
+        };
         match words.as_slice() {
             [] => {}
-            ["lab", rest @ ..] if script.lines.is_empty() => script.setting.push(setting(rest).map_err(bad)?),
+            ["lab", rest @ ..] if script.lines.is_empty() => {
+                script.setting.push(setting(rest).map_err(bad)?)
+            }
             ["lab", ..] => return Err(bad("the setting comes before everything else".to_owned())),
             words => {
                 let verb = verb(words).map_err(bad)?;
-                script.lines.push(Line { number, text: said.to_owned(), verb });
+                script.lines.push(Line {
+                    number,
+                    text: said.to_owned(),
+                    verb,
+                });
             }
         }
     }
@@ -47,9 +60,10 @@ fn setting(words: &[&str]) -> Result<Setting, String> {
 
 fn verb(words: &[&str]) -> Result<Verb, String> {
     match words {
-        ["wait", what @ .., "within", time] => {
-            Ok(Verb::Wait { what: sight(what)?, within: duration(time)? })
-        }
+        ["wait", what @ .., "within", time] => Ok(Verb::Wait {
+            what: sight(what)?,
+            within: duration(time)?,
+        }),
         ["wait", ..] => Err("say how long: `within 60s`".to_owned()),
         ["expect", what @ ..] => fact(what).map(Verb::Expect),
         words => deed(words).map(Verb::Do),
@@ -64,8 +78,14 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["prefer", c] => Deed::Prefer(own(c)),
         ["request", id] => Deed::Request(own(id)),
         ["remove"] => Deed::Remove,
-        ["place", "on", c] => Deed::Place { cluster: own(c), label: None },
-        ["place", "on", c, "selecting", l] => Deed::Place { cluster: own(c), label: Some(own(l)) },
+        ["place", "on", c] => Deed::Place {
+            cluster: own(c),
+            label: None,
+        },
+        ["place", "on", c, "selecting", l] => Deed::Place {
+            cluster: own(c),
+            label: Some(own(l)),
+        },
         ["kill", "site", c] => Deed::Kill(own(c)),
         ["black", "out", "site", c] => Deed::BlackOut(own(c)),
         ["revive", "site", c] => Deed::Revive(own(c)),
@@ -100,14 +120,34 @@ fn plant(word: &str) -> Result<Plant, String> {
 fn sight(words: &[&str]) -> Result<Sight, String> {
     let own = |s: &str| s.to_owned();
     Ok(match words {
-        ["phase", p] => Sight::Phase { phase: own(p), cluster: None },
-        ["phase", p, "on", c] => Sight::Phase { phase: own(p), cluster: Some(own(c)) },
+        ["phase", p] => Sight::Phase {
+            phase: own(p),
+            cluster: None,
+        },
+        ["phase", p, "on", c] => Sight::Phase {
+            phase: own(p),
+            cluster: Some(own(c)),
+        },
         ["settled", "on", c] => Sight::Settled(own(c)),
         ["running", "on", c] => Sight::Running(own(c)),
-        ["condition", k, s] => Sight::Condition { kind: own(k), status: own(s), reason: None },
-        ["condition", k, s, "reason", r] => Sight::Condition { kind: own(k), status: own(s), reason: Some(own(r)) },
-        ["blocker", r] => Sight::Blocker { reason: own(r), naming: None },
-        ["blocker", r, "naming", text] => Sight::Blocker { reason: own(r), naming: Some(own(text)) },
+        ["condition", k, s] => Sight::Condition {
+            kind: own(k),
+            status: own(s),
+            reason: None,
+        },
+        ["condition", k, s, "reason", r] => Sight::Condition {
+            kind: own(k),
+            status: own(s),
+            reason: Some(own(r)),
+        },
+        ["blocker", r] => Sight::Blocker {
+            reason: own(r),
+            naming: None,
+        },
+        ["blocker", r, "naming", text] => Sight::Blocker {
+            reason: own(r),
+            naming: Some(own(text)),
+        },
         ["gone"] => Sight::Gone,
         ["records", n] => Sight::Records(number(n)?),
         _ => return Err("nothing to wait for".to_owned()),
@@ -167,12 +207,18 @@ mod tests {
         let script = parse("lab unplaced # so\n\nrelocate to west\nwait phase Steady on west within 2m\nexpect lost at most 3").unwrap();
         assert_eq!(script.setting, [Setting::Unplaced]);
         let verbs: Vec<Verb> = script.lines.iter().map(|l| l.verb.clone()).collect();
-        let what = Sight::Phase { phase: "Steady".into(), cluster: Some("west".into()) };
+        let what = Sight::Phase {
+            phase: "Steady".into(),
+            cluster: Some("west".into()),
+        };
         assert_eq!(
             verbs,
             [
                 Verb::Do(Deed::Relocate("west".into())),
-                Verb::Wait { what, within: Duration::from_secs(120) },
+                Verb::Wait {
+                    what,
+                    within: Duration::from_secs(120)
+                },
                 Verb::Expect(Fact::Lost(Bound::AtMost(3))),
             ]
         );
@@ -182,10 +228,25 @@ mod tests {
     #[test]
     fn a_bad_line_is_named() {
         let told = |text: &str| parse(text).unwrap_err().to_string();
-        assert_eq!(told("relocate to west\nfly to mars"), "line 2: `fly to mars`: nobody can do that");
-        assert_eq!(told("wait gone"), "line 1: `wait gone`: say how long: `within 60s`");
-        assert_eq!(told("pass 5"), "line 1: `pass 5`: `5` has no unit: ms, s or m");
-        assert_eq!(told("expect lost some"), "line 1: `expect lost some`: `some` is no number");
-        assert_eq!(told("remove\nlab unplaced"), "line 2: `lab unplaced`: the setting comes before everything else");
+        assert_eq!(
+            told("relocate to west\nfly to mars"),
+            "line 2: `fly to mars`: nobody can do that"
+        );
+        assert_eq!(
+            told("wait gone"),
+            "line 1: `wait gone`: say how long: `within 60s`"
+        );
+        assert_eq!(
+            told("pass 5"),
+            "line 1: `pass 5`: `5` has no unit: ms, s or m"
+        );
+        assert_eq!(
+            told("expect lost some"),
+            "line 1: `expect lost some`: `some` is no number"
+        );
+        assert_eq!(
+            told("remove\nlab unplaced"),
+            "line 2: `lab unplaced`: the setting comes before everything else"
+        );
     }
 }

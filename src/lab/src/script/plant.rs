@@ -1,6 +1,8 @@
 //! Objects that are not ours, put in the way and taken away again.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolume, PersistentVolumeClaim, Pod,
+};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
@@ -27,15 +29,24 @@ async fn first_volume(lab: &Lab) -> Result<String, LabError> {
     let claim = first_claim(lab);
     for site in lab.world().sites() {
         let api = Api::<PersistentVolume>::all(site.api.admin());
-        let all = api.list(&ListParams::default()).await.map_err(LabError::call("list volumes"))?;
+        let all = api
+            .list(&ListParams::default())
+            .await
+            .map_err(LabError::call("list volumes"))?;
         for pv in all {
-            let of = pv.spec.as_ref().and_then(|s| s.claim_ref.as_ref()?.name.clone());
+            let of = pv
+                .spec
+                .as_ref()
+                .and_then(|s| s.claim_ref.as_ref()?.name.clone());
             if of.as_deref() == Some(claim.as_str()) {
                 return Ok(pv.name_any());
             }
         }
     }
-    Err(LabError::Unmet { what: format!("claim {claim} has no volume anywhere"), dump: String::new() })
+    Err(LabError::Unmet {
+        what: format!("claim {claim} has no volume anywhere"),
+        dump: String::new(),
+    })
 }
 
 /// Makes one.
@@ -53,7 +64,10 @@ pub(super) async fn plant(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
     match what {
         Plant::Claim => {
             world.install(site, &space.to_string())?;
-            world.install(site, &claim(&first_claim(lab), "fast", json!({})).to_string())?;
+            world.install(
+                site,
+                &claim(&first_claim(lab), "fast", json!({})).to_string(),
+            )?;
         }
         Plant::Unbound => {
             let mine = claim(EXTRA, "slow", json!({"app": lab.app().name}));
@@ -90,8 +104,16 @@ pub(super) async fn clear(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
     let (client, ns) = (lab.world().admin(site)?, lab.app().namespace.as_str());
     lab.say(format!("clear {what:?} on {site}"));
     match what {
-        Plant::Claim => delete(&Api::<PersistentVolumeClaim>::namespaced(client, ns), &first_claim(lab)).await,
-        Plant::Unbound => delete(&Api::<PersistentVolumeClaim>::namespaced(client, ns), EXTRA).await,
+        Plant::Claim => {
+            delete(
+                &Api::<PersistentVolumeClaim>::namespaced(client, ns),
+                &first_claim(lab),
+            )
+            .await
+        }
+        Plant::Unbound => {
+            delete(&Api::<PersistentVolumeClaim>::namespaced(client, ns), EXTRA).await
+        }
         Plant::Volume => {
             let name = first_volume(lab).await?;
             delete(&Api::<PersistentVolume>::all(client), &name).await
@@ -101,7 +123,8 @@ pub(super) async fn clear(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
             let api = Api::<ConfigMap>::namespaced(client, ns);
             let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
             let done = api.patch(ANCHOR, &PatchParams::default(), &none).await;
-            done.map(drop).map_err(LabError::call("let the namespace go"))
+            done.map(drop)
+                .map_err(LabError::call("let the namespace go"))
         }
     }
 }
@@ -111,5 +134,6 @@ where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
     let done = api.delete(name, &DeleteParams::default()).await;
-    done.map(drop).map_err(LabError::call(format!("delete {name}")))
+    done.map(drop)
+        .map_err(LabError::call(format!("delete {name}")))
 }

@@ -42,7 +42,9 @@ pub async fn play(text: &str, mut spec: LabSpec) -> Result<Lab, ScriptError> {
             Setting::Hubs(n) => spec.hubs = *n,
         }
     }
-    let lab = Lab::start(spec).await.map_err(|e| ScriptError::Setup(Box::new(e)))?;
+    let lab = Lab::start(spec)
+        .await
+        .map_err(|e| ScriptError::Setup(Box::new(e)))?;
     play_in(&lab, &script).await?;
     Ok(lab)
 }
@@ -57,7 +59,9 @@ pub async fn play_in(lab: &Lab, script: &Script) -> Result<(), ScriptError> {
         };
         play_line(lab, line).await.map_err(failed)?;
     }
-    lab.check().await.map_err(|e| ScriptError::Setup(Box::new(e)))
+    lab.check()
+        .await
+        .map_err(|e| ScriptError::Setup(Box::new(e)))
 }
 
 async fn play_line(lab: &Lab, line: &Line) -> Result<(), LabError> {
@@ -116,7 +120,9 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
     match what {
         Sight::Phase { phase, cluster } => {
             let on = |c: &str| cluster.as_ref().is_none_or(|want| want == c);
-            lab.until(text, within, |p| p.phase() == phase && on(p.cluster())).await.map(drop)
+            lab.until(text, within, |p| p.phase() == phase && on(p.cluster()))
+                .await
+                .map(drop)
         }
         Sight::Settled(cluster) => lab.settled_on(cluster, within).await.map(drop),
         Sight::Running(cluster) => {
@@ -125,10 +131,19 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
             };
             lab.until(text, within, ok).await.map(drop)
         }
-        Sight::Condition { kind, status, reason } => {
+        Sight::Condition {
+            kind,
+            status,
+            reason,
+        } => {
             let ok = |p: &lifeboat_api::DRPlacement| {
-                let found = p.status.as_ref().and_then(|s| condition(&s.conditions, kind));
-                found.is_some_and(|c| c.status == *status && reason.as_ref().is_none_or(|r| c.reason == *r))
+                let found = p
+                    .status
+                    .as_ref()
+                    .and_then(|s| condition(&s.conditions, kind));
+                found.is_some_and(|c| {
+                    c.status == *status && reason.as_ref().is_none_or(|r| c.reason == *r)
+                })
             };
             lab.until(text, within, ok).await.map(drop)
         }
@@ -140,13 +155,30 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
             };
             lab.until(text, within, ok).await.map(drop)
         }
-        Sight::Gone => lab.wait(text, within, || lab.placement().is_none().then_some(())).await,
-        Sight::Records(n) => lab.poll(text, within, || async { Ok(lab.ledger().acked >= *n) }).await,
+        Sight::Gone => {
+            lab.wait(text, within, || lab.placement().is_none().then_some(()))
+                .await
+        }
+        Sight::Records(n) => {
+            lab.poll(text, within, || async { Ok(lab.ledger().acked >= *n) })
+                .await
+        }
     }
 }
 
 /// The application's DRPlacement in a few words, for comparison.
 pub(super) fn face(lab: &Lab) -> String {
     let p = lab.placement();
-    p.map_or_else(|| "gone".to_owned(), |p| format!("{} {} on {} at {}", p.name_any(), p.phase(), p.cluster(), p.epoch()))
+    p.map_or_else(
+        || "gone".to_owned(),
+        |p| {
+            format!(
+                "{} {} on {} at {}",
+                p.name_any(),
+                p.phase(),
+                p.cluster(),
+                p.epoch()
+            )
+        },
+    )
 }

@@ -49,10 +49,24 @@ impl Demo {
             ["quit" | "exit" | "q"] => return Answer::Quit,
             ["help" | "?"] => Ok(help()),
             ["status"] => Ok(self.status()),
-            ["kill", site] => self.lab.kill_site(site).map(|()| vec![format!("{site} has no power any more")]),
-            ["revive", site] => self.lab.revive_site(site).map(|()| vec![format!("{site} is back, as it was")]),
-            ["relocate", site] => self.lab.relocate(site).await.map(|()| vec![format!("asked for {site}")]),
-            ["failover", site] => self.lab.failover(site).await.map(|()| vec![format!("asked for {site}, loss accepted")]),
+            ["kill", site] => self
+                .lab
+                .kill_site(site)
+                .map(|()| vec![format!("{site} has no power any more")]),
+            ["revive", site] => self
+                .lab
+                .revive_site(site)
+                .map(|()| vec![format!("{site} is back, as it was")]),
+            ["relocate", site] => self
+                .lab
+                .relocate(site)
+                .await
+                .map(|()| vec![format!("asked for {site}")]),
+            ["failover", site] => self
+                .lab
+                .failover(site)
+                .await
+                .map(|()| vec![format!("asked for {site}, loss accepted")]),
             _ => Ok(vec![format!("`{line}` is nothing I know; try `help`")]),
         };
         Answer::Text(done.unwrap_or_else(|error| vec![error.full()]))
@@ -62,21 +76,40 @@ impl Demo {
     pub fn status(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for site in self.lab.world().sites() {
-            let power = if site.array.power() == Power::On { "up" } else { "dead" };
+            let power = if site.array.power() == Power::On {
+                "up"
+            } else {
+                "dead"
+            };
             let pods = site.workload.running().len();
             let images = site.array.images();
-            let lead = |h: &&String| site.array.role(h) == Some(lifeboat_sim::storage::Role::Primary);
+            let lead =
+                |h: &&String| site.array.role(h) == Some(lifeboat_sim::storage::Role::Primary);
             let primary = images.iter().filter(lead).count();
-            lines.push(format!("{:<8} {power:<5} {pods} writing, {primary} of {} images primary", site.name, images.len()));
+            lines.push(format!(
+                "{:<8} {power:<5} {pods} writing, {primary} of {} images primary",
+                site.name,
+                images.len()
+            ));
         }
         if let Some(p) = self.lab.placement() {
-            lines.push(format!("{} is {} on {} (epoch {}): {}", self.lab.key(), p.phase(), p.cluster(), p.epoch(), p.step()));
+            lines.push(format!(
+                "{} is {} on {} (epoch {}): {}",
+                self.lab.key(),
+                p.phase(),
+                p.cluster(),
+                p.epoch(),
+                p.step()
+            ));
             for b in p.status.iter().flat_map(|s| &s.blockers) {
                 lines.push(format!("  {}: {} ({})", b.reason, b.message, b.remedy));
             }
         }
         let r = self.lab.ledger();
-        lines.push(format!("records: {} acknowledged, {} lost, {} doubled", r.acked, r.lost, r.doubled));
+        lines.push(format!(
+            "records: {} acknowledged, {} lost, {} doubled",
+            r.acked, r.lost, r.doubled
+        ));
         lines
     }
 }

@@ -20,14 +20,24 @@ pub(super) struct Narrator<'t> {
 
 impl<'t> Narrator<'t> {
     pub(super) fn new(lab: &Arc<Lab>, teller: &'t mut dyn Teller) -> Self {
-        Self { lab: Arc::clone(lab), teller, seen: 0, claims: BTreeMap::new(), checks: Vec::new() }
+        Self {
+            lab: Arc::clone(lab),
+            teller,
+            seen: 0,
+            claims: BTreeMap::new(),
+            checks: Vec::new(),
+        }
     }
 
     /// Tells something now.
     pub(super) fn say(&mut self, kind: Kind, text: impl Into<String>) {
         self.catch_up();
         let at = self.lab.chronicle().elapsed();
-        self.teller.tell(&Told { at, kind, text: text.into() });
+        self.teller.tell(&Told {
+            at,
+            kind,
+            text: text.into(),
+        });
     }
 
     /// Claims something; whether it holds is told and kept.
@@ -77,15 +87,23 @@ impl<'t> Narrator<'t> {
             Topic::Array => Kind::Storage,
             Topic::Broken => Kind::Bad,
         };
-        let text = self.claims.iter().fold(line.text, |text, (handle, claim)| text.replace(handle, claim));
-        Told { at: line.at, kind, text }
+        let text = self.claims.iter().fold(line.text, |text, (handle, claim)| {
+            text.replace(handle, claim)
+        });
+        Told {
+            at: line.at,
+            kind,
+            text,
+        }
     }
 
     /// Learns which claim has which volume.
     pub(super) async fn learn_names(&mut self) {
         for site in self.lab.world().sites() {
             let api = Api::<PersistentVolume>::all(site.api.admin());
-            let Ok(all) = api.list(&ListParams::default()).await else { continue };
+            let Ok(all) = api.list(&ListParams::default()).await else {
+                continue;
+            };
             for spec in all.into_iter().filter_map(|pv| pv.spec) {
                 if let (Some(csi), Some(Some(claim))) = (spec.csi, spec.claim_ref.map(|c| c.name)) {
                     self.claims.insert(csi.volume_handle, claim);

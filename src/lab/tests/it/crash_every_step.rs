@@ -60,7 +60,10 @@ pub(crate) fn every_write(before: &str, flow: &str, fault: Fault) {
             failed.push(nth);
         }
     }
-    assert!(failed.is_empty(), "{fault:?} at writes {failed:?} of {writes}");
+    assert!(
+        failed.is_empty(),
+        "{fault:?} at writes {failed:?} of {writes}"
+    );
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! One seed, one story.
 
-use lifeboat_lab::{Lab, LabSpec, script::{parse, play_in}};
+use lifeboat_lab::{
+    Lab, LabSpec,
+    script::{parse, play_in},
+};
 
 use crate::support::paused;
 
@@ -10,7 +13,12 @@ const STORY: &str = "wait settled on east within 2m\nwait records 50 within 60s\
 
 fn log(seed: u64) -> String {
     paused(async {
-        let lab = Lab::start(LabSpec { seed, ..LabSpec::paused(3) }).await.unwrap();
+        let lab = Lab::start(LabSpec {
+            seed,
+            ..LabSpec::paused(3)
+        })
+        .await
+        .unwrap();
         let played = play_in(&lab, &parse(STORY).unwrap()).await;
         played.unwrap_or_else(|e| panic!("{e}"));
         lab.log()

@@ -13,16 +13,29 @@ fn play_all(volumes: usize) {
             continue;
         }
         let text = std::fs::read_to_string(&file).unwrap();
-        match paused(async { script::play(&text, LabSpec::paused(volumes)).await.map(drop) }) {
+        match paused(async {
+            script::play(&text, LabSpec::paused(volumes))
+                .await
+                .map(drop)
+        }) {
             Ok(()) => println!("{name}: ok"),
             Err(error) => {
                 println!("{name}: FAILED\n{error}\n");
-                let first = error.to_string().lines().next().unwrap_or_default().to_owned();
+                let first = error
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 failed.push(format!("{name}: {first}"));
             }
         }
     }
-    assert!(failed.is_empty(), "with {volumes} volumes:\n{}", failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "with {volumes} volumes:\n{}",
+        failed.join("\n")
+    );
 }
 
 #[test]

@@ -10,17 +10,25 @@ use tracing_subscriber::EnvFilter;
 pub(crate) fn paused<T>(work: impl Future<Output = T>) -> T {
     static LOGS: Once = Once::new();
     LOGS.call_once(|| {
-        let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_test_writer();
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::from_default_env())
+            .with_test_writer();
         logs.without_time().init();
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build();
     runtime.unwrap().block_on(work)
 }
 
 /// All scenario files, by name.
 pub(crate) fn scenarios() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let mut all: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut all: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     all.retain(|p| p.extension().is_some_and(|e| e == "scenario"));
     all.sort();
     all

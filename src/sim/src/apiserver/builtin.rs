@@ -37,7 +37,7 @@ pub(crate) fn on_create(res: &Resource, obj: &mut Value) {
             *slot(obj, "status") = json!({"phase": "Pending"});
         }
         ("apps", "StatefulSet") => {
-            *slot(obj, "status") = json!({"replicas": 0, "availableReplicas": 0})
+            *slot(obj, "status") = json!({"replicas": 0, "availableReplicas": 0});
         }
         ("apps" | "batch", _) => *slot(obj, "status") = json!({}),
         ("storage.k8s.io", "VolumeAttachment") => *slot(obj, "status") = json!({"attached": false}),

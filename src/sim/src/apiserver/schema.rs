@@ -121,14 +121,35 @@ fn blocks_rules(cause: &Cause) -> bool {
 pub(crate) fn shape(res: &Resource, obj: &mut Value) -> Vec<String> {
     let mut dropped = Vec::new();
     if let Some(m) = obj.get_mut("metadata") {
+        drop_nulls(m);
         prune(kinds::metadata(), m, "metadata", &mut dropped);
-        default(kinds::metadata(), m);
     }
-    if let Some(root) = root(res) {
-        prune_root(root, obj, &mut dropped);
-        default(root, obj);
+    if let Some(schema) = res.schema() {
+        prune_root(&schema.root, obj, &mut dropped);
+        default(&schema.root, obj);
+    } else if let Some(structure) = kinds::structure(&res.group, &res.kind) {
+        drop_nulls(obj);
+        prune_root(structure, obj, &mut dropped);
     }
     dropped
+}
+
+/// To a built-in type null is the same as nothing.
+fn drop_nulls(v: &mut Value) {
+    match v {
+        Value::Object(m) => {
+            m.retain(|_, x| !x.is_null());
+            for x in m.values_mut() {
+                drop_nulls(x);
+            }
+        }
+        Value::Array(items) => {
+            for x in items {
+                drop_nulls(x);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Validates `obj`, which replaces `old` if there is one.
