@@ -1,3 +1,5 @@
+//! Each rule of the decision, as a row of a table.
+
 use super::*;
 use crate::view::{ClassFacts, GrantFacts, Key, Memory};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

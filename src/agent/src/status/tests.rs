@@ -1,3 +1,5 @@
+//! Each condition, as a row of a table.
+
 use super::*;
 use lifeboat_drivers::Retry;
 

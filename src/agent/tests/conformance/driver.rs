@@ -1,4 +1,5 @@
 //! A storage driver that does what it is told and notes what it was asked.
+//! Virtual time: the clock is paused in every test that uses this.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! One simulated cluster, one scripted driver, and the real agent between them, under a paused clock.
+//! Virtual time: the clock is paused in every test that uses this.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What a placement and its policy resolve to, and what is refused.
+
 use super::*;
 use serde_json::json;
 

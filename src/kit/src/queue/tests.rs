@@ -1,3 +1,5 @@
+//! Order, backoff and exclusion of the work queue, under a paused clock.
+
 use super::*;
 
 fn queue(keys: &[&'static str]) -> WorkQueue<&'static str> {

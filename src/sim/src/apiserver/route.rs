@@ -334,7 +334,7 @@ impl State {
             let obj = self.create(stored, &call.key.0, want, opts)?;
             return Ok(self.written(call, 201, &obj));
         }
-        let obj = self.update(stored, &call.key, opts, |live| {
+        let obj = self.update_applied(stored, &call.key, opts, |live| {
             managed::apply(stored, live, &config, by)
         })?;
         Ok(self.written(call, 200, &obj))

@@ -59,6 +59,15 @@ pub(crate) enum VersionCheck {
     IfGiven,
 }
 
+/// Who keeps the books of managedFields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tracking {
+    /// The write itself, by what it changed.
+    Update,
+    /// The apply that made the new object.
+    Applied,
+}
+
 /// The options of a write.
 #[derive(Debug, Clone)]
 pub(crate) struct WriteOptions {
@@ -180,6 +189,27 @@ impl State {
         opts: &WriteOptions,
         change: impl FnOnce(&Value) -> Result<Value>,
     ) -> Result<Arc<Value>> {
+        self.update_by(res, key, (opts, Tracking::Update), change)
+    }
+
+    /// As `update`, by a change that is a server-side apply and has kept the books of managedFields itself.
+    pub(crate) fn update_applied(
+        &mut self,
+        res: &Resource,
+        key: &Key,
+        opts: &WriteOptions,
+        change: impl FnOnce(&Value) -> Result<Value>,
+    ) -> Result<Arc<Value>> {
+        self.update_by(res, key, (opts, Tracking::Applied), change)
+    }
+
+    fn update_by(
+        &mut self,
+        res: &Resource,
+        key: &Key,
+        (opts, tracking): (&WriteOptions, Tracking),
+        change: impl FnOnce(&Value) -> Result<Value>,
+    ) -> Result<Arc<Value>> {
         let live = self.get(res, key)?;
         let mut want = change(&live)?;
         checks::kind(res, &want)?;
@@ -210,7 +240,7 @@ impl State {
         let untouched = meta(&want)
             .get("managedFields")
             .is_none_or(|m| Some(m) == meta(&live).get("managedFields"));
-        if untouched {
+        if untouched && tracking == Tracking::Update {
             copy_key(meta(&live), meta_mut(&mut want), "managedFields");
             managed::track(
                 res,
