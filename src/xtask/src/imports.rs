@@ -58,7 +58,9 @@ pub(crate) fn check(path: &str, manifest: &str) -> Vec<Finding> {
         .map(|(import, table)| (short(import), table));
     let forbidden = imports
         .filter(|(import, table)| {
-            !(allowed.contains(import) || (*table == Table::Tests && in_tests.contains(import)))
+            !(*import == name
+                || allowed.contains(import)
+                || (*table == Table::Tests && in_tests.contains(import)))
         })
         .map(|(import, _)| import);
     forbidden

@@ -289,6 +289,15 @@ pub(super) fn target(v: &View<'_>, to: &ClusterId) -> Gates {
 fn fitness(v: &View<'_>, to: &ClusterId, leftovers: Leftovers) -> Gates {
     let mut g = Gates::default();
     let facts = v.at(to);
+    if !v.policy.clusters.contains(to) {
+        let blocker = Blocker::new(
+            Reason::ClusterNotInPolicy,
+            format!("the policy has no cluster {to}"),
+            "name a cluster of the policy, or add it there",
+        );
+        g.fail("TargetInPolicy", Tri::False, blocker);
+        return g;
+    }
     if !v.fresh(to) {
         let message = format!("{to} {}", facts.contact.describe());
         g.fail(

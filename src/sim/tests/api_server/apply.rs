@@ -190,3 +190,14 @@ async fn status_is_applied_apart_from_the_rest() {
         .collect();
     assert_eq!(managers, [None, Some("status".to_owned())]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_field_whose_value_was_changed_by_apply_goes_when_the_next_apply_leaves_it_out() {
+    let api = config_maps(&server().admin());
+    for data in [json!({"x": "1"}), json!({"x": "2"})] {
+        apply_data(&api, "alice", data).await.unwrap();
+    }
+    let left = apply_data(&api, "alice", json!({"y": "1"})).await.unwrap();
+    assert_eq!(data(&left), json!({"y": "1"}));
+    assert_eq!(left.managed_fields().len(), 1);
+}
