@@ -12,6 +12,7 @@ use lifeboat_api::DRPlacement;
 use lifeboat_kit::task::Task;
 use lifeboat_sim::{
     clock::SimClock,
+    storage::Handles,
     workload::Report,
     world::{App, HUB, World, WorldSpec},
 };
@@ -64,6 +65,8 @@ pub struct LabSpec {
     pub transport: Transport,
     /// Decides the small delays of all links; with 0 there are none.
     pub seed: u64,
+    /// Whether a volume has the same handle on each cluster.
+    pub handles: Handles,
     /// Time from one record of the running application to the next; zero: it writes nothing.
     pub write_every: Duration,
     /// Time from one mirror snapshot to the next.
@@ -99,6 +102,7 @@ impl LabSpec {
             hubs: 1,
             transport: Transport::InProcess,
             seed: 0,
+            handles: Handles::Shared,
             write_every: world.write_every,
             mirror_interval: world.mirror_interval,
             transfer: world.transfer,
@@ -115,6 +119,7 @@ impl LabSpec {
 
     fn world(&self) -> WorldSpec {
         WorldSpec {
+            handles: self.handles,
             write_every: self.write_every,
             mirror_interval: self.mirror_interval,
             transfer: self.transfer,

@@ -49,6 +49,12 @@ pub enum Setting {
     Unregistered(String),
     /// `lab hubs 2`: so many hubs at once.
     Hubs(usize),
+    /// `lab clusters east west`: these, and no others.
+    Clusters(Vec<String>),
+    /// `lab stateful`: the application is a StatefulSet.
+    Stateful,
+    /// `lab handles differ`: a volume has another handle on each cluster.
+    HandlesDiffer,
 }
 
 /// One thing that is done, waited for or expected.

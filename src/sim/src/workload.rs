@@ -76,6 +76,11 @@ impl Ledger {
         self.acked.lock().get(volume).cloned().unwrap_or_default()
     }
 
+    /// How many records were acknowledged so far, over all volumes.
+    pub fn count(&self) -> usize {
+        self.acked.lock().values().map(Vec::len).sum()
+    }
+
     /// The volumes that anything was acknowledged for.
     pub fn volumes(&self) -> Vec<String> {
         self.acked.lock().keys().cloned().collect()

@@ -136,7 +136,8 @@ impl Chronicle {
         } else {
             format!(" on {cluster} (epoch {epoch})")
         };
-        let step = if step.is_empty() {
+        // A journal that was just written says no more than its phase.
+        let step = if step.is_empty() || step == format!("phase {phase}") {
             String::new()
         } else {
             format!(": {step}")

@@ -15,7 +15,10 @@ use lifeboat_kit::{
     task::{Task, spawn},
     watch_into,
 };
-use lifeboat_sim::{storage::Power, world::World};
+use lifeboat_sim::{
+    storage::{Event, Power},
+    world::World,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -132,13 +135,9 @@ impl Guard {
             for event in &events {
                 self.chronicle.array(event);
             }
-            let touched: BTreeSet<&str> = events
-                .iter()
-                .map(|e| e.handle.as_str())
-                .filter(|h| !h.is_empty())
-                .collect();
+            let touched: BTreeSet<String> = events.iter().filter_map(|e| self.volume(e)).collect();
             for volume in touched {
-                self.one_primary(volume);
+                self.one_primary(&volume);
             }
             for lost in fabric.destroyed() {
                 self.broken(format!(
@@ -150,6 +149,14 @@ impl Guard {
                 return;
             }
         }
+    }
+
+    /// The volume that an event is about; none if it is about the whole array.
+    fn volume(&self, event: &Event) -> Option<String> {
+        let site = self.world.site(&event.site).ok()?;
+        site.array
+            .volume_name(&event.handle)
+            .filter(|name| !name.is_empty())
     }
 
     fn one_primary(&self, volume: &str) {

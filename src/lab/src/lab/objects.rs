@@ -102,7 +102,7 @@ pub(super) fn placement_selecting(app: &App, cluster: &str, label: &str) -> Stri
     } = app;
     let mut yaml = String::new();
     // Writing to a String cannot fail.
-    drop(write!(
+    let _ = write!(
         yaml,
         "\
 apiVersion: v1
@@ -119,6 +119,6 @@ spec:
   workload: {{selector: {{matchLabels: {{app: {label}}}}}}}
 ",
         names::GROUP
-    ));
+    );
     yaml
 }

@@ -124,16 +124,16 @@ impl Lab {
             for e in events {
                 let reason = e.reason.unwrap_or_default();
                 // Writing to a String cannot fail.
-                drop(writeln!(text, "{reason}: {}", e.note.unwrap_or_default()));
+                let _ = writeln!(text, "{reason}: {}", e.note.unwrap_or_default());
             }
         }
         text += &format!("\n--- records\n{:?}\n", self.ledger());
         for volume in self.world().fabric().volumes() {
-            drop(writeln!(
+            let _ = writeln!(
                 text,
                 "{volume} primary on {:?}",
                 self.world().fabric().primaries(&volume)
-            ));
+            );
         }
         text += &format!("\n--- log\n{}", self.log());
         text

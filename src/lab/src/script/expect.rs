@@ -6,7 +6,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use lifeboat_api::{VolumeReplication, names};
-use lifeboat_sim::storage::Role;
+use lifeboat_sim::storage::{Array, Role};
 
 use super::{Bound, Fact, run::face};
 use crate::lab::{Lab, LabError, Look};
@@ -108,12 +108,20 @@ async fn only_data_on(lab: &Lab, site: &str) -> Result<(), LabError> {
         same(
             lab,
             &format!("the role of {volume} on {site}"),
-            array.role(&volume),
+            role(array, &volume),
             Some(Role::Secondary),
         )
         .await?;
     }
     Ok(())
+}
+
+/// The role of a volume's image on one array, whatever its handle there.
+fn role(array: &Array, volume: &str) -> Option<Role> {
+    let images = array.images();
+    let mut handles = images.iter();
+    let handle = handles.find(|h| array.volume_name(h).as_deref() == Some(volume))?;
+    array.role(handle)
 }
 
 async fn workload_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {

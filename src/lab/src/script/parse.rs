@@ -33,7 +33,7 @@ pub fn parse(text: &str) -> Result<Script, ParseError> {
         match words.as_slice() {
             [] => {}
             ["lab", rest @ ..] if script.lines.is_empty() => {
-                script.setting.push(setting(rest).map_err(bad)?)
+                script.setting.push(setting(rest).map_err(bad)?);
             }
             ["lab", ..] => return Err(bad("the setting comes before everything else".to_owned())),
             words => {
@@ -54,6 +54,11 @@ fn setting(words: &[&str]) -> Result<Setting, String> {
         ["unplaced"] => Ok(Setting::Unplaced),
         ["unregistered", cluster] => Ok(Setting::Unregistered((*cluster).to_owned())),
         ["hubs", n] => number(n).map(Setting::Hubs),
+        ["clusters", all @ ..] => Ok(Setting::Clusters(
+            all.iter().map(|c| (*c).to_owned()).collect(),
+        )),
+        ["stateful"] => Ok(Setting::Stateful),
+        ["handles", "differ"] => Ok(Setting::HandlesDiffer),
         _ => Err("no such setting".to_owned()),
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn plant(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
             world.install(site, &space.to_string())?;
             world.install(
                 site,
-                &claim(&first_claim(lab), "fast", json!({})).to_string(),
+                &claim(&first_claim(lab), "slow", json!({})).to_string(),
             )?;
         }
         Plant::Unbound => {

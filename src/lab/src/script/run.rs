@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kube::{Api, ResourceExt, api::DeleteParams};
 use lifeboat_api::{DRPolicy, common::condition};
-use lifeboat_sim::world::HUB;
+use lifeboat_sim::{
+    storage::Handles,
+    world::{HUB, Shape},
+};
 use serde_json::json;
 
 use super::{Deed, Line, ParseError, Script, Setting, Sight, Verb, expect, parse, plant};
@@ -40,6 +43,9 @@ pub async fn play(text: &str, mut spec: LabSpec) -> Result<Lab, ScriptError> {
             Setting::Unplaced => spec.start = Start::Unplaced,
             Setting::Unregistered(cluster) => drop(spec.unregistered.insert(cluster.clone())),
             Setting::Hubs(n) => spec.hubs = *n,
+            Setting::Clusters(all) => spec.clusters.clone_from(all),
+            Setting::Stateful => spec.app = spec.app.shape(Shape::StatefulSet),
+            Setting::HandlesDiffer => spec.handles = Handles::PerSite,
         }
     }
     let lab = Lab::start(spec)
@@ -160,8 +166,10 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
                 .await
         }
         Sight::Records(n) => {
-            lab.poll(text, within, || async { Ok(lab.ledger().acked >= *n) })
-                .await
+            lab.poll(text, within, || async {
+                Ok(lab.world().ledger().count() >= *n)
+            })
+            .await
         }
     }
 }

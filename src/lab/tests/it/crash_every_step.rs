@@ -1,6 +1,10 @@
 //! The hub dies at each of its writes, once right before it was carried out and once right after, and starts again
 //! with an empty memory: every flow ends as if nothing had happened.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use lifeboat_lab::{
     Lab, LabSpec,
     lab::Fault,
@@ -9,20 +13,53 @@ use lifeboat_lab::{
 
 use crate::support::paused;
 
-const RELOCATE: &str = "relocate to west\nwait settled on west within 5m\nexpect epoch 2\nexpect lost 0\nexpect forked 0\n\
-                        expect primary only on west\nexpect workload only on west\nexpect only data on east\n";
-const FAILOVER: &str = "kill site east\nfailover to north\nwait running on north within 2m\nexpect epoch 2\n\
-                        expect primary only on north\nexpect workload only on north\n";
-const RETURN: &str = "revive site east\nwait settled on north within 5m\nexpect epoch 2\nexpect primary only on north\n\
-                      expect workload only on north\nexpect only data on east\n";
-const REMOVE: &str = "remove\nwait gone within 3m\nexpect no marks on east\nexpect reclaim Delete on east\nexpect lost 0\n";
+const RELOCATE: &str = "\
+relocate to west
+wait settled on west within 5m
+expect epoch 2
+expect lost 0
+expect forked 0
+expect primary only on west
+expect workload only on west
+expect only data on east
+";
+const FAILOVER: &str = "\
+kill site east
+failover to north
+wait running on north within 2m
+expect epoch 2
+expect workload only on north
+";
+const RETURN: &str = "\
+revive site east
+wait settled on north within 5m
+expect epoch 2
+expect primary only on north
+expect workload only on north
+expect only data on east
+";
+const REMOVE: &str = "\
+remove
+wait gone within 3m
+expect no marks on east
+expect reclaim Delete on east
+expect lost 0
+";
+
+/// A slow writer: what is tested is the hub, over and over again.
+fn spec() -> LabSpec {
+    LabSpec {
+        write_every: Duration::from_millis(500),
+        ..LabSpec::paused(1)
+    }
+}
 
 /// Plays `before` undisturbed and then `flow`, with a fault at one of its writes; tells how many writes it took.
 pub(crate) fn run(before: &str, flow: &str, fault: Option<(u64, Fault)>) -> Result<u64, String> {
-    let whole = format!("wait settled on east within 2m\nwait records 20 within 60s\n{before}");
+    let whole = format!("wait settled on east within 2m\nwait records 5 within 60s\n{before}");
     let (before, flow) = (parse(&whole).unwrap(), parse(flow).unwrap());
     paused(async move {
-        let lab = Lab::start(LabSpec::paused(1)).await.map_err(|e| e.full())?;
+        let lab = Lab::start(spec()).await.map_err(|e| e.full())?;
         play_in(&lab, &before).await.map_err(|e| e.to_string())?;
         let start = lab.tap().writes();
         if let Some((nth, fault)) = fault {
@@ -45,21 +82,35 @@ pub(crate) fn run(before: &str, flow: &str, fault: Option<(u64, Fault)>) -> Resu
         } else {
             flow.await?;
         }
+        if lab.tap().is_pending() {
+            return Err("the fault that was planned never came".to_owned());
+        }
         Ok(lab.tap().writes() - start)
     })
 }
 
-/// Every write of a flow goes wrong once.
+/// Every write of a flow goes wrong once; the runs share the machine's threads.
 pub(crate) fn every_write(before: &str, flow: &str, fault: Fault) {
     let writes = run(before, flow, None).unwrap_or_else(|e| panic!("undisturbed: {e}"));
     assert!(writes > 0);
-    let mut failed = Vec::new();
-    for nth in 1..=writes {
-        if let Err(error) = run(before, flow, Some((nth, fault))) {
-            println!("{fault:?} at write {nth} of {writes}: {error}\n");
-            failed.push(nth);
+    let (next, failed) = (AtomicU64::new(1), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    if nth > writes {
+                        return;
+                    }
+                    if let Err(error) = run(before, flow, Some((nth, fault))) {
+                        println!("{fault:?} at write {nth} of {writes}: {error}\n");
+                        failed.lock().unwrap().push(nth);
+                    }
+                }
+            });
         }
-    }
+    });
+    let failed = failed.into_inner().unwrap();
     assert!(
         failed.is_empty(),
         "{fault:?} at writes {failed:?} of {writes}"

@@ -4,4 +4,5 @@ mod crash_every_step;
 mod deterministic;
 mod repeat_every_step;
 mod scenarios;
+mod story;
 mod support;

@@ -1,41 +1,66 @@
 //! Every scenario file, with one volume and with twenty.
 
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
 use lifeboat_lab::{LabSpec, script};
 
 use crate::support::{paused, scenarios};
 
+/// Applications with many volumes write less: what is tested is the number of volumes, not of records.
+fn play(file: &Path, volumes: usize) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let spec = move || {
+        let pace = if volumes > 1 { 500 } else { 100 };
+        LabSpec {
+            write_every: Duration::from_millis(pace),
+            ..LabSpec::paused(volumes)
+        }
+    };
+    paused(async { script::play(&text, spec()).await.map(drop) }).map_err(|e| e.to_string())
+}
+
+/// Plays all files, on as many threads as the machine has, each in a world and on a clock of its own.
 fn play_all(volumes: usize) {
     let only = std::env::var("SCENARIO").unwrap_or_default();
-    let mut failed = Vec::new();
-    for file in scenarios() {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        if !name.contains(&only) {
-            continue;
+    let files: Vec<PathBuf> = scenarios()
+        .into_iter()
+        .filter(|f| name(f).contains(&only))
+        .collect();
+    let (left, failed) = (Mutex::new(files), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(file) = left.lock().unwrap().pop() else {
+                        return;
+                    };
+                    match play(&file, volumes) {
+                        Ok(()) => println!("{}: ok", name(&file)),
+                        Err(error) => {
+                            println!("{}: FAILED\n{error}\n", name(&file));
+                            let first = error.lines().next().unwrap_or_default();
+                            failed
+                                .lock()
+                                .unwrap()
+                                .push(format!("{}: {first}", name(&file)));
+                        }
+                    }
+                }
+            });
         }
-        let text = std::fs::read_to_string(&file).unwrap();
-        match paused(async {
-            script::play(&text, LabSpec::paused(volumes))
-                .await
-                .map(drop)
-        }) {
-            Ok(()) => println!("{name}: ok"),
-            Err(error) => {
-                println!("{name}: FAILED\n{error}\n");
-                let first = error
-                    .to_string()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
-                failed.push(format!("{name}: {first}"));
-            }
-        }
-    }
+    });
+    let failed = failed.into_inner().unwrap();
     assert!(
         failed.is_empty(),
         "with {volumes} volumes:\n{}",
         failed.join("\n")
     );
+}
+
+fn name(file: &Path) -> String {
+    file.file_stem().unwrap().to_string_lossy().into_owned()
 }
 
 #[test]
