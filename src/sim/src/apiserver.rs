@@ -226,7 +226,7 @@ impl ApiServer {
         };
         let key = (ns.to_owned(), name.to_owned());
         let written = if state.get(&res, &key).is_ok() {
-            state.update(&res, &key, &opts, |live| {
+            state.update_applied(&res, &key, &opts, |live| {
                 managed::apply(&res, live, document, by)
             })
         } else {

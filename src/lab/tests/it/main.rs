@@ -1,4 +1,11 @@
 //! The real hub and agents against everything that can happen to them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod crash_every_step;
 mod deterministic;
