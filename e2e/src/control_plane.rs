@@ -92,6 +92,11 @@ impl ControlPlane {
     ///
     /// Give each test a namespace and cluster-scoped names of its own: namespaces take seconds to go.
     pub async fn shared(name: &'static str) -> Result<&'static Self> {
+        Self::shared_with(name, StartOptions::default()).await
+    }
+
+    /// As [`shared`](Self::shared), with flags of the tests' own: those of whoever asks first.
+    pub async fn shared_with(name: &'static str, options: StartOptions) -> Result<&'static Self> {
         static ALL: Mutex<BTreeMap<&'static str, &'static OnceCell<ControlPlane>>> =
             Mutex::const_new(BTreeMap::new());
         let cell = *ALL
@@ -99,7 +104,8 @@ impl ControlPlane {
             .await
             .entry(name)
             .or_insert_with(|| Box::leak(Box::default()));
-        cell.get_or_try_init(|| Self::start(name)).await
+        cell.get_or_try_init(|| Self::start_with(name, options))
+            .await
     }
 
     /// The name given at the start; also the kubeconfig's context.

@@ -2,6 +2,9 @@
 
 mod control_plane;
 mod crds;
+mod differential;
+mod kubectl_sim;
 mod moves;
 mod program;
 mod sites;
+mod twins;

@@ -56,6 +56,7 @@ pub fn plan(
         intent,
         observed,
         journal,
+        oldest_capture: journal.capture,
     };
     let draft = decide(&v);
     tell::finish(&v, draft)

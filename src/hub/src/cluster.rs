@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
+use lifeboat_api::cluster::Signal;
 use lifeboat_api::common::{set_condition, to_time};
 use lifeboat_api::{DRCluster, DRClusterStatus, names};
 use lifeboat_core::ClusterId;
@@ -17,7 +18,7 @@ use serde_json::json;
 use tracing::warn;
 
 use crate::context::{Context, wake_each};
-use crate::fleet::{Credentials, MemberStatus};
+use crate::fleet::{API_SIGNAL, AUTH_ERROR, Credentials, MemberStatus};
 use crate::status::tri;
 
 /// How often the proof of life is written while nothing else changes.
@@ -82,45 +83,57 @@ fn credentials(context: &Context, cluster: &DRCluster) -> Credentials {
     })
 }
 
-/// The older DRCluster that leads to the very same cluster, if there is one. Two names for one cluster would have the
-/// hub move an application from a cluster to itself.
+/// The other DRCluster that leads to the very same cluster and had it first, if there is one. Two names for one cluster
+/// would have the hub move an application from a cluster to itself.
 fn twin(context: &Context, cluster: &DRCluster, credentials: &Credentials) -> Option<String> {
     let name = cluster.metadata.name.clone().unwrap_or_default();
-    let mut identities = context.identities.lock();
-    let Ok(bytes) = credentials else {
-        identities.remove(&name);
-        return None;
-    };
-    if identities
-        .get(&name)
-        .is_some_and(|(known, _)| known != bytes)
-    {
-        identities.remove(&name);
-    } else if let Some(uid) = context
-        .fleet
-        .status(&ClusterId::new(name.as_str()))
-        .and_then(|m| m.cluster_uid)
-    {
-        identities.insert(name.clone(), (bytes.clone(), uid));
+    let (ours, changed) = identify(context, &name, credentials);
+    if changed {
+        // Another may have become a double of this one, or no longer be one.
+        wake_each(
+            &context.queues.clusters,
+            context.stores.clusters.keys(|_| true),
+        );
     }
-    let ours = identities.get(&name).map(|(_, uid)| uid.clone())?;
-    let all = context.stores.clusters.all();
-    let age = |n: &String| {
-        all.get(n).map(|c| {
-            (
-                c.metadata.creation_timestamp.as_ref().map(|t| t.0),
-                n.clone(),
-            )
-        })
+    let ours = ours?;
+    let identities = context.identities.lock();
+    // A cluster that cannot be asked now is taken for what it was.
+    let leads_here = |other: &str, c: &DRCluster| match identities.get(other) {
+        Some((_, uid)) => *uid == ours,
+        None => recorded_uid(c) == Some(&ours),
     };
-    let mine = age(&name)?;
-    identities
-        .iter()
-        .filter(|(other, (_, uid))| **other != name && *uid == ours)
-        .filter_map(|(other, _)| age(other))
-        .filter(|other| *other < mine)
-        .min()
-        .map(|(_, elder)| elder)
+    // Never the age alone: an edit of a kubeconfig must not push out the cluster that has long been used.
+    let rank = |n: &str, c: &DRCluster| {
+        let created = c.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (recorded_uid(c) != Some(&ours), created, n.to_owned())
+    };
+    let mine = rank(&name, cluster);
+    let all = context.stores.clusters.all();
+    let others = all.iter().filter(|(n, c)| **n != name && leads_here(n, c));
+    let elders = others.map(|(n, c)| rank(n, c)).filter(|r| *r < mine);
+    elders.min().map(|(_, _, elder)| elder)
+}
+
+/// The uid of the cluster that these credentials lead to, if it is known, and whether that is new.
+fn identify(context: &Context, name: &str, credentials: &Credentials) -> (Option<String>, bool) {
+    let mut identities = context.identities.lock();
+    let before = identities.get(name).map(|(_, uid)| uid.clone());
+    match credentials {
+        Ok(bytes) if identities.get(name).is_none_or(|(b, _)| b == bytes) => {
+            let member = context.fleet.status(&ClusterId::new(name));
+            if let Some(uid) = member.and_then(|m| m.cluster_uid) {
+                identities.insert(name.to_owned(), (bytes.clone(), uid));
+            }
+        }
+        Ok(_) | Err(_) => drop(identities.remove(name)),
+    }
+    let now = identities.get(name).map(|(_, uid)| uid.clone());
+    let changed = now != before;
+    (now, changed)
+}
+
+fn recorded_uid(cluster: &DRCluster) -> Option<&String> {
+    cluster.status.as_ref()?.cluster_uid.as_ref()
 }
 
 async fn report(
@@ -220,7 +233,7 @@ fn status(
     let generation = cluster.metadata.generation;
     let mut conditions = before.conditions.clone();
     for (kind, (value, reason, message)) in [
-        ("Reachable", reachable(contact, twin)),
+        ("Reachable", reachable(cluster, member, twin)),
         ("AgentAlive", agent_alive(member)),
         ("DriversReady", drivers_ready(member)),
         ("Fenced", (Tri::False, "NotFenced", String::new())),
@@ -250,7 +263,11 @@ fn status(
         signals: signals.clone(),
         last_proof_of_life_time: proof,
         kubernetes_version: kubernetes_version.clone().or(before.kubernetes_version),
-        cluster_uid: cluster_uid.clone().or(before.cluster_uid),
+        // A double never gets to be the one that had the cluster first.
+        cluster_uid: cluster_uid
+            .clone()
+            .filter(|_| twin.is_none())
+            .or(before.cluster_uid),
         drivers: drivers.clone(),
         observed_generation: generation,
         conditions,
@@ -263,9 +280,15 @@ fn whole_minute(at: Timestamp) -> Timestamp {
 
 type Answer = (Tri, &'static str, String);
 
-fn reachable(contact: &Contact, twin: Option<&str>) -> Answer {
-    let words = contact.describe();
-    match (twin, contact) {
+/// What is known of the way there, and what a person can do about it.
+fn reachable(cluster: &DRCluster, member: &MemberStatus, twin: Option<&str>) -> Answer {
+    let words = member.contact.describe();
+    let secret = format!(
+        "the kubeconfig in Secret {}",
+        cluster.spec.kubeconfig_secret_ref.name
+    );
+    let denied = |s: &Signal| s.name == API_SIGNAL && s.state == AUTH_ERROR;
+    match (twin, &member.contact) {
         (Some(elder), _) => {
             let message = format!(
                 "it is the same cluster as {elder}; delete one of the two, or correct the kubeconfig of one"
@@ -277,9 +300,28 @@ fn reachable(contact: &Contact, twin: Option<&str>) -> Answer {
             "Answers",
             "the API server answers and every watch is in step".to_owned(),
         ),
-        (None, Contact::Stale { .. }) => (Tri::False, "Silent", words),
-        (None, Contact::Never { .. }) => (Tri::Unknown, "NotReachedYet", words),
-        (None, Contact::Unregistered { .. }) => (Tri::False, "CredentialsRefused", words),
+        (None, Contact::Unregistered { .. }) => {
+            let message = format!("{words}; mend {secret}: see `lifeboat cluster add`");
+            (Tri::False, "CredentialsRefused", message)
+        }
+        (None, Contact::Stale { .. } | Contact::Never { .. })
+            if member.signals.iter().any(denied) =>
+        {
+            let message = format!(
+                "{words}; renew the token or certificate of {secret}, and look at the hub's role there"
+            );
+            (Tri::False, "CredentialsDenied", message)
+        }
+        (None, Contact::Stale { .. }) => {
+            let message = format!("{words}; look at the cluster and at the way there");
+            (Tri::False, "Silent", message)
+        }
+        (None, Contact::Never { .. }) => {
+            let message = format!(
+                "{words}; look at the cluster and at the way there, and check address and certificate authority of {secret}"
+            );
+            (Tri::Unknown, "NotReachedYet", message)
+        }
     }
 }
 

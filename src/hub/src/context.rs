@@ -56,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) news: mpsc::Sender<(ObjectReference, News)>,
     pub(crate) held: watch::Receiver<Held>,
     pub(crate) stuck: Mutex<BTreeMap<PlacementKey, Stuck>>,
+    /// When a placement's status was last written without a decision.
+    pub(crate) reported: Mutex<BTreeMap<PlacementKey, Instant>>,
     /// The uid that each cluster had with its present credentials.
     pub(crate) identities: Mutex<BTreeMap<String, (Vec<u8>, String)>>,
 }
@@ -88,6 +90,7 @@ impl Context {
         self.index.remove(key);
         self.metrics.forget(key);
         self.stuck.lock().remove(key);
+        self.reported.lock().remove(key);
         self.queues.placements.forget(key);
     }
 

@@ -37,6 +37,7 @@ use member::Shared;
 use print::{Print, digest};
 
 pub use changed::Changed;
+pub(crate) use view::{API_SIGNAL, AUTH_ERROR};
 
 /// Whom something concerns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

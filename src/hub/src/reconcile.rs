@@ -25,6 +25,9 @@ const ROUNDS: usize = 16;
 /// When the same steps are planned again right after they were done: nothing of them can be seen yet.
 const SAME_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long mere progress waits for more of it, so that twenty volumes are not twenty writes. News never wait.
+const PROGRESS: Duration = Duration::from_millis(250);
+
 /// What comes after a turn of the loop.
 enum Turn {
     /// Something was written: look again.
@@ -251,10 +254,14 @@ impl Look<'_> {
         self.context
             .metrics
             .placed(self.key(), &self.journal.phase, plan.report.last_sync);
-        if self.placement.status.as_ref() != Some(&status) {
+        let held_back = self.held_back(&status);
+        if held_back.is_none() && self.placement.status.as_ref() != Some(&status) {
             match write(self.context, self.placement, &status).await {
                 Ok(written) => {
                     self.context.stores.placements.put(written);
+                    let mut reported = self.context.reported.lock();
+                    reported.insert(self.key().clone(), Instant::now());
+                    drop(reported);
                     self.told(plan, self.journal);
                 }
                 Err(error) => return lost(self.context, self.placement, &error).await,
@@ -262,11 +269,25 @@ impl Look<'_> {
         }
         let archive = self.context.captures.again_after(&self.resolved.scope.uid);
         let planned = plan.again_after_ms.map(Duration::from_millis);
-        let soonest = [wait, archive, planned].into_iter().flatten().min();
+        let soonest = [wait, archive, planned, held_back]
+            .into_iter()
+            .flatten()
+            .min();
         // Never in no time at all: a plan that asks for it would keep the loop busy.
         Turn::Stop(soonest.map_or(Next::Wait, |d| {
             Next::After(d.max(Duration::from_millis(10)))
         }))
+    }
+
+    /// How long a report that holds nothing but progress is to wait, after the one before it.
+    fn held_back(&self, status: &DRPlacementStatus) -> Option<Duration> {
+        let before = self.placement.status.as_ref()?;
+        if before == status || status::is_news(before, status) {
+            return None;
+        }
+        let last = self.context.reported.lock().get(self.key()).copied()?;
+        let left = PROGRESS.checked_sub(last.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 
     fn status(

@@ -92,6 +92,25 @@ pub(crate) fn status(told: &Told<'_>, before: Option<&DRPlacementStatus>) -> DRP
     }
 }
 
+/// Whether `after` says more than how far things have come: what a person, `kubectl wait` or the planner acts on.
+pub(crate) fn is_news(before: &DRPlacementStatus, after: &DRPlacementStatus) -> bool {
+    let verdict = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone());
+    let verdicts = |s: &DRPlacementStatus| s.conditions.iter().map(verdict).collect::<Vec<_>>();
+    let reasons = |s: &DRPlacementStatus| {
+        let blockers = s.blockers.iter().map(|b| (b.reason.clone(), String::new()));
+        let gates = s.gates.iter().map(|g| (g.name.clone(), g.state.clone()));
+        blockers.chain(gates).collect::<Vec<_>>()
+    };
+    before.observed_generation != after.observed_generation
+        || before.phase != after.phase
+        || before.cluster != after.cluster
+        || before.epoch != after.epoch
+        || before.actions != after.actions
+        || before.journal != after.journal
+        || reasons(before) != reasons(after)
+        || verdicts(before) != verdicts(after)
+}
+
 /// The status of a placement whose spec cannot be followed: what was known stays, and says so.
 pub(crate) fn rejected(
     invalid: &Invalid,

@@ -37,6 +37,7 @@ pub use objects::{POLICY, cluster_objects, placement, policy};
 pub use tap::{Fault, Tap};
 
 use book::Book;
+use objects::{NEIGHBOURS_POLICY, placement_under};
 use programs::{Front, Programs};
 
 /// How the programs reach the API servers.
@@ -59,6 +60,8 @@ pub struct LabSpec {
     pub app: App,
     /// What is there of it at the start.
     pub start: Start,
+    /// Another application, on the same clusters and under a policy of its own, that must never be held up.
+    pub neighbour: Option<App>,
     /// How many hubs run at once.
     pub hubs: usize,
     /// How the programs reach the API servers.
@@ -99,6 +102,7 @@ impl LabSpec {
             unregistered: BTreeSet::new(),
             app: App::new("shop").volumes(volumes),
             start: Start::Placed,
+            neighbour: None,
             hubs: 1,
             transport: Transport::InProcess,
             seed: 0,
@@ -133,6 +137,9 @@ impl LabSpec {
 pub struct Lab {
     world: Arc<World>,
     app: App,
+    neighbour: Option<App>,
+    /// The clusters that the neighbour moves between.
+    between: Vec<String>,
     home: String,
     book: Arc<Book>,
     chronicle: Arc<Chronicle>,
@@ -163,6 +170,8 @@ impl Lab {
         let lab = Self {
             home: spec.clusters.first().cloned().unwrap_or_default(),
             app: spec.app.clone(),
+            neighbour: spec.neighbour.clone(),
+            between: spec.clusters.iter().take(2).cloned().collect(),
             world,
             book,
             chronicle,
@@ -190,6 +199,13 @@ impl Lab {
         if spec.start == Start::Placed {
             self.place(&self.app, &self.home)?;
         }
+        if let Some(neighbour) = &spec.neighbour {
+            self.world
+                .install(HUB, &policy(NEIGHBOURS_POLICY, &self.between))?;
+            self.world.install_app(&self.home, neighbour)?;
+            let wanted = placement_under(NEIGHBOURS_POLICY, neighbour, &self.home, &neighbour.name);
+            self.world.install(HUB, &wanted)?;
+        }
         Ok(())
     }
 
@@ -201,6 +217,11 @@ impl Lab {
     /// The application.
     pub fn app(&self) -> &App {
         &self.app
+    }
+
+    /// The other application, if there is one.
+    pub fn neighbour(&self) -> Option<&App> {
+        self.neighbour.as_ref()
     }
 
     /// The cluster that the application is on at the start.
@@ -277,15 +298,20 @@ impl Lab {
 
     /// Registers a cluster with the hub.
     pub fn register(&self, cluster: &str) -> Result<(), LabError> {
-        let kubeconfig = match &self.front {
-            None => connect::kubeconfig(cluster),
-            Some(front) => front.credentials(&self.world, cluster)?,
-        };
+        let kubeconfig = self.kubeconfig_for_hub(cluster)?;
         self.world
             .install(HUB, &cluster_objects(cluster, &kubeconfig))?;
         self.chronicle
             .say(Topic::Verb, format!("{cluster} is registered"));
         Ok(())
+    }
+
+    /// What the hub is given for a cluster.
+    pub fn kubeconfig_for_hub(&self, cluster: &str) -> Result<String, LabError> {
+        match &self.front {
+            None => Ok(connect::kubeconfig(cluster)),
+            Some(front) => front.credentials(&self.world, cluster),
+        }
     }
 
     /// Asks for the protection of an application that is on `cluster`.

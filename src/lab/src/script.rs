@@ -55,6 +55,8 @@ pub enum Setting {
     Stateful,
     /// `lab handles differ`: a volume has another handle on each cluster.
     HandlesDiffer,
+    /// `lab neighbour`: another application is there that nothing must hold up.
+    Neighbour,
 }
 
 /// One thing that is done, waited for or expected.
@@ -138,6 +140,10 @@ pub enum Plant {
     Pod,
     /// `unbound`: one more claim of the application's, whose class does not exist.
     Unbound,
+    /// `local`: one more claim of the application's, bound to a volume on a node's disk.
+    Local,
+    /// `foreign`: one more claim of the application's, bound to a volume of a driver that is not there.
+    Foreign,
     /// `terminating`: the application's namespace, being deleted and never gone.
     Terminating,
 }
@@ -170,6 +176,13 @@ pub enum Sight {
         /// Its reason.
         reason: String,
         /// What its message must contain.
+        naming: Option<String>,
+    },
+    /// `wait event AlreadyThere`, `wait event AlreadyThere naming east`
+    Event {
+        /// Its reason.
+        reason: String,
+        /// What its text must contain.
         naming: Option<String>,
     },
     /// `wait gone`: the DRPlacement is deleted.
@@ -205,6 +218,8 @@ pub enum Fact {
     Reclaim(String, String),
     /// `expect no marks on east`: nothing carries a placement's label any more.
     NoMarks(String),
+    /// `expect the neighbour moves`: to its other cluster, now, in the usual time.
+    NeighbourMoves,
 }
 
 /// A number that is expected.

@@ -43,6 +43,7 @@ mod log;
 mod managed;
 mod names;
 mod openapi;
+mod options;
 mod patch;
 mod present;
 mod rbac;

@@ -33,6 +33,8 @@ mod service;
 
 pub use calls::{Call, Force, Rpc};
 pub use script::{Fault, Script};
+/// The codes of gRPC, for faults.
+pub use tonic::Code;
 
 use calls::CallLog;
 use service::{Busy, Service};

@@ -222,6 +222,15 @@ impl Workload {
             .collect()
     }
 
+    /// Names of the volumes that running pods have.
+    pub fn in_use(&self) -> BTreeSet<String> {
+        self.writers
+            .lock()
+            .values()
+            .map(|w| w.volume.clone())
+            .collect()
+    }
+
     /// Each running pod writes one record on each of its images, if it can.
     pub fn tick(&self) {
         for ((_, handle), writer) in self.writers.lock().iter_mut() {

@@ -26,6 +26,18 @@ pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: Move
     } else {
         Force::Denied
     };
+    if kind == MoveKind::Failover
+        && v.capture().is_none()
+        && let Some(older) = v.older_capture()
+    {
+        // The capture was lost after the commit, and there is no source to take another from.
+        let older_will_do = View {
+            oldest_capture: older.version,
+            ..*v
+        };
+        let draft = Draft::journal(v, |j| j.capture = older.version);
+        return failover::tell_older(&older_will_do, draft);
+    }
     let Some(capture) = v.capture() else {
         let why = v
             .observed

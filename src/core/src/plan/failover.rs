@@ -64,7 +64,7 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
     let draft = if v.fresh(owner) {
         stop_first(v, owner, to)
     } else {
-        commit(v, owner, to)
+        commit(&v.failing_over(owner), owner, to)
     };
     Wish::Begin(draft.gated(g.gates))
 }
@@ -105,7 +105,22 @@ fn commit(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
         v.at(from).contact.describe(),
         loss.map_or_else(|| "an unknown number of".to_owned(), |s| s.to_string())
     );
-    draft.event(Severity::Warning, "FailoverCommitted", said)
+    tell_older(v, draft.event(Severity::Warning, "FailoverCommitted", said))
+}
+
+/// Nobody gets an older state of the application's objects without being told.
+pub(super) fn tell_older(v: &View<'_>, draft: Draft) -> Draft {
+    let Some(older) = v.capture().filter(|c| c.version < v.journal.capture) else {
+        return draft;
+    };
+    let said = format!(
+        "{} is restored from capture version {} of {}: {}",
+        v.intent.placement,
+        older.version,
+        older.taken_at,
+        gates::unreadable_capture(v)
+    );
+    draft.event(Severity::Warning, "OlderCapture", said)
 }
 
 /// The point of no return of a failover.
@@ -121,6 +136,7 @@ pub(super) fn hand_over(v: &View<'_>, j: &mut Journal, from: &ClusterId, to: &Cl
         .flatten()
         .map(|oldest| v.now.as_second().saturating_sub(oldest.as_second()).max(0));
     j.commit(to.clone());
+    j.capture = v.capture().map_or(j.capture, |c| c.version);
     if let Some(record) = j.moves.first_mut() {
         record.kind = MoveKind::Failover;
         record.loss_seconds = loss;

@@ -55,7 +55,7 @@ pub(super) fn relocate(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
 
 /// May it fail over now?
 pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
-    let mut g = Gates::default();
+    let (mut g, v) = (Gates::default(), &v.failing_over(from));
     match v.policy.failover {
         Failovers::Allowed => {}
         Failovers::Disabled => g.fail(
@@ -211,26 +211,21 @@ fn capture(v: &View<'_>) -> Gates {
         );
         g.fail("CaptureComplete", Tri::Unknown, blocker);
     } else if let Some(c) = v.capture().filter(|c| !c.volumes.is_empty()) {
-        g.pass(
-            "CaptureComplete",
-            format!(
-                "version {} of {} holds {} volumes",
-                c.version,
-                c.taken_at,
-                c.volumes.len()
-            ),
+        let mut message = format!(
+            "version {} of {} holds {} volumes",
+            c.version,
+            c.taken_at,
+            c.volumes.len()
         );
+        if c.version < v.journal.capture {
+            message = format!("{message}; {}", unreadable_capture(v));
+        }
+        g.pass("CaptureComplete", message);
     } else {
-        let mut message = if v.journal.capture > 0 {
-            format!(
-                "capture version {} is no longer readable",
-                v.journal.capture
-            )
-        } else {
-            "the application was never captured completely".to_owned()
-        };
-        if let Some(broken) = archive.broken.first() {
-            message = format!("{message}: {broken}");
+        let mut message = unreadable_capture(v);
+        if let Some(older) = archive.newest.as_ref().filter(|c| !v.lacks(c).is_empty()) {
+            let lacks = names(v.lacks(older));
+            message = format!("{message}; version {} lacks {lacks}", older.version);
         }
         let blocker = Blocker::new(
             Reason::NoCapture,
@@ -240,6 +235,18 @@ fn capture(v: &View<'_>) -> Gates {
         g.fail("CaptureComplete", Tri::False, blocker);
     }
     g
+}
+
+/// What is wrong with the newest capture.
+pub(super) fn unreadable_capture(v: &View<'_>) -> String {
+    let message = match v.journal.capture {
+        0 => "the application was never captured completely".to_owned(),
+        n => format!("capture version {n} is no longer readable"),
+    };
+    match v.observed.archive.broken.first() {
+        Some(broken) => format!("{message}: {broken}"),
+        None => message,
+    }
 }
 
 /// A failover brings up the last copy: there must be one of every volume.

@@ -77,16 +77,15 @@ fn other_wish(v: &View<'_>, leg: &Leg<'_>) -> Option<Draft> {
 /// The source fell silent on the way. A relocation waits; a failover goes on without it.
 fn source_silent(v: &View<'_>, leg: &Leg<'_>) -> Draft {
     let g = gates::failover(v, leg.from, leg.to);
+    let v = &v.failing_over(leg.from);
     if leg.kind == MoveKind::Failover && g.open() {
         let said = format!(
             "{} fell silent; failing over to {} without it",
             leg.from, leg.to
         );
-        return Draft::journal(v, |j| failover::hand_over(v, j, leg.from, leg.to)).event(
-            Severity::Warning,
-            "FailoverCommitted",
-            said,
-        );
+        let draft = Draft::journal(v, |j| failover::hand_over(v, j, leg.from, leg.to));
+        let draft = draft.event(Severity::Warning, "FailoverCommitted", said);
+        return failover::tell_older(v, draft);
     }
     let message = format!("{} {}", leg.from, v.at(leg.from).contact.describe());
     let remedy = format!(

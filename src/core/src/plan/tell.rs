@@ -18,6 +18,7 @@ pub(super) fn finish(v: &View<'_>, draft: Draft) -> Plan {
     let after = draft.journal.as_ref().unwrap_or(v.journal);
     let told = View {
         journal: after,
+        oldest_capture: after.capture,
         ..*v
     };
     let steps = if draft.journal.is_some() {

@@ -21,6 +21,8 @@ pub(super) struct View<'a> {
     pub(super) intent: &'a Intent,
     pub(super) observed: &'a Observed,
     pub(super) journal: &'a Journal,
+    /// The oldest version of a capture that will do.
+    pub(super) oldest_capture: u64,
 }
 
 impl<'a> View<'a> {
@@ -36,7 +38,29 @@ impl<'a> View<'a> {
             .archive
             .newest
             .as_ref()
-            .filter(|c| c.version >= self.journal.capture)
+            .filter(|c| c.version >= self.oldest_capture)
+    }
+    /// An older capture than is known to have existed, the newer ones being unreadable. Good only for a failover whose
+    /// source cannot be captured again, and only if it [`lacks`](Self::lacks) nothing.
+    pub(super) fn older_capture(&self) -> Option<&'a CaptureFacts> {
+        let newest = self.observed.archive.newest.as_ref();
+        newest.filter(|c| c.version < self.journal.capture && self.lacks(c).is_empty())
+    }
+    /// Claims that a capture does not hold, although they were copied after it was taken: newer captures held them.
+    pub(super) fn lacks(&self, capture: &CaptureFacts) -> Vec<&'a ClaimKey> {
+        let synced = self.journal.synced.iter();
+        synced
+            .filter(|(k, at)| **at > capture.taken_at && !capture.volumes.contains_key(*k))
+            .map(|(k, _)| k)
+            .collect()
+    }
+    /// The same view, for a failover from `from`: if that is gone, an older capture will do.
+    pub(super) fn failing_over(&self, from: &ClusterId) -> Self {
+        let older = self.older_capture().filter(|_| !self.fresh(from));
+        Self {
+            oldest_capture: older.map_or(self.oldest_capture, |c| c.version),
+            ..*self
+        }
     }
     /// What is asked for and was not carried out yet.
     pub(super) fn pending(&self) -> Option<MoveKind> {

@@ -9,7 +9,8 @@ use lifeboat_core::wait::Reason;
 
 use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
 
-fn step_to(model: &mut Model, phase: &str) {
+/// Drives until a phase is reached.
+pub(crate) fn step_to(model: &mut Model, phase: &str) {
     for _ in 0..100 {
         if model.journal.phase.as_str() == phase {
             return;
@@ -385,4 +386,24 @@ fn replan(model: &Model, observed: &Observed) -> lifeboat_core::Plan {
         observed,
         &model.journal,
     )
+}
+
+#[test]
+fn a_wish_for_a_cluster_outside_the_policy_is_refused_before_a_drcluster_is_asked_for() {
+    for wish in [relocate, fail_over] {
+        let mut model = protected();
+        wish(&mut model, "mars");
+        calm(&mut model);
+        let report = model.plan().1.report;
+        let reasons: Vec<Reason> = report.blockers.iter().map(|b| b.reason).collect();
+        assert_eq!(reasons, [Reason::ClusterNotInPolicy], "{report:#?}");
+        assert!(
+            report.step.contains("the policy has no cluster mars"),
+            "{report:#?}"
+        );
+        let progressing = report.conditions.iter();
+        let mut progressing = progressing.filter(|c| c.kind.as_str() == "Progressing");
+        assert!(progressing.any(|c| c.reason == "ClusterNotInPolicy"));
+        assert_rests(&mut model, "a");
+    }
 }

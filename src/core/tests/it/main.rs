@@ -12,3 +12,4 @@ mod exhaustive;
 mod faults;
 mod golden;
 mod invariants;
+mod older_capture;

@@ -81,8 +81,8 @@ pub(super) fn manifest_name(uid: &str, version: u64) -> String {
 }
 
 fn stem(uid: &str, version: u64) -> String {
-    let head: String = uid.chars().take(8).collect::<String>().to_ascii_lowercase();
-    format!("{PREFIX}{head}-{version:08}")
+    // The whole uid: two placements whose uids only begin alike would fight over the names for ever.
+    format!("{PREFIX}{}-{version:08}", uid.to_ascii_lowercase())
 }
 
 /// The version and last element of a name given by [`part_name`] or [`manifest_name`].

@@ -116,8 +116,12 @@ async fn gives_back_what_it_was_given() {
     assert!(found.broken.is_empty());
     let parts = of_version(&server, 2);
     assert!(parts.len() > 3, "several parts and a manifest: {parts:?}");
-    assert!(parts.contains(&"lifeboat-capture-7e0b4c6a-00000002-0000".to_owned()));
-    assert!(parts.contains(&"lifeboat-capture-7e0b4c6a-00000002-manifest".to_owned()));
+    assert!(parts.contains(
+        &"lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-0000".to_owned()
+    ));
+    assert!(parts.contains(
+        &"lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-manifest".to_owned()
+    ));
     let immutable = |s: &Value| s["immutable"] == json!(true);
     assert!(server.secrets(|all| all.values().all(immutable)));
 }
@@ -180,7 +184,7 @@ async fn any_part_missing_truncated_or_altered_makes_the_version_incomplete() {
 
 #[tokio::test]
 async fn a_manifest_that_was_altered_with_its_checksum_is_still_found_out() {
-    let manifest = "lifeboat-capture-7e0b4c6a-00000002-manifest";
+    let manifest = "lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-manifest";
     for (field, value) in [
         ("version", json!(1)),
         ("placementUid", json!("other")),
@@ -229,7 +233,11 @@ async fn another_placements_manifest_in_the_same_place_is_refused() {
         let secret = other.secrets(|all| all[&name].clone());
         server.secrets(|all| all.insert(name, secret));
     }
-    falls_back(&archive, "lifeboat-capture-7e0b4c6a-00000002-manifest").await;
+    falls_back(
+        &archive,
+        "lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-manifest",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -241,7 +249,7 @@ async fn two_placements_whose_uids_begin_alike_do_not_harm_each_other() {
         .put(&capture_of(&twin, 1, 5))
         .await
         .unwrap();
-    assert_eq!(put.stored().version, 3);
+    assert_eq!(put.stored().version, 1);
     assert_eq!(content(&archive.newest_complete(UID).await.unwrap()), 2);
     assert_eq!(content(&archive.newest_complete(&twin).await.unwrap()), 5);
 }
@@ -250,8 +258,8 @@ async fn two_placements_whose_uids_begin_alike_do_not_harm_each_other() {
 async fn with_nothing_complete_names_what_is_missing() {
     let (server, archive) = filled(1..=2).await;
     let gone = [
-        "lifeboat-capture-7e0b4c6a-00000001-0001",
-        "lifeboat-capture-7e0b4c6a-00000002-manifest",
+        "lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000001-0001",
+        "lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-manifest",
     ];
     for name in gone {
         server.remove(name);
@@ -334,7 +342,7 @@ async fn an_older_epoch_does_not_write() {
 async fn an_older_epoch_does_not_write_over_a_write_under_way() {
     let (server, archive) = filled(1..=1).await;
     archive.put(&capture_of(UID, 3, 2)).await.unwrap();
-    server.remove("lifeboat-capture-7e0b4c6a-00000002-manifest");
+    server.remove("lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-manifest");
     let error = archive.put(&capture_of(UID, 2, 9)).await.unwrap_err();
     assert!(
         matches!(
@@ -428,17 +436,17 @@ async fn keeps_three_complete_versions_and_never_reuses_a_number() {
 #[tokio::test]
 async fn prunes_an_incomplete_version_only_below_a_complete_one() {
     let (server, archive) = filled(1..=3).await;
-    server.remove("lifeboat-capture-7e0b4c6a-00000003-manifest");
+    server.remove("lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000003-manifest");
     assert!(
         archive.prune(UID, keep(3)).await.unwrap().is_empty(),
         "it may be a write under way"
     );
-    server.remove("lifeboat-capture-7e0b4c6a-00000001-0000");
+    server.remove("lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000001-0000");
     assert_eq!(archive.prune(UID, keep(3)).await.unwrap(), [1]);
     let left: BTreeSet<String> = server
         .names()
         .into_iter()
-        .map(|name| name[26..34].to_owned())
+        .filter_map(|name| name.rsplit('-').nth(1).map(str::to_owned))
         .collect();
     assert_eq!(
         left,

@@ -132,6 +132,11 @@ enum Watching {
     },
 }
 
+/// The signal of the API server.
+pub(crate) const API_SIGNAL: &str = "ApiServer";
+/// The state of a signal whose source does not accept our credentials.
+pub(crate) const AUTH_ERROR: &str = "AuthError";
+
 /// Why a probe failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -348,7 +353,7 @@ impl View {
         self.complete |= contact.is_fresh();
         let agent = self.agent(now.instant);
         self.signal(
-            "ApiServer",
+            API_SIGNAL,
             self.api_state(&contact),
             contact.describe(),
             now.at,
@@ -384,7 +389,7 @@ impl View {
     fn api_state(&self, contact: &Contact) -> &'static str {
         match (contact, &self.failure) {
             (Contact::Fresh, _) => "Up",
-            (_, Some((Trouble::Denied, _))) => "AuthError",
+            (_, Some((Trouble::Denied, _))) => AUTH_ERROR,
             (Contact::Never { .. }, None) => "Unknown",
             (Contact::Stale { .. } | Contact::Never { .. } | Contact::Unregistered { .. }, _) => {
                 "Down"

@@ -1,6 +1,6 @@
 //! What the hub costs: moves with instant storage, on the real clock, with everything in one process.
 //!
-//! `cargo xtask bench [--quick]` prints a table per number of placements, five volumes each.
+//! `cargo xtask bench [--quick] [PLACEMENTS...]` prints a table per number of placements, five volumes each.
 #![expect(clippy::print_stdout, reason = "a table is what this program is for")]
 
 use std::{collections::BTreeMap, time::Duration};
@@ -29,8 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(900);
 const LOOK: Duration = Duration::from_millis(5);
 
 fn main() -> Result<()> {
-    let quick = std::env::args().any(|a| a == "--quick");
-    let sizes: &[usize] = if quick { &[1, 20] } else { &[1, 100, 1000] };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let asked: Vec<usize> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
+    let quick = arguments.iter().any(|a| a == "--quick");
+    let sizes: &[usize] = match (&asked, quick) {
+        (asked, _) if !asked.is_empty() => asked,
+        (_, true) => &[1, 20],
+        (_, false) => &[1, 100, 1000],
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -108,7 +114,8 @@ async fn one_move(
     to: &'static str,
     after: After,
 ) -> Result<()> {
-    let calls = hub_calls(lab);
+    let before = hub_calls(lab);
+
     let edited = edit_all(lab, apps, patch).await?;
     let available = reach(lab, apps, &running(to)).await?;
     row(
@@ -125,14 +132,23 @@ async fn one_move(
             edited.keys().map(|k| (k.clone(), now)).collect()
         }
     };
-    let complete = reach(lab, apps, &settled(to)).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
-    let per_move = (hub_calls(lab) - calls) as f64 / apps.len() as f64;
+    let complete = reach(lab, apps, &complete(to)).await?;
+    let calls = Calls::between(&before, &hub_calls(lab), apps.len());
     row(
         apps.len(),
         &format!("{what}: complete"),
         &spans(&edited, &complete),
-        Some(per_move),
+        Some(calls.sum()),
+    );
+    if std::env::args().any(|a| a == "--calls") {
+        calls.print();
+    }
+    let again = reach(lab, apps, &settled(to)).await?;
+    row(
+        apps.len(),
+        &format!("{what}: protected"),
+        &spans(&edited, &again),
+        None,
     );
     Ok(())
 }
@@ -144,6 +160,11 @@ fn settled(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
             && p.cluster() == on
             && p.condition("Protected") == "True"
     }
+}
+
+/// The old side is clean. That a new copy is complete takes as long as the driver's next snapshot, and is told apart.
+fn complete(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
+    move |p| p.is_current() && p.phase() == "Steady" && p.cluster() == on
 }
 
 fn running(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
@@ -203,18 +224,44 @@ fn spans(from: &BTreeMap<Key, Instant>, to: &BTreeMap<Key, Instant>) -> Vec<Dura
         .collect()
 }
 
+/// Requests, by resource and verb.
+type Counts = BTreeMap<(String, String), u64>;
+
 /// Requests of the hub to all API servers, long-lived watches aside.
-fn hub_calls(lab: &Lab) -> u64 {
+fn hub_calls(lab: &Lab) -> Counts {
     let hub = lab.world().hub().into_iter().map(|h| h.request_counts());
     let sites = lab.world().sites().map(|s| s.api.request_counts());
-    let of_hub = |(user, verb, _): &(String, String, String)| {
-        user.ends_with(":lifeboat-hub") && verb != "watch"
-    };
-    hub.chain(sites)
-        .flatten()
-        .filter(|(key, _)| of_hub(key))
-        .map(|(_, n)| n)
-        .sum()
+    let mut calls = BTreeMap::new();
+    for ((user, verb, resource), n) in hub.chain(sites).flatten() {
+        if user.ends_with(":lifeboat-hub") && verb != "watch" {
+            *calls.entry((resource, verb)).or_default() += n;
+        }
+    }
+    calls
+}
+
+/// Calls of a move, by resource and verb.
+struct Calls(BTreeMap<(String, String), f64>);
+
+impl Calls {
+    #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
+    fn between(before: &Counts, after: &Counts, moves: usize) -> Self {
+        let each = after.iter().map(|(what, n)| {
+            let was = before.get(what).copied().unwrap_or_default();
+            (what.clone(), (n - was) as f64 / moves as f64)
+        });
+        Self(each.filter(|(_, mean)| *mean > 0.0).collect())
+    }
+
+    fn sum(&self) -> f64 {
+        self.0.values().sum()
+    }
+
+    fn print(&self) {
+        for ((resource, verb), mean) in &self.0 {
+            println!("      {mean:>8.1} {verb} {resource}");
+        }
+    }
 }
 
 /// From a change on a cluster to the hub's answer to it: a reclaim policy is changed by hand, and put back.

@@ -9,6 +9,8 @@ use super::{LabError, connect};
 
 /// The DRPolicy of the laboratory.
 pub const POLICY: &str = "gold";
+/// The DRPolicy of the neighbour, over the first two clusters.
+pub(super) const NEIGHBOURS_POLICY: &str = "silver";
 
 /// What a managed cluster gets besides the kinds: the roles under which hub and agent work there.
 const SPOKE: [&str; 4] = [
@@ -92,11 +94,11 @@ spec:
 
 /// The DRPlacement of an application that is on `cluster`, and its namespace on the hub.
 pub fn placement(app: &App, cluster: &str) -> String {
-    placement_selecting(app, cluster, &app.name)
+    placement_under(POLICY, app, cluster, &app.name)
 }
 
-/// The same, for claims and workloads whose `app` label is `label`.
-pub(super) fn placement_selecting(app: &App, cluster: &str, label: &str) -> String {
+/// The same under another policy, for claims and workloads whose `app` label is `label`.
+pub(super) fn placement_under(policy: &str, app: &App, cluster: &str, label: &str) -> String {
     let App {
         namespace, name, ..
     } = app;
@@ -113,7 +115,7 @@ apiVersion: {}/v1alpha1
 kind: DRPlacement
 metadata: {{name: {name}, namespace: {namespace}}}
 spec:
-  policyRef: {{name: {POLICY}}}
+  policyRef: {{name: {policy}}}
   preferredCluster: {cluster}
   pvcSelector: {{matchLabels: {{app: {label}}}}}
   workload: {{selector: {{matchLabels: {{app: {label}}}}}}}

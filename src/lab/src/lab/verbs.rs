@@ -1,15 +1,18 @@
 //! What people and fate do.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
 };
-use lifeboat_api::DRCluster;
+use lifeboat_api::{DRCluster, DRPlacement};
 use serde_json::{Value, json};
 
-use super::{Lab, LabError, Topic, objects};
+use super::{Key, Lab, LabError, Look, POLICY, Topic, objects};
+
+/// So long an undisturbed move takes at most, a copy after it included.
+const NEIGHBOUR: Duration = Duration::from_secs(60);
 
 impl Lab {
     /// Asks for a move without loss, as a user does.
@@ -56,8 +59,41 @@ impl Lab {
     /// Places the application with a selector that may miss it.
     pub fn place_selecting(&self, cluster: &str, label: &str) -> Result<(), LabError> {
         self.say(format!("place on {cluster}, selecting app={label}"));
-        let yaml = objects::placement_selecting(self.app(), cluster, label);
+        let yaml = objects::placement_under(POLICY, self.app(), cluster, label);
         Ok(self.world().install(lifeboat_sim::world::HUB, &yaml)?)
+    }
+
+    /// Moves the neighbour to the other cluster of its policy. It must get there in the time that an undisturbed move
+    /// takes, whatever is wrong with everybody else.
+    pub async fn neighbour_moves(&self) -> Result<(), LabError> {
+        let Some(neighbour) = self.neighbour() else {
+            return Err(LabError::Unmet {
+                what: "there is no neighbour; say `lab neighbour`".to_owned(),
+                dump: String::new(),
+            });
+        };
+        let key = Key::of(neighbour);
+        let rests = |on: Option<&str>| {
+            self.book().get(&key).filter(|p| {
+                p.is_current()
+                    && p.phase() == "Steady"
+                    && p.condition("Protected") == "True"
+                    && on.is_none_or(|on| p.cluster() == on)
+            })
+        };
+        let what = format!("the neighbour {key} protected");
+        let before = self.wait(&what, NEIGHBOUR, || rests(None)).await?;
+        let to = self.between.iter().find(|c| *c != before.cluster());
+        let to = to.cloned().unwrap_or_default();
+        self.say(format!("the neighbour goes to {to}"));
+        let api: Api<DRPlacement> = Api::namespaced(self.hub_client(), &key.namespace);
+        let wish = Patch::Merge(json!({"spec": {"preferredCluster": to}}));
+        let done = api.patch(&key.name, &PatchParams::default(), &wish).await;
+        done.map_err(LabError::call(format!("change placement {key}")))?;
+        let what = format!("the neighbour {key} protected on {to}");
+        self.wait(&what, NEIGHBOUR, || rests(Some(&to)))
+            .await
+            .map(drop)
     }
 
     /// The hub forgets a cluster.

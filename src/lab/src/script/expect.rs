@@ -1,12 +1,14 @@
 //! What must be so.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use lifeboat_api::{VolumeReplication, names};
-use lifeboat_sim::storage::{Array, Role};
+use lifeboat_sim::storage::{Array, Power, Role};
 
 use super::{Bound, Fact, run::face};
 use crate::lab::{Lab, LabError, Look};
@@ -34,6 +36,7 @@ pub(super) async fn expect(lab: &Lab, fact: &Fact) -> Result<(), LabError> {
             same(lab, "the placement", face(lab), before).await
         }
         Fact::Reclaim(policy, site) => reclaim(lab, policy, site).await,
+        Fact::NeighbourMoves => lab.neighbour_moves().await,
         Fact::NoMarks(site) => {
             let any = ListParams::default().labels(names::PLACEMENT_UID);
             let left = objects(lab, site, &any).await?;
@@ -78,13 +81,37 @@ async fn none(lab: &Lab, what: &str, found: Vec<String>) -> Result<(), LabError>
     }
 }
 
-/// Handles of the application's images: those that anything was written to.
-fn volumes(lab: &Lab) -> Vec<String> {
-    lab.world().ledger().volumes()
+/// The application's images: those that anything was written to, the neighbour's aside.
+async fn volumes(lab: &Lab) -> Result<Vec<String>, LabError> {
+    let mut all = lab.world().ledger().volumes();
+    let others = neighbours(lab).await?;
+    all.retain(|v| !others.contains(v));
+    Ok(all)
+}
+
+/// The neighbour's images. It has shared handles, and is never on a site without power.
+async fn neighbours(lab: &Lab) -> Result<BTreeSet<String>, LabError> {
+    let mut found = BTreeSet::new();
+    let lit = lab.world().sites().filter(|s| s.array.power() == Power::On);
+    for site in lit.filter(|_| lab.neighbour().is_some()) {
+        let all = Api::<PersistentVolume>::all(site.api.admin());
+        let all = all.list(&ListParams::default()).await;
+        let all = all.map_err(LabError::call("list volumes"))?;
+        let theirs = all.into_iter().filter(|pv| is_neighbours(lab, pv));
+        found.extend(theirs.filter_map(|pv| Some(pv.spec?.csi?.volume_handle)));
+    }
+    Ok(found)
+}
+
+fn is_neighbours(lab: &Lab, pv: &PersistentVolume) -> bool {
+    let claim = pv.spec.as_ref().and_then(|s| s.claim_ref.as_ref());
+    let of = claim.and_then(|c| c.namespace.as_ref());
+    lab.neighbour()
+        .is_some_and(|other| of == Some(&other.namespace))
 }
 
 async fn primary_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {
-    for volume in volumes(lab) {
+    for volume in volumes(lab).await? {
         let lead = lab.world().fabric().primaries(&volume);
         same(
             lab,
@@ -104,7 +131,7 @@ async fn only_data_on(lab: &Lab, site: &str) -> Result<(), LabError> {
     left.extend(workloads(lab, &client).await?);
     none(lab, &format!("objects on {site}"), left).await?;
     let array = &lab.world().site(site)?.array;
-    for volume in volumes(lab) {
+    for volume in volumes(lab).await? {
         same(
             lab,
             &format!("the role of {volume} on {site}"),
@@ -125,8 +152,9 @@ fn role(array: &Array, volume: &str) -> Option<Role> {
 }
 
 async fn workload_only_on(lab: &Lab, site: &str) -> Result<(), LabError> {
+    let others = neighbours(lab).await?;
     for one in lab.world().sites() {
-        let running = !one.workload.running().is_empty();
+        let running = !one.workload.in_use().is_subset(&others);
         same(
             lab,
             &format!("whether pods run on {}", one.name),
@@ -144,7 +172,7 @@ async fn reclaim(lab: &Lab, policy: &str, site: &str) -> Result<(), LabError> {
         .list(&ListParams::default())
         .await
         .map_err(LabError::call("list volumes"))?;
-    for pv in all {
+    for pv in all.into_iter().filter(|pv| !is_neighbours(lab, pv)) {
         let name = pv.name_any();
         let is = pv
             .spec
@@ -174,7 +202,8 @@ async fn objects(lab: &Lab, site: &str, which: &ListParams) -> Result<Vec<String
         .list(which)
         .await;
     let volumes = volumes.map_err(LabError::call("list volumes"))?;
-    found.extend(volumes.iter().map(|v| format!("volume {}", v.name_any())));
+    let volumes = volumes.iter().filter(|v| !is_neighbours(lab, v));
+    found.extend(volumes.map(|v| format!("volume {}", v.name_any())));
     let vrs = Api::<VolumeReplication>::namespaced(client, ns)
         .list(which)
         .await;

@@ -59,6 +59,7 @@ fn setting(words: &[&str]) -> Result<Setting, String> {
         )),
         ["stateful"] => Ok(Setting::Stateful),
         ["handles", "differ"] => Ok(Setting::HandlesDiffer),
+        ["neighbour"] => Ok(Setting::Neighbour),
         _ => Err("no such setting".to_owned()),
     }
 }
@@ -117,6 +118,8 @@ fn plant(word: &str) -> Result<Plant, String> {
         "volume" => Ok(Plant::Volume),
         "pod" => Ok(Plant::Pod),
         "unbound" => Ok(Plant::Unbound),
+        "local" => Ok(Plant::Local),
+        "foreign" => Ok(Plant::Foreign),
         "terminating" => Ok(Plant::Terminating),
         other => Err(format!("`{other}` is nothing to plant")),
     }
@@ -153,6 +156,14 @@ fn sight(words: &[&str]) -> Result<Sight, String> {
             reason: own(r),
             naming: Some(own(text)),
         },
+        ["event", r] => Sight::Event {
+            reason: own(r),
+            naming: None,
+        },
+        ["event", r, "naming", text] => Sight::Event {
+            reason: own(r),
+            naming: Some(own(text)),
+        },
         ["gone"] => Sight::Gone,
         ["records", n] => Sight::Records(number(n)?),
         _ => return Err("nothing to wait for".to_owned()),
@@ -174,6 +185,7 @@ fn fact(words: &[&str]) -> Result<Fact, String> {
         ["stays", time] => Fact::Stays(duration(time)?),
         ["reclaim", p, "on", c] => Fact::Reclaim(own(p), own(c)),
         ["no", "marks", "on", c] => Fact::NoMarks(own(c)),
+        ["the", "neighbour", "moves"] => Fact::NeighbourMoves,
         _ => return Err("nothing to expect".to_owned()),
     })
 }

@@ -15,7 +15,7 @@ use crate::lab::{Lab, LabError};
 
 /// Name of the pod that belongs to nobody.
 const INTRUDER: &str = "intruder";
-/// Name of the claim that is never bound.
+/// Name of the claim that cannot be protected, and of its volume.
 const EXTRA: &str = "shop-extra";
 /// What keeps a namespace from going.
 const ANCHOR: &str = "anchor";
@@ -73,6 +73,24 @@ pub(super) async fn plant(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
             let mine = claim(EXTRA, "slow", json!({"app": lab.app().name}));
             world.install(site, &mine.to_string())?;
         }
+        Plant::Local | Plant::Foreign => {
+            let mut pv = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": EXTRA},
+                "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"],
+                    "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "fast",
+                    "claimRef": {"namespace": ns, "name": EXTRA}}});
+            let (kind, source) = match what {
+                Plant::Local => ("hostPath", json!({"path": "/data"})),
+                _ => (
+                    "csi",
+                    json!({"driver": "other.example.org", "volumeHandle": "someone-elses"}),
+                ),
+            };
+            pv["spec"][kind] = source;
+            world.install(site, &pv.to_string())?;
+            let mut mine = claim(EXTRA, "fast", json!({"app": lab.app().name}));
+            mine["spec"]["volumeName"] = json!(EXTRA);
+            world.install(site, &mine.to_string())?;
+        }
         Plant::Volume => {
             let name = first_volume(lab).await?;
             let pv = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
@@ -113,6 +131,14 @@ pub(super) async fn clear(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
         }
         Plant::Unbound => {
             delete(&Api::<PersistentVolumeClaim>::namespaced(client, ns), EXTRA).await
+        }
+        Plant::Local | Plant::Foreign => {
+            delete(
+                &Api::<PersistentVolumeClaim>::namespaced(client.clone(), ns),
+                EXTRA,
+            )
+            .await?;
+            delete(&Api::<PersistentVolume>::all(client), EXTRA).await
         }
         Plant::Volume => {
             let name = first_volume(lab).await?;

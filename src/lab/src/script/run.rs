@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use kube::{Api, ResourceExt, api::DeleteParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams},
+};
 use lifeboat_api::{DRPolicy, common::condition};
 use lifeboat_sim::{
     storage::Handles,
-    world::{HUB, Shape},
+    world::{App, HUB, Shape},
 };
 use serde_json::json;
 
@@ -46,6 +50,7 @@ pub async fn play(text: &str, mut spec: LabSpec) -> Result<Lab, ScriptError> {
             Setting::Clusters(all) => spec.clusters.clone_from(all),
             Setting::Stateful => spec.app = spec.app.shape(Shape::StatefulSet),
             Setting::HandlesDiffer => spec.handles = Handles::PerSite,
+            Setting::Neighbour => spec.neighbour = Some(App::new("blog").volumes(1)),
         }
     }
     let lab = Lab::start(spec)
@@ -160,6 +165,19 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
                 all.any(|b| b.reason == *reason && names(&b.message) && !b.remedy.is_empty())
             };
             lab.until(text, within, ok).await.map(drop)
+        }
+        Sight::Event { reason, naming } => {
+            let names = |m: &str| naming.as_ref().is_none_or(|n| m.contains(n));
+            lab.poll(text, within, || async {
+                let all = Api::<Event>::namespaced(lab.hub_client(), &lab.app().namespace);
+                let all = all.list(&ListParams::default()).await;
+                let all = all.map_err(LabError::call("list events"))?;
+                Ok(all.iter().any(|e| {
+                    e.reason.as_ref() == Some(reason)
+                        && names(e.note.as_deref().unwrap_or_default())
+                }))
+            })
+            .await
         }
         Sight::Gone => {
             lab.wait(text, within, || lab.placement().is_none().then_some(()))

@@ -7,8 +7,10 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod bad_input;
 mod crash_every_step;
 mod deterministic;
+mod many;
 mod repeat_every_step;
 mod scenarios;
 mod story;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::error::{ApiError, Result};
+use super::error::{ApiError, Cause, Result};
 use super::rbac::Access;
+use super::resource::{Resource, Scope};
 use super::store::State;
 use super::tree::{meta_text, number, object, set_default, slot, strings_at, text_at};
 
@@ -121,9 +122,11 @@ impl State {
             .and_then(number)
             .unwrap_or(3600);
         if seconds < 600 {
-            return Err(ApiError::bad(
-                "spec.expirationSeconds: may not specify a duration less than 10 minutes",
-            ));
+            let gv = ("authentication.k8s.io", "v1");
+            let request = Resource::builtin(gv, "tokenrequests", "TokenRequest", Scope::Namespaced);
+            let why = format!("{seconds}: may not specify a duration less than 10 minutes");
+            let cause = Cause::invalid("spec.expirationSeconds", why);
+            return Err(ApiError::invalid(&request, "", &[cause]));
         }
         let expires = self
             .clock
@@ -146,6 +149,14 @@ impl State {
         let m = object(&mut out);
         m.insert("apiVersion".into(), "authentication.k8s.io/v1".into());
         m.insert("kind".into(), "TokenRequest".into());
+        let at = self.clock.stamp();
+        m.insert(
+            "metadata".into(),
+            json!({"name": name, "namespace": ns, "creationTimestamp": at}),
+        );
+        let spec = object(slot(&mut out, "spec"));
+        set_default(spec, "audiences", json!(["https://kubernetes.default.svc"]));
+        spec.entry("boundObjectRef").or_insert(Value::Null);
         *slot(&mut out, "status") =
             json!({"token": token, "expirationTimestamp": crate::clock::stamp(expires)});
         Ok(out)
@@ -181,6 +192,9 @@ impl State {
         let m = object(&mut out);
         set_default(m, "apiVersion", format!("{group}/v1"));
         set_default(m, "kind", super::discovery::review_kind(group, plural)?);
+        if plural == "selfsubjectreviews" {
+            *slot(&mut out, "metadata") = json!({"creationTimestamp": self.clock.stamp()});
+        }
         *slot(&mut out, "status") = status;
         Some(out)
     }
@@ -217,7 +231,7 @@ impl State {
         if self.allows(who, &access) {
             json!({"allowed": true, "reason": "RBAC: allowed by the simulated API server"})
         } else {
-            json!({"allowed": false, "reason": ""})
+            json!({"allowed": false})
         }
     }
 }

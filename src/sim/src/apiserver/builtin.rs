@@ -16,6 +16,21 @@ pub(crate) fn keeps_status_on_create(res: &Resource) -> bool {
     res.is("", "Node")
 }
 
+/// Kinds whose deletion is answered with the object, not with a `Status`.
+pub(crate) fn is_shown_when_gone(res: &Resource) -> bool {
+    let kinds = [
+        "Pod",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "ServiceAccount",
+        "StorageClass",
+        "VolumeAttachment",
+        "CSIDriver",
+        "Service",
+    ];
+    res.custom.is_none() && kinds.contains(&res.kind.as_str())
+}
+
 /// A pod that runs on a node is only marked; its node deletes it with a grace period of zero.
 pub(crate) fn ends_gracefully(res: &Resource, live: &Value) -> bool {
     let over = matches!(text_at(live, "/status/phase"), "Succeeded" | "Failed");
@@ -33,6 +48,8 @@ pub(crate) fn on_create(res: &Resource, obj: &mut Value) {
             *slot(obj, "status") = json!({"phase": "Active"});
         }
         ("", "Pod") => *slot(obj, "status") = json!({"phase": "Pending", "qosClass": "BestEffort"}),
+        ("", "Service") => *slot(obj, "status") = json!({"loadBalancer": {}}),
+        ("apps", "ReplicaSet") => *slot(obj, "status") = json!({"replicas": 0}),
         ("", "PersistentVolumeClaim" | "PersistentVolume") => {
             *slot(obj, "status") = json!({"phase": "Pending"});
         }
@@ -44,6 +61,49 @@ pub(crate) fn on_create(res: &Resource, obj: &mut Value) {
         _ => {}
     }
     defaults(res, obj);
+}
+
+/// What admission adds to a new object: nobody is recorded to manage it.
+pub(crate) fn on_admission(res: &Resource, obj: &mut Value) {
+    if res.is("", "Service") {
+        addresses(obj);
+    }
+    if !res.is("", "Pod") {
+        return;
+    }
+    let spec = object(slot(obj, "spec"));
+    service_account(spec);
+    set_default(spec, "priority", 0);
+    set_default(spec, "preemptionPolicy", "PreemptLowerPriority");
+    let tolerations = super::tree::array(spec.entry("tolerations").or_insert(Value::Null));
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        if !tolerations.iter().any(|t| text(t, "key") == key) {
+            tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
+        }
+    }
+}
+
+/// Services get an address: always another one, for nobody uses it.
+fn addresses(obj: &mut Value) {
+    let uid = meta_text(obj, "uid").to_owned();
+    let spec = object(slot(obj, "spec"));
+    if spec.get("type") == Some(&json!("ExternalName")) {
+        return;
+    }
+    let part = |at: usize| uid.get(at..at + 2).map(|hex| u8::from_str_radix(hex, 16));
+    let byte = |at| part(at).and_then(Result::ok).unwrap_or_default();
+    set_default(
+        spec,
+        "clusterIP",
+        format!("10.96.{}.{}", byte(0), byte(2).max(1)),
+    );
+    let all = json!([spec.get("clusterIP")]);
+    set_default(spec, "clusterIPs", all);
+    set_default(spec, "ipFamilies", json!(["IPv4"]));
+    set_default(spec, "ipFamilyPolicy", "SingleStack");
 }
 
 /// What a write to a stored object completes.
@@ -68,6 +128,7 @@ pub(crate) fn stamp_phase(res: &Resource, live: Option<&Value>, want: &mut Value
 fn defaults(res: &Resource, obj: &mut Value) {
     match (res.group.as_str(), res.kind.as_str()) {
         ("", "Secret") => secret(obj),
+        (_, "Event") => event(obj),
         ("", "PersistentVolumeClaim") => {
             set_default(object(slot(obj, "spec")), "volumeMode", "Filesystem");
         }
@@ -76,16 +137,17 @@ fn defaults(res: &Resource, obj: &mut Value) {
             set_default(spec, "volumeMode", "Filesystem");
             set_default(spec, "persistentVolumeReclaimPolicy", "Retain");
         }
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => super::crd::complete_names(obj),
         ("", "Pod") => {
             let spec = slot(obj, "spec");
             pod(spec);
             set_default(object(spec), "enableServiceLinks", true);
-            service_account(object(spec));
         }
         ("", "Service") => {
             let spec = object(slot(obj, "spec"));
             set_default(spec, "type", "ClusterIP");
             set_default(spec, "sessionAffinity", "None");
+            set_default(spec, "internalTrafficPolicy", "Cluster");
             ports(obj, "/spec/ports", "port");
         }
         ("apps", "Deployment") => {
@@ -99,7 +161,7 @@ fn defaults(res: &Resource, obj: &mut Value) {
                 json!({"type": "RollingUpdate",
                 "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}),
             );
-            pod(slot_at(obj, &["spec", "template", "spec"]));
+            template(obj);
         }
         ("apps", "StatefulSet") => {
             let spec = object(slot(obj, "spec"));
@@ -117,11 +179,11 @@ fn defaults(res: &Resource, obj: &mut Value) {
                 json!({"whenDeleted": "Retain", "whenScaled": "Retain"}),
             );
             claim_templates(spec);
-            pod(slot_at(obj, &["spec", "template", "spec"]));
+            template(obj);
         }
         ("apps", "ReplicaSet") => {
             set_default(object(slot(obj, "spec")), "replicas", 1);
-            pod(slot_at(obj, &["spec", "template", "spec"]));
+            template(obj);
         }
         ("storage.k8s.io", "StorageClass") => {
             let m = object(obj);
@@ -129,6 +191,8 @@ fn defaults(res: &Resource, obj: &mut Value) {
             set_default(m, "volumeBindingMode", "Immediate");
         }
         ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => {
+            let role = object(slot(obj, "roleRef"));
+            set_default(role, "apiGroup", "rbac.authorization.k8s.io");
             let subjects = obj.get_mut("subjects").and_then(Value::as_array_mut);
             for subject in subjects.into_iter().flatten() {
                 if matches!(text(subject, "kind"), "User" | "Group") {
@@ -138,6 +202,24 @@ fn defaults(res: &Resource, obj: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// The template of a workload's pods. Its type always shows a creation time.
+fn template(obj: &mut Value) {
+    pod(slot_at(obj, &["spec", "template", "spec"]));
+    let metadata = object(slot_at(obj, &["spec", "template", "metadata"]));
+    metadata.insert("creationTimestamp".into(), Value::Null);
+}
+
+/// Fields that the type of an event always shows.
+fn event(obj: &mut Value) {
+    let m = object(obj);
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        m.entry(time).or_insert(Value::Null);
+    }
+    set_default(m, "reportingComponent", "");
+    set_default(m, "reportingInstance", "");
+    set_default(m, "source", Map::new());
 }
 
 fn secret(obj: &mut Value) {
@@ -213,6 +295,8 @@ fn claim_templates(spec: &mut Map<String, Value>) {
         set_default(m, "apiVersion", "v1");
         set_default(m, "kind", "PersistentVolumeClaim");
         set_default(m, "status", json!({"phase": "Pending"}));
+        let metadata = object(slot(template, "metadata"));
+        metadata.insert("creationTimestamp".into(), Value::Null);
         set_default(object(slot(template, "spec")), "volumeMode", "Filesystem");
     }
 }

@@ -18,8 +18,24 @@ pub(crate) fn kind(res: &Resource, obj: &Value) -> Result<()> {
     let (version, kind) = (text(obj, "apiVersion"), text(obj, "kind"));
     let want = res.api_version();
     if !version.is_empty() && version != want {
+        let why = if res.custom.is_some() {
+            format!(
+                "the API version in the data ({version}) does not match the expected API version ({want})"
+            )
+        } else {
+            let kind = &res.kind;
+            format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: no kind \"{kind}\" is registered for \
+                 version \"{version}\" in scheme \"pkg/runtime/scheme.go:110\""
+            )
+        };
+        return Err(ApiError::bad(why));
+    }
+    if kind.is_empty() && res.custom.is_some() {
+        let (all, wanted) = (obj.to_string(), &res.kind);
+        let start: String = all.chars().take(30).collect();
         return Err(ApiError::bad(format!(
-            "the API version in the data ({version}) does not match the expected API version ({want})"
+            "the object provided is unrecognized (must be of type {wanted}): Object 'Kind' is missing in '{all}' ({start} ...)"
         )));
     }
     if kind.is_empty() || kind == res.kind {
@@ -28,7 +44,8 @@ pub(crate) fn kind(res: &Resource, obj: &Value) -> Result<()> {
     if res.custom.is_none() {
         let (expected, version) = (&res.kind, &res.version);
         return Err(ApiError::bad(format!(
-            "{kind} in version \"{version}\" cannot be handled as a {expected}: unknown conversion"
+            "{kind} in version \"{version}\" cannot be handled as a {expected}: converting (v1.{kind}) to (core.{expected}): \
+             unknown conversion"
         )));
     }
     let given = Resource {
@@ -39,19 +56,24 @@ pub(crate) fn kind(res: &Resource, obj: &Value) -> Result<()> {
     Err(ApiError::invalid(&given, meta_text(obj, "name"), &[cause]))
 }
 
-/// Fields nobody knows, if the client wants to hear of them.
+/// Fields nobody knows: what the client is warned of, or a refusal, as it asked.
 pub(crate) fn unknown_fields(
     res: &Resource,
     opts: &WriteOptions,
     dropped: &[String],
-) -> Result<()> {
-    if opts.validation != FieldValidation::Strict || dropped.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<String> = dropped
+) -> Result<Vec<String>> {
+    let mut list: Vec<String> = dropped
         .iter()
         .map(|path| format!("unknown field \"{path}\""))
         .collect();
+    if res.custom.is_some() {
+        list.sort();
+    }
+    match opts.validation {
+        FieldValidation::Ignore => return Ok(Vec::new()),
+        FieldValidation::Strict if !list.is_empty() => {}
+        FieldValidation::Warn | FieldValidation::Strict => return Ok(list),
+    }
     let (kind, version) = (&res.kind, &res.version);
     Err(ApiError::bad(format!(
         "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {}",
@@ -106,11 +128,15 @@ pub(crate) fn identity(
         return Ok(());
     }
     if !replaces {
+        // Two rules of the real server look at it.
         let cause = Cause::invalid("metadata.uid", format!("\"{uid}\": field is immutable"));
-        return Err(ApiError::invalid(res, name, &[cause]));
+        return Err(ApiError::invalid(res, name, &[cause.clone(), cause]));
     }
-    let why =
-        format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}");
+    let (plural, ns) = (&res.plural, meta_text(live, "namespace"));
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{plural}/{ns}/{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {live_uid}"
+    );
     Err(ApiError::conflict(res, name, &why))
 }
 
@@ -133,8 +159,10 @@ pub(crate) fn finalizers(res: &Resource, live: &Value, want: &Value) -> Result<(
         "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
         added.join(", ")
     );
+    // Two rules of the real server look at them.
     let cause = Cause::forbidden("metadata.finalizers", why);
-    Err(ApiError::invalid(res, meta_text(live, "name"), &[cause]))
+    let causes = [cause.clone(), cause];
+    Err(ApiError::invalid(res, meta_text(live, "name"), &causes))
 }
 
 /// The preconditions of a deletion.

@@ -60,7 +60,8 @@ impl State {
     }
 }
 
-fn complete_names(obj: &mut Value) {
+/// Names and settings that a definition need not state.
+pub(crate) fn complete_names(obj: &mut Value) {
     let kind = text_at(obj, "/spec/names/kind").to_owned();
     let names = object(super::tree::slot_at(obj, &["spec", "names"]));
     super::tree::set_default(names, "singular", kind.to_lowercase());

@@ -14,7 +14,7 @@ use super::tree::{
     array, flag_at, list_at, meta, meta_mut, meta_text, number, slot_at, strings_at, text,
 };
 use super::write::{Commit, is_finished};
-use super::{builtin, checks, crd};
+use super::{builtin, checks, crd, managed};
 
 const FOREGROUND: &str = "foregroundDeletion";
 
@@ -61,7 +61,13 @@ impl State {
         }
         self.mark_deleted(res, &mut want, grace, first);
         if is_finished(res, &want) {
-            return self.finish(res, want, &live).map(Deletion::Gone);
+            // What goes at once was never marked, except pods, which are always given a time to end.
+            let last = if first && !res.is("", "Pod") {
+                (*live).clone()
+            } else {
+                want
+            };
+            return self.finish(res, last, &live).map(Deletion::Gone);
         }
         if !first
             && meta(&want).get("deletionGracePeriodSeconds")
@@ -89,11 +95,15 @@ impl State {
             let generation = meta(want).get("generation").and_then(Value::as_i64);
             let m = meta_mut(want);
             m.insert("deletionTimestamp".into(), crate::clock::stamp(at).into());
-            m.insert("deletionGracePeriodSeconds".into(), grace.into());
-            if let Some(generation) = generation {
+            if !ends_by_contents(res) {
+                m.insert("deletionGracePeriodSeconds".into(), grace.into());
+            }
+            if let Some(generation) = generation
+                && !ends_by_contents(res)
+            {
                 m.insert("generation".into(), (generation + 1).into());
             }
-        } else {
+        } else if !ends_by_contents(res) {
             let left = meta(want)
                 .get("deletionGracePeriodSeconds")
                 .and_then(Value::as_i64)
@@ -183,6 +193,8 @@ impl State {
         if owners.is_empty() {
             meta_mut(&mut want).remove("ownerReferences");
         }
+        let now = self.clock.stamp();
+        managed::track(res, dependent, &mut want, "garbage-collector", "", &now);
         self.commit(res, want, Some(dependent)).map(drop)
     }
 
@@ -330,6 +342,11 @@ fn add_finalizer(obj: &mut Value, finalizer: &str) {
     if !list.iter().any(|f| f == finalizer) {
         list.push(finalizer.into());
     }
+}
+
+/// Kinds that end when what they hold has gone: no grace period says when.
+fn ends_by_contents(res: &Resource) -> bool {
+    res.is("", "Namespace") || res.is("apiextensions.k8s.io", "CustomResourceDefinition")
 }
 
 /// Seconds an object may take to end: only a pod on a node takes any, until its node says it has ended.

@@ -1,12 +1,13 @@
 //! What the server has, for clients that ask.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::resource::Resource;
 use super::store::State;
-use super::tree::object;
+use super::tree::{copy_key, list_at, object, text};
 
 /// Kinds that are only ever posted, and answered at once.
 const REVIEWS: [(&str, &str, &str); 5] = [
@@ -131,18 +132,86 @@ fn resources(state: &State, group: &str, version: &str) -> Option<Value> {
     if all.is_empty() {
         return None;
     }
-    let gv = if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    };
+    all.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    if group.is_empty() {
+        return Some(json!({"kind": "APIResourceList", "groupVersion": version, "resources": all}));
+    }
     Some(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": all}),
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": format!("{group}/{version}"),
+        "resources": all}),
     )
 }
 
+/// The media type of discovery in one answer.
+pub(crate) const ALL: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Whether a client takes discovery in one answer.
+pub(crate) fn wants_all(accept: &str) -> bool {
+    let ours = |clause: &str| {
+        clause.contains("as=APIGroupDiscoveryList") && clause.split(';').any(|p| p.trim() == "v=v2")
+    };
+    accept.split(',').any(ours)
+}
+
+/// Everything there is in the core group, or in the others, in one answer.
+pub(crate) fn all(state: &State, core: bool) -> Value {
+    let group = |(name, versions): (String, Vec<String>)| {
+        let version = |v: &String| {
+            let list = resources(state, &name, v).unwrap_or_default();
+            let all = list_at(&list, "/resources");
+            let main = |r: &&Value| !text(r, "name").contains('/');
+            let custom = |r: &&Arc<Resource>| r.custom.is_some() && r.group == name;
+            let own = state.resources.values().find(custom);
+            let gv = own.map_or(("", ""), |r| (r.group.as_str(), r.version.as_str()));
+            let main = all.iter().filter(main);
+            let described: Vec<Value> = main.map(|r| in_one(r, all, gv)).collect();
+            json!({"version": v, "freshness": "Current", "resources": described})
+        };
+        let versions: Vec<Value> = versions.iter().map(version).collect();
+        let mut metadata = json!({"creationTimestamp": null});
+        if !name.is_empty() {
+            object(&mut metadata).insert("name".into(), name.into());
+        }
+        json!({"metadata": metadata, "versions": versions})
+    };
+    let named = group_versions(state).into_iter();
+    let items: Vec<Value> = named
+        .filter(|(name, _)| name.is_empty() == core)
+        .map(group)
+        .collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+}
+
+/// A resource and its subresources.
+fn in_one(main: &Value, all: &[Value], (group, version): (&str, &str)) -> Value {
+    let or = |said: &str, known: &str| if said.is_empty() { known } else { said }.to_owned();
+    // Only the server of custom resources repeats the group of what is in it.
+    let kind = |r: &Value| json!({"group": or(text(r, "group"), group), "version": or(text(r, "version"), version), "kind": r["kind"]});
+    let prefix = format!("{}/", text(main, "name"));
+    let sub = |r: &Value| {
+        let name = text(r, "name").strip_prefix(&prefix)?;
+        Some(json!({"subresource": name, "responseKind": kind(r), "verbs": r["verbs"]}))
+    };
+    let subresources: Vec<Value> = all.iter().filter_map(sub).collect();
+    let scope = if main["namespaced"] == json!(true) {
+        "Namespaced"
+    } else {
+        "Cluster"
+    };
+    let mut out = json!({"resource": main["name"], "responseKind": kind(main), "scope": scope,
+        "singularResource": main["singularName"], "verbs": main["verbs"]});
+    let m = object(&mut out);
+    for key in ["shortNames", "categories"] {
+        copy_key(main, m, key);
+    }
+    if !subresources.is_empty() {
+        m.insert("subresources".into(), subresources.into());
+    }
+    out
+}
+
 fn describe(res: &Resource, out: &mut Vec<Value>) {
-    let verbs = [
+    let mut verbs = vec![
         "create",
         "delete",
         "deletecollection",
@@ -152,6 +221,22 @@ fn describe(res: &Resource, out: &mut Vec<Value>) {
         "update",
         "watch",
     ];
+    if res.is("", "Namespace") {
+        verbs.retain(|v| *v != "deletecollection");
+    }
+    if res.custom.is_some() {
+        // Their server has an order of its own.
+        verbs = vec![
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "create",
+            "update",
+            "watch",
+        ];
+    }
     let namespaced = res.is_namespaced();
     let mut main = json!({"name": res.plural, "singularName": res.singular, "namespaced": namespaced, "kind": res.kind, "verbs": verbs});
     if !res.short.is_empty() {

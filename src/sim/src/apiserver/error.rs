@@ -87,7 +87,13 @@ impl ApiError {
         )
     }
 
-    /// The path names no resource this server has.
+    /// The path names no resource of a group this server has.
+    pub(crate) fn no_such_resource() -> Self {
+        let why = "the server could not find the requested resource";
+        Self::new(404, "NotFound", why).with_details(json!({}))
+    }
+
+    /// The path names nothing this server has.
     pub(crate) fn no_such_path() -> Self {
         Self::new(404, "", "404 page not found")
     }
@@ -130,6 +136,7 @@ impl ApiError {
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
         )
+        .with_details(json!({}))
     }
 
     pub(crate) fn not_simulated(what: &str) -> Self {
@@ -156,20 +163,31 @@ impl ApiError {
     }
 
     pub(crate) fn invalid(res: &Resource, name: &str, causes: &[Cause]) -> Self {
-        let lines: Vec<String> = causes
-            .iter()
-            .map(|c| format!("{}: {}", c.field, c.message))
-            .collect();
-        let all = match lines.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
-        let message = format!("{} \"{name}\" is invalid: {all}", res.qualified_kind());
+        let message = format!(
+            "{} \"{name}\" is invalid: {}",
+            res.qualified_kind(),
+            listed(causes)
+        );
         let refusal = Self {
             details: Some(about(res, name, &res.kind)),
             ..Self::new(422, "Invalid", message)
         };
         refusal.with_causes(causes)
+    }
+
+    /// The options of a request are wrong.
+    pub(crate) fn invalid_options(kind: &str, causes: &[Cause]) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid: {}", listed(causes));
+        Self::new(422, "Invalid", message)
+            .with_details(json!({"group": "meta.k8s.io", "kind": kind}))
+            .with_causes(causes)
+    }
+
+    /// A patch makes an object that this kind cannot be.
+    pub(crate) fn unpatchable(object: &Value, why: &str) -> Self {
+        let cause = Cause::invalid("patch", format!("{}: {why}", json!(object.to_string())));
+        let message = format!(" \"\" is invalid: {}", listed(std::slice::from_ref(&cause)));
+        Self::new(422, "Invalid", message).with_causes(&[cause])
     }
 
     pub(crate) fn with_details(self, details: Value) -> Self {
@@ -210,6 +228,21 @@ fn about(res: &Resource, name: &str, kind: &str) -> Value {
         .filter(|(_, v)| !v.is_empty())
         .map(|(k, v)| (k.to_owned(), Value::from(v)))
         .collect()
+}
+
+/// What is wrong, in one line. What is found twice is said once.
+fn listed(causes: &[Cause]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for c in causes {
+        let line = format!("{}: {}", c.field, c.message);
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    match lines.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
 }
 
 fn render(causes: &[Cause]) -> Value {

@@ -19,7 +19,18 @@ const RENAMED: [(&str, &str); 7] = [
 pub(crate) fn shown(res: &Resource, obj: Value) -> Value {
     match res.view {
         View::Stored => obj,
-        View::EventsV1 => with_kind(res, renamed(obj, |(core, new)| (core, new))),
+        View::EventsV1 => {
+            let mut out = with_kind(res, renamed(obj, |(core, new)| (core, new)));
+            let said = |v: &Value| v.as_str() != Some("");
+            for key in ["reportingController", "reportingInstance"] {
+                if let Value::Object(m) = &mut out
+                    && !m.get(key).is_none_or(said)
+                {
+                    m.remove(key);
+                }
+            }
+            out
+        }
     }
 }
 

@@ -77,6 +77,7 @@ impl<'a> Shape<'a> {
             return match self.name {
                 "finalizers" => Merge::Set,
                 "ownerReferences" if v.is_array() => Merge::Keyed(vec!["uid"]),
+                "ownerReferences" => Merge::Atomic,
                 _ if v.is_array() => Merge::Atomic,
                 _ => Merge::Granular,
             };
@@ -101,10 +102,11 @@ impl<'a> Shape<'a> {
             "volumeMounts" => Merge::Keyed(vec!["mountPath"]),
             "volumeDevices" => Merge::Keyed(vec!["devicePath"]),
             "conditions" | "addresses" => Merge::Keyed(vec!["type"]),
-            "hostAliases" => Merge::Keyed(vec!["ip"]),
+            "hostAliases" | "podIPs" => Merge::Keyed(vec!["ip"]),
             "topologySpreadConstraints" => Merge::Keyed(vec!["topologyKey", "whenUnsatisfiable"]),
             "ports" if self.depth > 2 => Merge::Keyed(vec!["containerPort", "protocol"]),
             "ports" => Merge::Keyed(vec!["port", "protocol"]),
+            "volumeLifecycleModes" => Merge::Set,
             _ => Merge::Atomic,
         }
     }
@@ -119,8 +121,17 @@ impl<'a> Shape<'a> {
             "containers",
             "metadata",
         ];
+        let outer = [
+            "names",
+            "acceptedNames",
+            "resources",
+            "source",
+            "updateStrategy",
+        ];
         (self.depth == 1 && self.in_meta)
-            || (self.schema.is_none() && skeleton.contains(&self.name))
+            || (self.schema.is_none()
+                && (skeleton.contains(&self.name)
+                    || (self.depth <= 2 && outer.contains(&self.name))))
     }
 
     /// Objects that are replaced as a whole: selectors and references to objects.
@@ -132,7 +143,8 @@ impl<'a> Shape<'a> {
                     || self.parent == "spec"
             }
             "nodeSelector" | "secretRef" | "involvedObject" | "roleRef" | "dataSource"
-            | "required" => true,
+            | "required" | "imagePullSecrets" => true,
+            "secrets" => self.depth == 2,
             name => name.ends_with("SecretRef"),
         }
     }
@@ -288,7 +300,9 @@ fn collect<'a>(shape: Shape<'a>, v: &'a Value, path: &mut Path, out: &mut Paths)
                 let typed = shape.depth == 0 && matches!(key.as_str(), "apiVersion" | "kind");
                 let owned_by_server =
                     shape.depth == 1 && shape.in_meta && UNMANAGED.contains(&key.as_str());
-                if typed || owned_by_server {
+                // In a built-in type null is nothing.
+                let nothing = x.is_null() && shape.schema.is_none();
+                if typed || owned_by_server || nothing {
                     continue;
                 }
                 path.push(Step::Field(key.clone()));
@@ -374,7 +388,7 @@ pub(crate) fn to_v1(set: &FieldSet) -> Value {
     }
     for path in set {
         let node = object(node(&mut root, path));
-        if !node.is_empty() || matches!(path.last(), Some(Step::Item(_))) {
+        if !node.is_empty() {
             node.insert(".".into(), Value::Object(Map::new()));
         }
     }

@@ -58,18 +58,29 @@ fn write(res: &Resource, obj: &mut Value, mut managers: Vec<Manager>) {
         };
         key(a).cmp(&key(b))
     });
-    let entries = managers.into_iter().filter(|m| !m.fields.is_empty()).map(|m| {
-        let mut e = json!({
-            "manager": m.name, "operation": m.operation, "apiVersion": res.api_version(), "time": m.time,
-            "fieldsType": "FieldsV1", "fieldsV1": fields::to_v1(&m.fields),
+    let entries = managers
+        .into_iter()
+        .filter(|m| !m.fields.is_empty())
+        .map(|m| {
+            let mut e = json!({
+                "manager": m.name, "operation": m.operation, "apiVersion": res.api_version(),
+                "fieldsType": "FieldsV1", "fieldsV1": fields::to_v1(&m.fields),
+            });
+            // The time of a change of scale is lost on the way through the scale.
+            if m.subresource != "scale" {
+                object(&mut e).insert("time".into(), m.time.into());
+            }
+            if !m.subresource.is_empty() {
+                object(&mut e).insert("subresource".into(), m.subresource.into());
+            }
+            e
         });
-        if !m.subresource.is_empty() {
-            object(&mut e).insert("subresource".into(), m.subresource.into());
-        }
-        e
-    });
-    let entries: Value = entries.collect();
-    meta_mut(obj).insert("managedFields".into(), entries);
+    let entries: Vec<Value> = entries.collect();
+    if entries.is_empty() {
+        meta_mut(obj).remove("managedFields");
+    } else {
+        meta_mut(obj).insert("managedFields".into(), entries.into());
+    }
 }
 
 /// Whether two lists of managers say the same, times aside.
@@ -99,6 +110,12 @@ fn is_reset(res: &Resource, subresource: &str, path: &Path) -> bool {
     status || (res.is("", "Namespace") && is(0, "spec") && is(1, "finalizers"))
 }
 
+/// Fields that the type of an event always has, while they say nothing: nobody adds them.
+fn is_zero(res: &Resource, new: &Value, path: &Path) -> bool {
+    let zero = |v: &Value| v.as_str() == Some("") || is_empty(v);
+    res.kind == "Event" && path.len() == 1 && fields::get(new, path).is_some_and(zero)
+}
+
 /// After a write that is not an apply: what changed now belongs to `manager`, and to nobody else.
 pub(crate) fn track(
     res: &Resource,
@@ -108,6 +125,11 @@ pub(crate) fn track(
     subresource: &str,
     now: &str,
 ) {
+    let mut managers = read(old);
+    // An object that nobody manages is not managed from its second write on either: until somebody applies.
+    if managers.is_empty() && !old.is_null() {
+        return;
+    }
     let (before, after) = (fields::paths(res, old), fields::paths(res, new));
     let is_new = |p: &&Path| {
         let leaf = after.leaves.contains(*p) && !matches!(p.last(), Some(Step::Item(_)));
@@ -117,7 +139,7 @@ pub(crate) fn track(
             !before.has(p)
         }
     };
-    let tracked = |p: &&Path| !is_reset(res, subresource, p);
+    let tracked = |p: &&Path| !is_reset(res, subresource, p) && !is_zero(res, new, p);
     let changed: FieldSet = after
         .iter()
         .filter(tracked)
@@ -133,7 +155,6 @@ pub(crate) fn track(
     if changed.is_empty() && removed.is_empty() {
         return;
     }
-    let mut managers = read(old);
     for m in &mut managers {
         m.fields
             .retain(|p| !changed.contains(p) && !removed.contains(p));
@@ -167,6 +188,9 @@ pub(crate) fn apply(
     let config = stated(res, live, config, by.subresource)?;
     let want = fields::leaves(res, &config);
     let mut managers = read(live);
+    if managers.is_empty() && !meta_text(live, "uid").is_empty() {
+        managers.push(before_first_apply(res, live, by));
+    }
     let mine = |m: &Manager| m.is(by.manager, "Apply", by.subresource);
     let before = managers
         .iter()
@@ -216,6 +240,19 @@ pub(crate) fn apply(
     Ok(out)
 }
 
+/// Who wrote what nobody was recorded for.
+fn before_first_apply(res: &Resource, live: &Value, by: Applier<'_>) -> Manager {
+    let paths = fields::paths(res, live);
+    let there = paths.iter().filter(|p| !is_reset(res, by.subresource, p));
+    Manager {
+        name: "before-first-apply".to_owned(),
+        operation: "Update".to_owned(),
+        subresource: String::new(),
+        time: by.now.to_owned(),
+        fields: there.cloned().collect(),
+    }
+}
+
 fn is_empty(v: &Value) -> bool {
     v.as_object().is_some_and(serde_json::Map::is_empty) || v.as_array().is_some_and(Vec::is_empty)
 }
@@ -236,11 +273,13 @@ fn stated(res: &Resource, live: &Value, config: &Value, subresource: &str) -> Re
     if version != res.api_version() || text(config, "kind") != res.kind {
         let want = format!("{}, Kind={}", res.api_version(), res.kind);
         let have = format!("{version}, Kind={}", text(config, "kind"));
-        return Err(ApiError::bad(format!(
-            "invalid object type: {have} was applied to {want}"
-        )));
+        return Err(ApiError::bad(if version.is_empty() {
+            "invalid object type: /, Kind=".to_owned()
+        } else {
+            format!("invalid object type: {have} was applied to {want}")
+        }));
     }
-    if subresource.is_empty() {
+    if matches!(subresource, "" | "scale") {
         let mut config = config.clone();
         if res.status {
             object(&mut config).remove("status");
@@ -289,13 +328,21 @@ fn described(res: &Resource, m: &Manager) -> String {
 fn refusal(clashes: &[(String, Path)]) -> ApiError {
     let line =
         |(who, path): &(String, Path)| format!("conflict with {who}: {}", fields::dotted(path));
-    let lines: Vec<String> = clashes.iter().map(line).collect();
-    let plural = if clashes.len() == 1 { "" } else { "s" };
-    let message = format!(
-        "Apply failed with {} conflict{plural}: {}",
-        clashes.len(),
-        lines.join(", ")
-    );
+    let message = if let [one] = clashes {
+        format!("Apply failed with 1 conflict: {}", line(one))
+    } else {
+        let mut managers: Vec<&String> = clashes.iter().map(|(who, _)| who).collect();
+        managers.sort();
+        managers.dedup();
+        let mut lines = Vec::new();
+        for manager in managers {
+            lines.push(format!("conflicts with {manager}:"));
+            let theirs = clashes.iter().filter(|(who, _)| who == manager);
+            lines.extend(theirs.map(|(_, path)| format!("- {}", fields::dotted(path))));
+        }
+        let count = clashes.len();
+        format!("Apply failed with {count} conflicts: {}", lines.join("\n"))
+    };
     let causes: Vec<Cause> = clashes
         .iter()
         .map(|(who, path)| Cause {

@@ -4,11 +4,13 @@ use serde_json::{Map, Value};
 
 use super::error::{ApiError, Cause, Result};
 use super::resource::Resource;
-use super::tree::{list_at, meta, meta_text};
+use super::tree::{list_at, meta, meta_text, strings_at, text};
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end \
      with an alphanumeric character (e.g. 'example.com', regex used for validation is \
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an \
+     alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
      character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
      '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
@@ -19,15 +21,17 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 /// Refuses a new object whose name or metadata it cannot have.
 pub(crate) fn check(res: &Resource, name: &str, obj: &Value) -> Result<()> {
     let mut causes = Vec::new();
+    let is_label = res.is("", "Namespace");
     let fine = if res.group == "rbac.authorization.k8s.io" {
         !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '%'])
     } else {
-        is_subdomain(name)
+        is_subdomain(name) && !(is_label && name.contains('.'))
     };
     if !fine {
+        let rule = if is_label { LABEL } else { SUBDOMAIN };
         causes.push(Cause::invalid(
             "metadata.name",
-            format!("\"{name}\": {SUBDOMAIN}"),
+            format!("\"{name}\": {rule}"),
         ));
     }
     collect(obj, &mut causes);
@@ -65,6 +69,22 @@ fn collect(obj: &Value, out: &mut Vec<Cause>) {
         }
     }
     keys("metadata.annotations", map("annotations"), out);
+    for owner in list_at(obj, "/metadata/ownerReferences") {
+        for (key, word) in [
+            ("apiVersion", "version"),
+            ("kind", "kind"),
+            ("name", "name"),
+            ("uid", "uid"),
+        ] {
+            if text(owner, key).is_empty() {
+                let field = format!("metadata.ownerReferences.{key}");
+                out.push(Cause::invalid(
+                    field,
+                    format!("\"\": {word} must not be empty"),
+                ));
+            }
+        }
+    }
     for (i, finalizer) in list_at(obj, "/metadata/finalizers")
         .iter()
         .filter_map(Value::as_str)
@@ -94,6 +114,21 @@ fn is_builtin(obj: &Value) -> bool {
         Some((group, _)) => !group.contains('.') || group.ends_with(".k8s.io"),
         None => true,
     }
+}
+
+/// What the client is warned of: new finalizers of a custom resource that do not say whose they are.
+pub(crate) fn doubtful_finalizers(res: &Resource, obj: &Value, live: &Value) -> Vec<String> {
+    if res.custom.is_none() {
+        return Vec::new();
+    }
+    let known = strings_at(live, "/metadata/finalizers");
+    let doubtful = |f: &String| !f.contains('/') && !is_standard(f) && !known.contains(f);
+    let why = "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers";
+    strings_at(obj, "/metadata/finalizers")
+        .into_iter()
+        .filter(doubtful)
+        .map(|f| format!("metadata.finalizers: \"{f}\": {why}"))
+        .collect()
 }
 
 fn is_standard(finalizer: &str) -> bool {

@@ -1,11 +1,11 @@
 //! The patch formats other than server-side apply.
 
-use json_patch::{Patch, PatchOperation};
-use serde_json::{Map, Value};
+use json_patch::{AddOperation, Patch, PatchOperation};
+use serde_json::{Map, Value, json};
 
 use super::error::{ApiError, Result};
 use super::resource::Resource;
-use super::tree::{array, object, text};
+use super::tree::{array, list_at, object, text};
 
 /// A patch format, by its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +23,7 @@ impl Format {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic),
             "application/apply-patch+yaml" => Ok(Self::Apply),
-            other => Err(ApiError::media_type(format!(
-                "the body of the request was in an unknown format - accepted media types include: \
-                 application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml (was {other})"
-            ))),
+            _ => Err(ApiError::media_type("415: Unsupported Media Type").with_details(json!({}))),
         }
     }
 }
@@ -35,7 +32,7 @@ impl Format {
 pub(crate) fn apply(res: &Resource, format: Format, live: &Value, patch: &Value) -> Result<Value> {
     let mut out = live.clone();
     match format {
-        Format::Json => json(&mut out, patch)?,
+        Format::Json => operations(&mut out, patch)?,
         Format::Merge => json_patch::merge(&mut out, patch),
         Format::Strategic if res.custom.is_some() => {
             let why = "the body of the request was in an unknown format - accepted media types include: \
@@ -48,7 +45,11 @@ pub(crate) fn apply(res: &Resource, format: Format, live: &Value, patch: &Value)
     Ok(out)
 }
 
-fn json(v: &mut Value, patch: &Value) -> Result<()> {
+fn operations(v: &mut Value, patch: &Value) -> Result<()> {
+    if patch.is_object() {
+        let why = "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+        return Err(ApiError::bad(why));
+    }
     let patch: Patch =
         serde_json::from_value(patch.clone()).map_err(|e| ApiError::bad(e.to_string()))?;
     // The API server lets `test <missing path> null` pass, and kube's finalizer() sends it; json-patch refuses it.
@@ -59,6 +60,16 @@ fn json(v: &mut Value, patch: &Value) -> Result<()> {
         {
             continue;
         }
+        // It also takes `replace` of a field that is not there for `add`.
+        let op = match op {
+            PatchOperation::Replace(r) if v.pointer(r.path.as_str()).is_none() => {
+                PatchOperation::Add(AddOperation {
+                    path: r.path,
+                    value: r.value,
+                })
+            }
+            op => op,
+        };
         let why = "the server rejected our request due to an error in our request";
         let failed = |_| ApiError::new(422, "Invalid", why).with_details(Value::Object(Map::new()));
         json_patch::patch(v, &[op]).map_err(failed)?;
@@ -136,9 +147,10 @@ fn strategic(v: &mut Value, patch: &Value, depth: usize) {
             m.remove(key);
             continue;
         }
+        let order = list_at(patch, &format!("/$setElementOrder~1{key}"));
         let slot = m.entry(key.clone()).or_insert(Value::Null);
         match x {
-            Value::Array(items) => list(slot, items, key, depth),
+            Value::Array(items) => list(slot, (items, order), key, depth),
             Value::Object(_) => strategic(slot, x, depth + 1),
             scalar => scalar.clone_into(slot),
         }
@@ -146,16 +158,49 @@ fn strategic(v: &mut Value, patch: &Value, depth: usize) {
             m.remove(key);
         }
     }
+    for (key, order) in p {
+        let Some(name) = key.strip_prefix("$setElementOrder/") else {
+            continue;
+        };
+        if let (Some(slot), false) = (m.get_mut(name), p.contains_key(name)) {
+            let wanted = order.as_array().map(Vec::as_slice).unwrap_or_default();
+            let live = array(slot).clone();
+            arrange(array(slot), wanted, &live, merge_key(name, depth));
+        }
+    }
 }
 
-fn list(slot: &mut Value, items: &[Value], name: &str, depth: usize) {
+/// Puts the items that `wanted` names into its order, and the others where they stood in `live`, as far as that goes.
+fn arrange(items: &mut Vec<Value>, wanted: &[Value], live: &[Value], key: Option<&str>) {
+    let same = |a: &Value, b: &Value| match key {
+        Some(key) => a.get(key) == b.get(key),
+        None => a == b,
+    };
+    let at = |list: &[Value], x: &Value| list.iter().position(|y| same(x, y));
+    let (mut first, rest): (Vec<Value>, Vec<Value>) = std::mem::take(items)
+        .into_iter()
+        .partition(|x| at(wanted, x).is_some());
+    first.sort_by_key(|x| at(wanted, x));
+    let (mut first, mut rest) = (first.into_iter().peekable(), rest.into_iter().peekable());
+    while let (Some(right), Some(left)) = (first.peek(), rest.peek()) {
+        let before = matches!((at(live, left), at(live, right)), (Some(l), Some(r)) if l < r);
+        items.extend(if before { rest.next() } else { first.next() });
+    }
+    items.extend(first);
+    items.extend(rest);
+}
+
+fn list(slot: &mut Value, (items, order): (&[Value], &[Value]), name: &str, depth: usize) {
+    let wanted = if order.is_empty() { items } else { order };
     if is_merged_set(name) {
         let have = array(slot);
+        let live = have.clone();
         for x in items {
             if !have.contains(x) {
                 have.push(x.clone());
             }
         }
+        arrange(have, wanted, &live, None);
         return;
     }
     let replaces = items
@@ -167,6 +212,7 @@ fn list(slot: &mut Value, items: &[Value], name: &str, depth: usize) {
         return;
     };
     let have = array(slot);
+    let live = have.clone();
     for x in items {
         let found = have
             .iter()
@@ -186,12 +232,11 @@ fn list(slot: &mut Value, items: &[Value], name: &str, depth: usize) {
             }
         }
     }
+    arrange(have, wanted, &live, Some(key));
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn merged(live: Value, patch: &Value) -> Value {
@@ -208,7 +253,7 @@ mod tests {
             "containers": [{"name": "a", "image": "a:2", "env": [{"name": "Y", "value": "2"}]}, {"name": "b", "$patch": "delete"}],
         }});
         let want = json!({"spec": {"containers": [
-            {"name": "a", "image": "a:2", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}});
+            {"name": "a", "image": "a:2", "env": [{"name": "Y", "value": "2"}, {"name": "X", "value": "1"}]}]}});
         assert_eq!(merged(live, &patch), want);
     }
 
@@ -218,7 +263,7 @@ mod tests {
         let patch = json!({"spec": {"accessModes": ["B"], "finalizers": ["y"]}});
         assert_eq!(
             merged(live, &patch),
-            json!({"spec": {"accessModes": ["B"], "finalizers": ["x", "y"]}})
+            json!({"spec": {"accessModes": ["B"], "finalizers": ["y", "x"]}})
         );
     }
 
@@ -229,7 +274,7 @@ mod tests {
             {"op": "test", "path": "/metadata/finalizers", "value": null},
             {"op": "add", "path": "/metadata/finalizers", "value": ["x"]},
         ]);
-        super::json(&mut v, &patch).unwrap();
+        operations(&mut v, &patch).unwrap();
         assert_eq!(v, json!({"metadata": {"finalizers": ["x"]}}));
     }
 }

@@ -69,6 +69,10 @@ impl Presenter {
             ),
             Form::Full | Form::Table => (self.res.api_version(), format!("{}List", self.res.kind)),
         };
+        let mut list_meta = list_meta.clone();
+        if self.form == Form::Full && self.res.custom.is_some() {
+            tree::set_default(tree::object(&mut list_meta), "continue", "");
+        }
         let head = format!(
             "{{\"kind\":{},\"apiVersion\":{},\"metadata\":{list_meta},\"items\":[",
             json!(kind),

@@ -184,5 +184,5 @@ pub(crate) fn path_denial(who: &Identity, access: &Access<'_>) -> ApiError {
         "forbidden: User \"{}\" cannot {} path \"{}\"",
         who.user, access.verb, access.path
     );
-    ApiError::new(403, "Forbidden", message)
+    ApiError::new(403, "Forbidden", message).with_details(serde_json::json!({}))
 }

@@ -29,7 +29,12 @@ impl State {
             request.param("labelSelector"),
             request.param("fieldSelector"),
         )?;
-        self.check_version(request.param("resourceVersion"))?;
+        let asked = request.param("resourceVersion");
+        if !asked.is_empty() && !matches!(request.param("continue"), "") && asked != "0" {
+            let why = "specifying resource version is not allowed when using continue";
+            return Err(ApiError::bad(why));
+        }
+        self.check_version(asked)?;
         let limit: usize = request.param("limit").parse().unwrap_or_default();
         let (first_rv, after) = match request.param("continue") {
             "" => (self.version(), None),
@@ -73,9 +78,8 @@ impl State {
         if asked.is_empty() {
             return Ok(());
         }
-        let rv: u64 = asked
-            .parse()
-            .map_err(|_| ApiError::bad(format!("invalid resource version: {asked}")))?;
+        let rv = parse_version(asked)
+            .map_err(|e| ApiError::bad(format!("invalid resource version: {}", e.message)))?;
         let now = self.version();
         if rv > now {
             let message = format!("Timeout: Too large resource version: {rv}, current: {now}");
@@ -88,6 +92,19 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// The version a request names; zero if it names none.
+pub(crate) fn parse_version(asked: &str) -> Result<u64> {
+    if asked.is_empty() {
+        return Ok(0);
+    }
+    asked.parse().map_err(|_| {
+        let why = format!(
+            "resourceVersion: Invalid value: \"{asked}\": strconv.ParseUint: parsing \"{asked}\": invalid syntax"
+        );
+        ApiError::new(500, "", why)
+    })
 }
 
 fn token(rv: u64, last: &Key) -> String {

@@ -71,6 +71,13 @@ impl Request {
                 "the simulated API server does not read protobuf: send application/json (the object was sent as protobuf)",
             ));
         }
+        let patch = self.method == Method::PATCH;
+        if !patch && !matches!(media, "" | "application/json" | "application/yaml" | "*/*") {
+            return Err(ApiError::media_type(
+                "the body of the request was in an unknown format - accepted media types include: application/json, \
+                 application/yaml, application/vnd.kubernetes.protobuf",
+            ));
+        }
         let wrong = match serde_json::from_slice(&self.body) {
             Ok(v) => return Ok(v),
             Err(e) => e,
@@ -80,9 +87,16 @@ impl Request {
             return serde_saphyr::from_str(text)
                 .map_err(|e| ApiError::bad(format!("error parsing YAML: {e}")));
         }
-        Err(ApiError::bad(format!(
-            "couldn't get version/kind; json parse error: {wrong}"
-        )))
+        let wrong = if wrong.is_eof() {
+            "unexpected end of JSON input".to_owned()
+        } else {
+            wrong.to_string()
+        };
+        Err(ApiError::bad(if patch {
+            format!("error decoding patch: {wrong}")
+        } else {
+            format!("couldn't get version/kind; json parse error: {wrong}")
+        }))
     }
 
     /// The body if there is one.
@@ -94,15 +108,47 @@ impl Request {
         }
     }
 
-    pub(crate) fn form(&self) -> Form {
-        let wanted = self.accept.split(',').next().unwrap_or_default();
-        if wanted.contains("as=Table") {
-            Form::Table
-        } else if wanted.contains("as=PartialObjectMetadata") {
-            Form::MetadataOnly
-        } else {
-            Form::Full
+    /// The first of the forms the client accepts that there is.
+    pub(crate) fn form(&self) -> Result<Form> {
+        if self.accept.trim().is_empty() {
+            return Ok(Form::Full);
         }
+        let mut json = false;
+        for clause in self.accept.split(',') {
+            let mut parts = clause.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            if !matches!(
+                media,
+                "application/json" | "application/yaml" | "application/*" | "*/*"
+            ) {
+                continue;
+            }
+            json = true;
+            let parameters: BTreeMap<&str, &str> =
+                parts.filter_map(|p| p.split_once('=')).collect();
+            let is = |key: &str, wanted: &str| parameters.get(key) == Some(&wanted);
+            let ours = is("g", "meta.k8s.io") && (is("v", "v1") || is("v", "v1beta1"));
+            match parameters.get("as") {
+                None => return Ok(Form::Full),
+                Some(&"Table") if ours => return Ok(Form::Table),
+                Some(&"PartialObjectMetadata" | &"PartialObjectMetadataList") if ours => {
+                    return Ok(Form::MetadataOnly);
+                }
+                Some(_) => {}
+            }
+        }
+        let all = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        let refuse = |message| ApiError::new(406, "NotAcceptable", message);
+        Err(if json {
+            refuse(format!(
+                "only the following media types are accepted: {all}"
+            ))
+        } else {
+            refuse(format!(
+                "406: Not Acceptable\n\nAvailable representations: {all}"
+            ))
+            .with_details(serde_json::json!({}))
+        })
     }
 
     /// Whether the client takes JSON at all.
@@ -139,7 +185,8 @@ impl Request {
             commit: self.commit(),
             validation: match self.param("fieldValidation") {
                 "Strict" => FieldValidation::Strict,
-                _ => FieldValidation::Ignore,
+                "Ignore" => FieldValidation::Ignore,
+                _ => FieldValidation::Warn,
             },
             version: if self.method == Method::PUT {
                 VersionCheck::Required
@@ -202,7 +249,7 @@ impl<'a> ResourcePath<'a> {
     pub(crate) fn verb(&self, request: &Request) -> &'static str {
         let watch = request.is_set("watch");
         match (request.method.as_str(), self.name.is_empty()) {
-            ("GET" | "HEAD", _) if watch => "watch",
+            ("GET" | "HEAD", true) if watch => "watch",
             ("GET" | "HEAD", true) => "list",
             ("GET" | "HEAD", false) => "get",
             ("POST", _) => "create",

@@ -19,7 +19,7 @@ use super::subresource;
 use super::table::Rows;
 use super::watch::WatchStart;
 use super::write::{Part, WriteOptions};
-use super::{discovery, events, openapi, select, tree};
+use super::{builtin, discovery, events, openapi, options, read, schema, select, tree};
 
 mod subresources;
 
@@ -28,6 +28,7 @@ mod subresources;
 pub(crate) struct Reply {
     pub(crate) code: u16,
     pub(crate) content_type: &'static str,
+    pub(crate) warnings: Vec<String>,
     pub(crate) body: Bytes,
 }
 
@@ -36,6 +37,7 @@ impl Reply {
         Self {
             code,
             content_type: "application/json",
+            warnings: Vec::new(),
             body: Bytes::from(tree::bytes(v)),
         }
     }
@@ -44,6 +46,7 @@ impl Reply {
         Self {
             code,
             content_type: "application/json",
+            warnings: Vec::new(),
             body: Bytes::from(body),
         }
     }
@@ -52,6 +55,7 @@ impl Reply {
         Self {
             code: 200,
             content_type: "text/plain; charset=utf-8",
+            warnings: Vec::new(),
             body: Bytes::from_static(body.as_bytes()),
         }
     }
@@ -69,6 +73,7 @@ impl From<ApiError> for Reply {
             return Self {
                 code: 404,
                 content_type: "text/plain; charset=utf-8",
+                warnings: Vec::new(),
                 body,
             };
         }
@@ -97,6 +102,9 @@ pub(crate) enum Counting {
     Quiet,
 }
 
+/// In every refusal of an object that its kind cannot be read as.
+const UNDECODABLE: &str = "cannot be handled as a";
+
 /// One request to a resource with everything that was looked up for it.
 struct Call<'a> {
     path: ResourcePath<'a>,
@@ -118,8 +126,13 @@ impl State {
         auth: Authorization,
         counting: Counting,
     ) -> Outcome {
+        self.warnings.clear();
         match self.try_handle(who, request, auth, counting) {
-            Ok(outcome) => outcome,
+            Ok(Outcome::Reply(reply)) => Outcome::Reply(Reply {
+                warnings: std::mem::take(&mut self.warnings),
+                ..reply
+            }),
+            Ok(watch @ Outcome::Watch(_)) => watch,
             Err(e) => Outcome::Reply(e.into()),
         }
     }
@@ -142,11 +155,6 @@ impl State {
             }
             return self.other_path(request).map(Outcome::Reply);
         };
-        if !request.takes_json() {
-            let why =
-                "only the following media types are accepted: application/json, application/yaml";
-            return Err(ApiError::new(406, "NotAcceptable", why));
-        }
         let verb = path.verb(request);
         if counting == Counting::Counted {
             let resource = rbac::full_name(path.plural, path.subresource);
@@ -161,10 +169,7 @@ impl State {
         {
             return Ok(Outcome::Reply(reply));
         }
-        let res = self.resource(path.group, path.plural)?;
-        if res.version != path.version {
-            return Err(ApiError::no_such_path());
-        }
+        let res = self.resource_at(&path, who, auth, verb)?;
         // For a namespace itself, the namespace of the access is its own name.
         let namespace = if res.is("", "Namespace") {
             path.name
@@ -192,7 +197,45 @@ impl State {
         if auth == Authorization::Rbac && !self.allows(who, &access) {
             return Err(rbac::denial(&res, who, &access));
         }
+        options::check(request, verb)?;
         self.resource_call(path, request, res)
+    }
+
+    /// The resource a path names. Who may not ask for it does not hear that it is not there.
+    fn resource_at(
+        &self,
+        path: &ResourcePath<'_>,
+        who: &Identity,
+        auth: Authorization,
+        verb: &str,
+    ) -> Result<Arc<Resource>> {
+        let known = self.resource(path.group, path.plural).ok();
+        if let Some(res) = known.filter(|r| r.version == path.version) {
+            return Ok(res);
+        }
+        let access = Access {
+            verb,
+            group: path.group,
+            resource: path.plural,
+            subresource: path.subresource,
+            namespace: path.namespace,
+            name: path.name,
+            path: "",
+        };
+        if auth == Authorization::Rbac && !self.allows(who, &access) {
+            let gv = (path.group, path.version);
+            let asked = Resource::builtin(gv, path.plural, "", Scope::Cluster);
+            return Err(rbac::denial(&asked, who, &access));
+        }
+        let is_builtin = self
+            .resources
+            .values()
+            .any(|r| r.group == path.group && r.custom.is_none());
+        Err(if is_builtin {
+            ApiError::no_such_resource()
+        } else {
+            ApiError::no_such_path()
+        })
     }
 
     fn resource_call(
@@ -209,7 +252,7 @@ impl State {
         let stored = self.table(&res)?.resource.clone();
         let presenter = Presenter {
             res: res.clone(),
-            form: request.form(),
+            form: request.form()?,
             rows: Rows::parse(request.param("includeObject")),
         };
         let key = (path.namespace.to_owned(), path.name.to_owned());
@@ -224,6 +267,7 @@ impl State {
         if request.is_set("watch")
             && request.method == http::Method::GET
             && path.subresource.is_empty()
+            && path.name.is_empty()
         {
             let watch = self.watch(&path, &call.stored, request, call.presenter)?;
             return Ok(Outcome::Watch(Box::new(watch)));
@@ -239,6 +283,7 @@ impl State {
         let (request, named) = (call.request, !call.path.name.is_empty());
         match request.method.as_str() {
             "GET" | "HEAD" if named => {
+                read::parse_version(request.param("resourceVersion"))?;
                 let obj = self.get(&call.stored, &call.key)?;
                 Ok(Reply::bytes(
                     200,
@@ -290,28 +335,53 @@ impl State {
             return self.apply_call(call, &opts, body);
         }
         let (res, stored) = (&call.res, &call.stored);
-        let out = self.update(stored, &call.key, &opts, |live| {
+        let patched = |live: &Value| {
             let mut seen = events::shown(res, live.clone());
             // A patch is against whatever is there, unless it names a version itself.
             if format != Format::Json {
                 tree::meta_mut(&mut seen).remove("resourceVersion");
             }
-            Ok(events::stored(
-                res,
-                stored,
-                patch::apply(res, format, &seen, &body)?,
-            ))
-        })?;
+            patch::apply(res, format, &seen, &body)
+        };
+        let written = self.update(stored, &call.key, &opts, |live| {
+            Ok(events::stored(res, stored, patched(live)?))
+        });
+        let out = match written {
+            Err(e) if e.code == 400 && e.message.contains(UNDECODABLE) => {
+                let live = self.get(stored, &call.key)?;
+                let why = e.message.split(": ").skip(1).collect::<Vec<_>>().join(": ");
+                return Err(ApiError::unpatchable(&patched(&live)?, &why));
+            }
+            other => other?,
+        };
         Ok(self.written(call, 200, &out))
     }
 
     fn apply_call(&mut self, call: &Call<'_>, opts: &WriteOptions, body: Value) -> Result<Reply> {
         let (stored, name) = (&call.stored, &call.key.1);
-        if call.request.param("fieldManager").is_empty() {
-            let why = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-            return Err(ApiError::new(422, "Invalid", why));
-        }
         let config = events::stored(&call.res, stored, body);
+        let stated = tree::meta_text(&config, "name");
+        if !stated.is_empty() && stated != name {
+            return Err(ApiError::bad(format!(
+                "the name of the object ({stated}) does not match the name on the URL ({name})"
+            )));
+        }
+        if let Some(unknown) = schema::shape(stored, &mut config.clone()).first() {
+            let (ns, version, kind) = (
+                tree::meta_text(&config, "namespace"),
+                &stored.version,
+                &stored.kind,
+            );
+            let group = &stored.group;
+            return Err(ApiError::new(
+                500,
+                "",
+                format!(
+                    "failed to create typed patch object ({ns}/{stated}; {group}/{version}, Kind={kind}): .{unknown}: \
+                     field not declared in schema"
+                ),
+            ));
+        }
         let now = self.clock.stamp();
         let by = Applier {
             manager: &opts.manager,
@@ -325,6 +395,13 @@ impl State {
                 return Err(ApiError::bad(format!(
                     "the name of the object ({name} based on URL) was undeterminable: name must be provided"
                 )));
+            }
+            let uid = tree::meta_text(&config, "uid");
+            if !uid.is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(ApiError::conflict(stored, name, &why));
             }
             let mut empty = json!({"metadata": {"name": name}});
             if stored.is_namespaced() {
@@ -348,6 +425,7 @@ impl State {
                 tree::object(&mut options).insert(key.to_owned(), asked.into());
             }
         }
+        options::check_deletion(&options)?;
         let commit = call.request.commit();
         let dry = options
             .get("dryRun")
@@ -362,10 +440,16 @@ impl State {
         }
         match self.delete(&call.stored, &call.key, &options, commit)? {
             Deletion::Pending(obj) => Ok(self.written(call, 200, &obj)),
-            Deletion::Gone(obj) if call.stored.is("", "Pod") => Ok(self.written(call, 200, &obj)),
+            Deletion::Gone(obj) if builtin::is_shown_when_gone(&call.stored) => {
+                Ok(self.written(call, 200, &obj))
+            }
             Deletion::Gone(obj) => {
-                let details = json!({"name": call.key.1, "group": call.res.group, "kind": call.res.plural,
+                let mut details = json!({"name": call.key.1, "kind": call.res.plural,
                     "uid": tree::meta_text(&obj, "uid")});
+                if !call.res.group.is_empty() {
+                    tree::object(&mut details)
+                        .insert("group".into(), call.res.group.clone().into());
+                }
                 Ok(Reply::json(200, &success(Some(details))))
             }
         }
@@ -439,6 +523,10 @@ impl State {
             "/healthz" | "/readyz" | "/livez" => Ok(Reply::text("ok")),
             "/version" => Ok(Reply::json(200, &discovery::version())),
             _ if path.starts_with("/openapi") => openapi::answer(self, request, path),
+            "/api" | "/apis" if discovery::wants_all(&request.accept) => Ok(Reply {
+                content_type: discovery::ALL,
+                ..Reply::json(200, &discovery::all(self, path == "/api"))
+            }),
             _ => discovery::answer(self, path)
                 .map(|v| Reply::json(200, &v))
                 .ok_or_else(ApiError::no_such_path),

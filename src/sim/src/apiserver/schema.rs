@@ -14,7 +14,7 @@ mod check;
 pub(crate) struct Schema {
     pub(crate) root: Value,
     rules: CompiledSchema,
-    has_rules: bool,
+    ruled: Ruled,
     validator: Validator,
 }
 
@@ -35,7 +35,7 @@ impl Schema {
             .collect();
         if wrong.is_empty() {
             Ok(Self {
-                has_rules: root.to_string().contains("\"x-kubernetes-validations\""),
+                ruled: Ruled::of(&root),
                 root,
                 rules,
                 validator: Validator::new(),
@@ -46,6 +46,9 @@ impl Schema {
     }
 
     fn rule_failures(&self, obj: &Value, old: Option<&Value>) -> Vec<Cause> {
+        if self.ruled.is_untouched(obj, old) {
+            return Vec::new();
+        }
         let Err(errors) = self.validator.validate_compiled(&self.rules, obj, old) else {
             return Vec::new();
         };
@@ -54,6 +57,49 @@ impl Schema {
             .into_iter()
             .map(|e| rule_cause(obj, &e.field_path, e.reason.as_deref(), &e.message))
             .collect()
+    }
+}
+
+/// Where a schema has rules.
+enum Ruled {
+    /// In these fields of the object, and nowhere else.
+    Fields(Vec<String>),
+    /// In the object itself.
+    Object,
+}
+
+impl Ruled {
+    fn of(root: &Value) -> Self {
+        if root.get(RULES).is_some() {
+            return Self::Object;
+        }
+        let fields = root.get("properties").and_then(Value::as_object);
+        let ruled = fields.into_iter().flatten().filter(|(_, s)| has_rules(s));
+        Self::Fields(ruled.map(|(name, _)| name.clone()).collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Fields(fields) if fields.is_empty())
+    }
+
+    /// Whether nothing that has a rule differs from before: the real server does not judge again what was let in once
+    /// (ratcheting). Most writes are of a status, and running rules is the dearest part of a write.
+    fn is_untouched(&self, obj: &Value, old: Option<&Value>) -> bool {
+        match (self, old) {
+            (Self::Fields(fields), Some(old)) => fields.iter().all(|f| obj.get(f) == old.get(f)),
+            (Self::Fields(fields), None) => fields.is_empty(),
+            (Self::Object, _) => false,
+        }
+    }
+}
+
+const RULES: &str = "x-kubernetes-validations";
+
+fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(m) => m.contains_key(RULES) || m.values().any(has_rules),
+        Value::Array(items) => items.iter().any(has_rules),
+        _ => false,
     }
 }
 
@@ -123,6 +169,10 @@ pub(crate) fn shape(res: &Resource, obj: &mut Value) -> Vec<String> {
     if let Some(m) = obj.get_mut("metadata") {
         drop_nulls(m);
         prune(kinds::metadata(), m, "metadata", &mut dropped);
+        drop_empty(
+            m,
+            &["labels", "annotations", "finalizers", "ownerReferences"],
+        );
     }
     if let Some(schema) = res.schema() {
         prune_root(&schema.root, obj, &mut dropped);
@@ -130,8 +180,19 @@ pub(crate) fn shape(res: &Resource, obj: &mut Value) -> Vec<String> {
     } else if let Some(structure) = kinds::structure(&res.group, &res.kind) {
         drop_nulls(obj);
         prune_root(structure, obj, &mut dropped);
+        drop_empty(obj, &["data", "binaryData", "stringData"]);
     }
     dropped
+}
+
+/// Lists and maps that say the same empty as missing.
+fn drop_empty(v: &mut Value, keys: &[&str]) {
+    let Value::Object(m) = v else { return };
+    m.retain(|key, x| {
+        let empty =
+            x.as_object().is_some_and(Map::is_empty) || x.as_array().is_some_and(Vec::is_empty);
+        !(empty && keys.contains(&key.as_str()))
+    });
 }
 
 /// To a built-in type null is the same as nothing.
@@ -168,7 +229,7 @@ pub(crate) fn admit(res: &Resource, obj: &Value, old: Option<&Value>) -> Result<
     };
     if !causes.iter().any(blocks_rules) {
         causes.extend(schema.rule_failures(obj, old));
-    } else if schema.has_rules {
+    } else if !schema.ruled.is_empty() {
         causes.push(Cause::invalid("<nil>", UNCHECKED));
     }
     if causes.is_empty() {

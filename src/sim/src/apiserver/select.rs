@@ -36,7 +36,7 @@ impl Selector {
         let fields = fields
             .split(',')
             .filter(|p| !p.is_empty())
-            .map(|p| field(res, p))
+            .map(|p| field(res, fields, p))
             .collect::<Result<_>>()?;
         Ok(Self { labels, fields })
     }
@@ -104,47 +104,76 @@ fn split(selector: &str) -> Vec<String> {
 }
 
 fn requirement(part: &str) -> Result<Requirement> {
-    let key = |k: &str| k.trim().to_owned();
-    let set = |v: &str| -> Vec<String> {
-        let inner = v.trim().trim_start_matches('(').trim_end_matches(')');
-        inner.split(',').map(|x| x.trim().to_owned()).collect()
+    let wrong = |why: String| ApiError::bad(format!("unable to parse requirement: {why}"));
+    let (negated, rest) = match part.strip_prefix('!') {
+        Some(rest) => (true, rest.trim()),
+        None => (false, part),
     };
-    if let Some((k, v)) = part.split_once(" notin ") {
-        return Ok(Requirement::NotIn(key(k), set(v)));
+    let end = rest
+        .find(|c: char| c.is_whitespace() || "=!(),".contains(c))
+        .unwrap_or(rest.len());
+    let (key, rest) = rest.split_at(end);
+    let (key, rest) = (key.to_owned(), rest.trim());
+    if negated {
+        return Ok(Requirement::Missing(key));
     }
-    if let Some((k, v)) = part.split_once(" in ") {
-        return Ok(Requirement::In(key(k), set(v)));
+    if rest.is_empty() {
+        return Ok(Requirement::Exists(key));
     }
-    if let Some((k, v)) = part.split_once("!=") {
-        return Ok(Requirement::NotIn(key(k), vec![key(v)]));
+    for (operator, negates) in [("!=", true), ("==", false), ("=", false)] {
+        if let Some(value) = rest.strip_prefix(operator) {
+            let mut words = value.split_whitespace();
+            let value = words.next().unwrap_or_default().to_owned();
+            if let Some(more) = words.next() {
+                let why = format!("found '{more}', expected: ',' or 'end of string'");
+                return Err(ApiError::bad(why));
+            }
+            return Ok(if negates {
+                Requirement::NotIn(key, vec![value])
+            } else {
+                Requirement::In(key, vec![value])
+            });
+        }
     }
-    if let Some((k, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
-        return Ok(Requirement::In(key(k), vec![key(v)]));
+    let end = rest.find([' ', '(']).unwrap_or(rest.len());
+    let (operator, values) = rest.split_at(end);
+    let values = values.trim();
+    if !matches!(operator, "in" | "notin") {
+        let why = format!("found '{operator}', expected: in, notin, =, ==, !=, gt, lt");
+        return Err(wrong(why));
     }
-    if let Some(k) = part.strip_prefix('!') {
-        return Ok(Requirement::Missing(key(k)));
-    }
-    if part.contains(char::is_whitespace) {
-        return Err(ApiError::bad(format!(
-            "unable to parse requirement: {part}"
-        )));
-    }
-    Ok(Requirement::Exists(key(part)))
+    let Some(inner) = values.strip_prefix('(').and_then(|v| v.strip_suffix(')')) else {
+        return Err(wrong(format!("found '{values}' expected: '('")));
+    };
+    let set = inner.split(',').map(|x| x.trim().to_owned()).collect();
+    Ok(if operator == "in" {
+        Requirement::In(key, set)
+    } else {
+        Requirement::NotIn(key, set)
+    })
 }
 
-fn field(res: &Resource, part: &str) -> Result<(String, Compare, String)> {
+fn field(res: &Resource, whole: &str, part: &str) -> Result<(String, Compare, String)> {
     let (name, op, want) = if let Some((k, v)) = part.split_once("!=") {
         (k, Compare::Different, v)
     } else if let Some((k, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
         (k, Compare::Equal, v)
     } else {
-        return Err(ApiError::bad(format!("invalid field selector {part}")));
+        return Err(ApiError::bad(format!(
+            "invalid selector: '{whole}'; can't understand '{part}'"
+        )));
     };
     let name = events_alias(res, name);
     let known = matches!(name, "metadata.name" | "metadata.namespace")
         || res.selectable.iter().any(|f| f == name);
     if !known {
-        return Err(ApiError::bad(format!("field label not supported: {name}")));
+        return Err(ApiError::bad(if res.selectable.is_empty() {
+            format!(
+                "\"{name}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            )
+        } else {
+            format!("field label not supported: {name}")
+        }));
     }
     Ok((name.to_owned(), op, want.to_owned()))
 }

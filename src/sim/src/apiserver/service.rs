@@ -153,11 +153,15 @@ fn injected(code: u16) -> ApiError {
 
 /// An HTTP response with a whole body.
 pub(crate) fn respond(reply: Reply) -> http::Response<SimBody> {
-    build(
-        reply.code,
-        reply.content_type,
-        SimBody::Full(Some(reply.body)),
-    )
+    let body = SimBody::Full(Some(reply.body));
+    let mut response = build(reply.code, reply.content_type, body);
+    for warning in reply.warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = http::HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(http::header::WARNING, value);
+        }
+    }
+    response
 }
 
 fn build(code: u16, content_type: &'static str, body: SimBody) -> http::Response<SimBody> {

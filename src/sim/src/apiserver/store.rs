@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) tokens: Tokens,
     pub(crate) counts: BTreeMap<(String, String, String), u64>,
     pub(crate) log_cap: usize,
+    /// What the client of the request at hand is warned of.
+    pub(crate) warnings: Vec<String>,
     tables: BTreeMap<TableKey, Table>,
     dependents: BTreeMap<String, BTreeSet<ObjectId>>,
     uids: BTreeMap<String, ObjectId>,
@@ -83,6 +85,7 @@ impl State {
             tokens: Tokens::default(),
             counts: BTreeMap::new(),
             log_cap: 1024,
+            warnings: Vec::new(),
             tables: BTreeMap::new(),
             dependents: BTreeMap::new(),
             uids: BTreeMap::new(),

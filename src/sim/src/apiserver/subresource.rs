@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::error::{ApiError, Result};
+use super::error::{ApiError, Cause, Result};
+use super::managed::{self, Applier};
 use super::patch::{self, Format};
-use super::resource::{Resource, ScalePaths};
+use super::resource::{Resource, ScalePaths, Scope};
 use super::store::{Key, State};
 use super::tree::{meta, meta_mut, meta_text, number, object, slot_at, text_at};
 use super::write::{Part, WriteOptions};
@@ -71,6 +72,23 @@ impl State {
         opts: &WriteOptions,
     ) -> Result<Value> {
         let paths = res.scale.clone().ok_or_else(ApiError::no_such_path)?;
+        let steps: Vec<&str> = paths.spec.split('/').filter(|s| !s.is_empty()).collect();
+        if let ScaleChange::Patch(Format::Apply, scale) = &change {
+            let replicas = scale.pointer("/spec/replicas");
+            let mut config = json!({"metadata": {"name": key.1}});
+            res.stamp_kind(&mut config);
+            *slot_at(&mut config, &steps) = replicas.cloned().unwrap_or_default();
+            let now = self.clock.stamp();
+            let by = Applier {
+                manager: &opts.manager,
+                subresource: opts.part.name(),
+                conflicts: opts.conflicts,
+                now: &now,
+            };
+            let applied = |live: &Value| managed::apply(res, live, &config, by);
+            let stored = self.update_applied(res, key, opts, applied)?;
+            return Ok(scale_of(res, &paths, &stored));
+        }
         let stored = self.update(res, key, opts, |live| {
             let current = scale_of(res, &paths, live);
             let wanted = match change {
@@ -91,12 +109,13 @@ impl State {
                 .and_then(number)
                 .unwrap_or_default();
             if replicas < 0 {
-                return Err(ApiError::bad(
-                    "spec.replicas: Invalid value: must be greater than or equal to 0",
-                ));
+                let gv = ("autoscaling", "v1");
+                let scale = Resource::builtin(gv, "scales", "Scale", Scope::Namespaced);
+                let why = format!("{replicas}: must be greater than or equal to 0");
+                let cause = Cause::invalid("spec.replicas", why);
+                return Err(ApiError::invalid(&scale, &key.1, &[cause]));
             }
             let mut next = live.clone();
-            let steps: Vec<&str> = paths.spec.split('/').filter(|s| !s.is_empty()).collect();
             *slot_at(&mut next, &steps) = replicas.into();
             Ok(next)
         })?;
@@ -104,13 +123,7 @@ impl State {
     }
 
     /// Puts a pod on a node.
-    pub(crate) fn bind(
-        &mut self,
-        res: &Resource,
-        key: &Key,
-        body: &Value,
-        opts: &WriteOptions,
-    ) -> Result<()> {
+    pub(crate) fn bind(&mut self, res: &Resource, key: &Key, body: &Value) -> Result<()> {
         let node = text_at(body, "/target/name").to_owned();
         let live = self.get(res, key)?;
         let current = text_at(&live, "/spec/nodeName");
@@ -119,7 +132,11 @@ impl State {
         }
         if !current.is_empty() {
             let why = format!("pod {} is already assigned to node \"{current}\"", key.1);
-            return Err(ApiError::conflict(res, &key.1, &why));
+            let binding = Resource {
+                plural: "pods/binding".to_owned(),
+                ..res.clone()
+            };
+            return Err(ApiError::conflict(&binding, &key.1, &why));
         }
         let now = self.clock.stamp();
         // The rules for pods refuse a change of node, which only a binding may make.
@@ -127,7 +144,6 @@ impl State {
         *slot_at(&mut next, &["spec", "nodeName"]) = node.into();
         let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
         *slot_at(&mut next, &["status", "conditions"]) = json!([condition]);
-        super::managed::track(res, &live, &mut next, &opts.manager, opts.part.name(), &now);
         self.commit(res, next, Some(&live)).map(drop)
     }
 
@@ -168,6 +184,6 @@ pub(crate) fn part(res: &Resource, subresource: &str) -> Result<Part> {
         "" => Ok(Part::Main),
         "status" if res.status => Ok(Part::Status),
         "scale" if res.scale.is_some() => Ok(Part::Other("scale")),
-        _ => Err(ApiError::no_such_path()),
+        _ => Err(ApiError::no_such_resource()),
     }
 }

@@ -28,6 +28,14 @@ impl Rows {
     }
 }
 
+const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request \
+     the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration \
+     definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
+const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in \
+     happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\
+     \n\nPopulated by the system. Read-only. Null for lists. More info: \
+     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+
 /// A table of objects.
 pub(crate) fn render(
     res: &Resource,
@@ -37,9 +45,13 @@ pub(crate) fn render(
     version: Option<Value>,
 ) -> Value {
     let custom = res.custom.as_deref().map(|c| c.columns.as_slice());
-    let mut columns = vec![definition("Name", "string", "name", 0, "")];
+    let mut columns = match custom {
+        // The name of an event tells nobody anything: it comes last, when all columns are asked for.
+        None if res.kind == "Event" => Vec::new(),
+        Some(_) | None => vec![definition("Name", "string", "name", 0, NAME)],
+    };
     match custom {
-        Some([]) => columns.push(definition("Age", "date", "", 0, "")),
+        Some([]) => columns.push(definition("Age", "date", "", 0, CREATED)),
         Some(own) => columns.extend(
             own.iter()
                 .map(|c| definition(&c.name, &c.kind, &c.format, c.priority, &described(c))),
@@ -47,11 +59,14 @@ pub(crate) fn render(
         None => columns.extend(
             builtin::columns(res)
                 .iter()
-                .map(|c| definition(c.name, c.kind, "", c.priority, "")),
+                .map(|c| definition(c.name, c.kind, c.format, c.priority, "")),
         ),
     }
     let row = |obj: &&Value| {
-        let mut cells = vec![meta(obj)["name"].clone()];
+        let mut cells = Vec::new();
+        if !(custom.is_none() && res.kind == "Event") {
+            cells.push(meta(obj)["name"].clone());
+        }
         match custom {
             Some([]) => cells.push(age(meta_text(obj, "creationTimestamp"), now)),
             Some(own) => cells.extend(own.iter().map(|c| custom_cell(c, obj, now))),
@@ -91,15 +106,9 @@ fn custom_cell(column: &PrinterColumn, obj: &Value, now: Timestamp) -> Value {
         (_, []) => Value::Null,
         ("date", [Value::String(at), ..]) => age(at, now),
         ("integer" | "number" | "boolean", [one, ..]) => (*one).clone(),
-        (_, [Value::String(s)]) => s.clone().into(),
-        (_, [one]) => one.to_string().into(),
-        (_, many) => {
-            let texts: Vec<String> = many
-                .iter()
-                .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
-                .collect();
-            texts.join(",").into()
-        }
+        // Of several only the first is shown.
+        (_, [Value::String(s), ..]) => s.clone().into(),
+        (_, [one, ..]) => one.to_string().into(),
     }
 }
 

@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::Stream;
 use serde_json::Value;
@@ -12,9 +14,9 @@ use tokio::time::Instant;
 
 use super::error::{ApiError, Result};
 use super::link::{ConnectionError, Link, Passage};
-use super::log::{Change, Facts, render};
+use super::log::{Change, Facts, LogEntry, render};
 use super::present::Presenter;
-use super::request::{Request, ResourcePath};
+use super::request::{Form, Request, ResourcePath};
 use super::resource::Resource;
 use super::select::Selector;
 use super::store::State;
@@ -22,6 +24,7 @@ use super::tree::{meta_mut, slot_at};
 use super::{ApiServer, present};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(1800);
 
 /// A watch as the request asked for it, positioned in the log.
@@ -35,6 +38,8 @@ pub(crate) struct WatchStart {
     tip: watch::Receiver<u64>,
     lasts: Duration,
     bookmarks: bool,
+    /// How many events were rendered: the first table says what its columns are.
+    events: usize,
     first: Bytes,
 }
 
@@ -59,15 +64,17 @@ impl State {
         };
         let selector = Selector::parse(&presenter.res, request.param("labelSelector"), &fields)?;
         let from = request.param("resourceVersion");
-        self.check_version(from)?;
+        super::read::parse_version(from)?;
         let table = self.table(stored)?;
         let initial = request.is_set("sendInitialEvents");
+        let mut events = 0;
         let (position, first) = if initial || matches!(from, "" | "0") {
             let mut lines = Vec::new();
+            let now = self.clock.now();
             for (_, obj) in table.scan(path.namespace, None) {
                 if selector.is_all() || selector.matches(&Facts::of(stored, obj)) {
-                    lines
-                        .extend_from_slice(&render("ADDED", &presenter.one(obj, self.clock.now())));
+                    let object = shown(&presenter, obj, now, &mut events);
+                    lines.extend_from_slice(&render("ADDED", &object));
                 }
             }
             if initial {
@@ -93,6 +100,7 @@ impl State {
             tip: table.tip.subscribe(),
             lasts,
             bookmarks: request.is_set("allowWatchBookmarks"),
+            events,
             first,
         })
     }
@@ -116,7 +124,7 @@ impl State {
         let start = table.log.partition_point(|e| e.rv <= w.position);
         let plain = w.selector.is_all() && w.presenter.is_plain();
         let mut lines: Vec<Bytes> = Vec::new();
-        for entry in table.log.range(start..) {
+        for (at, entry) in table.log.iter().enumerate().skip(start) {
             w.position = entry.rv;
             if !w.namespace.is_empty() && entry.facts.key.0 != w.namespace {
                 continue;
@@ -133,10 +141,14 @@ impl State {
                 (true, false) => Change::Deleted,
                 (false, false) => continue,
             };
-            lines.push(render(
-                change.as_str(),
-                &w.presenter.one(&entry.object(), self.clock.now()),
-            ));
+            let left = change == Change::Deleted && entry.change != Change::Deleted;
+            let object = if left {
+                last_selected(table.log.range(..at), entry)
+            } else {
+                entry.object()
+            };
+            let object = shown(&w.presenter, &object, self.clock.now(), &mut w.events);
+            lines.push(render(change.as_str(), &object));
         }
         // One line is the common case, and needs no copy.
         match <[Bytes; 1]>::try_from(lines) {
@@ -146,15 +158,41 @@ impl State {
     }
 }
 
+/// An object as one of the events of a watch shows it.
+fn shown(presenter: &Presenter, obj: &Value, now: jiff::Timestamp, events: &mut usize) -> Value {
+    let mut v = presenter.one(obj, now);
+    if presenter.form == Form::Table && *events > 0 {
+        super::tree::object(&mut v).insert("columnDefinitions".into(), Value::Null);
+    }
+    *events += 1;
+    v
+}
+
+/// An object that is selected no more, as it was when it still was; the version is that of the change.
+fn last_selected<'a>(
+    earlier: impl DoubleEndedIterator<Item = &'a LogEntry>,
+    entry: &LogEntry,
+) -> Value {
+    let before = earlier.rev().find(|e| e.facts.key == entry.facts.key);
+    let mut object = before.unwrap_or(entry).object();
+    meta_mut(&mut object).insert("resourceVersion".into(), entry.rv.to_string().into());
+    object
+}
+
 fn initial_end(presenter: &Presenter, rv: u64) -> Value {
     let mut v = presenter.bookmark(rv);
-    if presenter.form == super::request::Form::Table {
+    if presenter.form == Form::Table {
         let object = present::partial(&initial_end_marker(rv));
         *slot_at(&mut v, &["rows"]) = serde_json::json!([{"cells": [], "object": object}]);
     } else {
+        let (version, kind) = (presenter.res.api_version(), &presenter.res.kind);
+        let empty = format!(
+            "{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{{}},\"items\":null}}\n"
+        );
         meta_mut(&mut v).insert(
             "annotations".into(),
-            serde_json::json!({"k8s.io/initial-events-end": "true"}),
+            serde_json::json!({"k8s.io/initial-events-end": "true",
+                "kubernetes.io/initial-events-list-blueprint": STANDARD.encode(empty)}),
         );
     }
     v
@@ -162,6 +200,15 @@ fn initial_end(presenter: &Presenter, rv: u64) -> Value {
 
 fn initial_end_marker(rv: u64) -> Value {
     serde_json::json!({"metadata": {"resourceVersion": rv.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}})
+}
+
+/// The next bookmark: once a minute, and shortly before the end.
+fn bookmark_after(now: Instant, end: Instant) -> Instant {
+    let regular = now + BOOKMARK_EVERY;
+    match end.checked_sub(LAST_BOOKMARK) {
+        Some(last) if last > now => regular.min(last),
+        _ => regular,
+    }
 }
 
 /// A watch being served on a link.
@@ -192,7 +239,9 @@ pub(crate) fn stream(
         power: server.power(),
         drops: link.drops(),
         end: now + start.lasts,
-        bookmark_at: start.bookmarks.then(|| now + BOOKMARK_EVERY),
+        bookmark_at: start
+            .bookmarks
+            .then(|| bookmark_after(now, now + start.lasts)),
         travelling: (!first.is_empty()).then(|| (now + link.one_way(), first)),
         ended: false,
         server,
@@ -260,7 +309,7 @@ impl Served {
             return Step::End;
         }
         if self.bookmark_at.is_some_and(|at| at <= now) {
-            self.bookmark_at = Some(now + BOOKMARK_EVERY);
+            self.bookmark_at = Some(bookmark_after(now, self.end));
             return self.send(
                 now,
                 render(

@@ -34,6 +34,7 @@ impl Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
     Ignore,
+    Warn,
     Strict,
 }
 
@@ -156,7 +157,11 @@ impl State {
             object(&mut obj).remove("status");
         }
         res.stamp_kind(&mut obj);
-        checks::unknown_fields(res, opts, &schema::shape(res, &mut obj))?;
+        let dropped = schema::shape(res, &mut obj);
+        self.warnings
+            .extend(checks::unknown_fields(res, opts, &dropped)?);
+        self.warnings
+            .extend(names::doubtful_finalizers(res, &obj, &Value::Null));
         schema::admit(res, &obj, None)?;
         builtin::on_create(res, &mut obj);
         builtin::validate(res, &obj, None)?;
@@ -170,6 +175,7 @@ impl State {
                 &self.clock.stamp(),
             );
         }
+        builtin::on_admission(res, &mut obj);
         builtin::stamp_phase(res, None, &mut obj, &self.clock.stamp());
         self.before_store(res, &mut obj, None)?;
         if opts.commit == Commit::DryRun {
@@ -223,7 +229,11 @@ impl State {
         if meta(&live) != meta(&want) {
             names::check_metadata(res, &want)?;
         }
-        checks::unknown_fields(res, opts, &schema::shape(res, &mut want))?;
+        let dropped = schema::shape(res, &mut want);
+        self.warnings
+            .extend(checks::unknown_fields(res, opts, &dropped)?);
+        self.warnings
+            .extend(names::doubtful_finalizers(res, &want, &live));
         schema::admit(res, &want, Some(&live))?;
         builtin::on_update(res, &live, &mut want);
         if opts.part == Part::Main {
@@ -237,10 +247,11 @@ impl State {
                 + 1;
             meta_mut(&mut want).insert("generation".into(), next.into());
         }
-        let untouched = meta(&want)
-            .get("managedFields")
-            .is_none_or(|m| Some(m) == meta(&live).get("managedFields"));
-        if untouched && tracking == Tracking::Update {
+        let managed = meta(&want).get("managedFields");
+        let untouched = managed.is_none_or(|m| Some(m) == meta(&live).get("managedFields"));
+        if managed.is_some_and(asks_reset) {
+            meta_mut(&mut want).remove("managedFields");
+        } else if untouched && tracking == Tracking::Update {
             copy_key(meta(&live), meta_mut(&mut want), "managedFields");
             managed::track(
                 res,
@@ -260,7 +271,11 @@ impl State {
             return Ok(Arc::new(want));
         }
         if is_finished(res, &want) {
-            return self.finish(res, want, &live);
+            let gone = self.finish(res, want, &live)?;
+            // The answer is what the write made, which was never stored.
+            let mut last = (*gone).clone();
+            copy_key(meta(&live), meta_mut(&mut last), "resourceVersion");
+            return Ok(Arc::new(last));
         }
         let stored = self.commit(res, want, Some(&live))?;
         self.after_store(res, &stored);
@@ -312,6 +327,12 @@ impl State {
         };
         Err(ApiError::forbidden(res, name, &why).with_causes(&[cause]))
     }
+}
+
+/// An empty list of managers, or one empty manager: the caller wants nobody to be recorded any more.
+fn asks_reset(managed: &Value) -> bool {
+    let void = |m: &Value| m.as_object().is_some_and(serde_json::Map::is_empty);
+    managed.as_array().is_some_and(|all| all.iter().all(void))
 }
 
 /// Leaves of the wanted object only what this part of the API may change.

@@ -1,17 +1,23 @@
 //! What cannot be in a built-in object, or cannot change in it.
 
+use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
 use serde_json::Value;
 
 use super::super::error::{ApiError, Cause, Result};
 use super::super::resource::Resource;
-use super::super::tree::{list_at, meta_text, object, text, text_at};
+use super::super::tree::{list_at, meta_text, object, strings_at, text, text_at};
 
 /// Refuses what the real API server would refuse of the kinds whose rules matter to moving volumes.
 pub(crate) fn validate(res: &Resource, want: &Value, live: Option<&Value>) -> Result<()> {
+    if res.is("", "Secret") {
+        decodable(res, want)?;
+    }
     let mut causes = Vec::new();
     match (res.group.as_str(), res.kind.as_str()) {
         ("", "PersistentVolumeClaim") => claim(want, live, &mut causes),
         ("", "PersistentVolume") => volume(want, live, &mut causes),
+        ("coordination.k8s.io", "Lease") => lease(want, &mut causes),
         ("", "ConfigMap" | "Secret") => immutable_data(want, live, &mut causes),
         ("", "Pod") => pod_rules(want, live, &mut causes),
         ("apps", "StatefulSet") => stateful_set(want, live, &mut causes),
@@ -30,6 +36,34 @@ pub(crate) fn validate(res: &Resource, want: &Value, live: Option<&Value>) -> Re
     }
 }
 
+/// The data of a secret are bytes, written in base 64.
+fn decodable(res: &Resource, want: &Value) -> Result<()> {
+    let data = want["data"].as_object().into_iter().flatten();
+    for text in data.filter_map(|(_, v)| v.as_str()) {
+        let Err(e) = STANDARD.decode(text) else {
+            continue;
+        };
+        let at = match e {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => text.len(),
+        };
+        let (kind, version) = (&res.kind, &res.version);
+        return Err(ApiError::bad(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: illegal base64 data at input byte {at}"
+        )));
+    }
+    Ok(())
+}
+
+fn lease(want: &Value, out: &mut Vec<Cause>) {
+    if let Some(seconds) = want["spec"]["leaseDurationSeconds"].as_i64()
+        && seconds <= 0
+    {
+        let why = format!("{seconds}: must be greater than 0");
+        out.push(Cause::invalid("spec.leaseDurationSeconds", why));
+    }
+}
+
 const CLAIM_FIXED: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for \
                            bound claims";
 
@@ -42,6 +76,11 @@ fn claim(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     }
     if want.pointer("/spec/resources/requests/storage").is_none() {
         out.push(Cause::required("spec.resources[storage]"));
+    }
+    let modes = strings_at(want, "/spec/accessModes");
+    for mode in modes.iter().filter(|m| !MODES.contains(&m.as_str())) {
+        let why = format!("\"{mode}\": supported values: \"{}\"", MODES.join("\", \""));
+        out.push(Cause::unsupported("spec.accessModes", why));
     }
     let Some(live) = live else { return };
     let bound = text_at(live, "/status/phase") == "Bound";
@@ -65,6 +104,42 @@ fn claim(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     if old != new {
         out.push(Cause::forbidden("spec", CLAIM_FIXED));
     }
+    let size = |v: &Value, at: &str| quantity(text_at(v, at));
+    let asked = "/spec/resources/requests/storage";
+    if bound && size(want, asked) < size(live, "/status/capacity/storage") {
+        out.push(Cause::forbidden(
+            "spec.resources.requests.storage",
+            "field can not be less than status.capacity",
+        ));
+    }
+}
+
+const MODES: [&str; 4] = [
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
+
+/// A size in bytes, as far as sizes of volumes are written: a whole number and a unit.
+fn quantity(text: &str) -> Option<u64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor = match unit {
+        "" => 1,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        "k" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn volume(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
@@ -73,6 +148,8 @@ fn volume(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     }
     if want.pointer("/spec/capacity/storage").is_none() {
         out.push(Cause::required("spec.capacity"));
+        let why = "core.ResourceList(nil): supported values: \"storage\"";
+        out.push(Cause::unsupported("spec.capacity", why));
     }
     let sources = [
         "csi", "hostPath", "nfs", "local", "iscsi", "rbd", "cephfs", "fc",
@@ -88,10 +165,10 @@ fn volume(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     let policy = text_at(want, "/spec/persistentVolumeReclaimPolicy");
     if !matches!(policy, "Delete" | "Recycle" | "Retain") {
         let why = format!("\"{policy}\": supported values: \"Delete\", \"Recycle\", \"Retain\"");
-        out.push(Cause::unsupported(
-            "spec.persistentVolumeReclaimPolicy",
-            why,
-        ));
+        let cause = Cause::unsupported("spec.persistentVolumeReclaimPolicy", why);
+        // Two rules of the real server look at it in an update.
+        out.extend(live.map(|_| cause.clone()));
+        out.push(cause);
     }
     let Some(live) = live else { return };
     if sources
@@ -161,7 +238,24 @@ fn pod_rules(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     }
 }
 
+/// A map of texts as Go prints it.
+fn as_go(map: &Value) -> String {
+    let Some(m) = map.as_object() else {
+        return "map[string]string(nil)".to_owned();
+    };
+    let mut pairs: Vec<String> = m.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+    pairs.sort();
+    format!("map[string]string{{{}}}", pairs.join(", "))
+}
+
 fn workload(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
+    if let Some(replicas) = want["spec"]["replicas"].as_i64()
+        && replicas < 0
+    {
+        let why = format!("{replicas}: must be greater than or equal to 0");
+        out.push(Cause::invalid("spec.replicas", why));
+    }
+    let is_set = text(want, "kind") == "StatefulSet";
     let selector = want
         .pointer("/spec/selector/matchLabels")
         .and_then(Value::as_object);
@@ -171,13 +265,31 @@ fn workload(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
     let labels = want
         .pointer("/spec/template/metadata/labels")
         .unwrap_or(&Value::Null);
-    if selector.is_some_and(|s| s.iter().any(|(k, v)| labels.get(k) != Some(v))) {
+    if selector.is_none_or(|s| s.iter().any(|(k, v)| labels.get(k) != Some(v))) {
         out.push(Cause::invalid(
             "spec.template.metadata.labels",
-            format!("{labels}: `selector` does not match template `labels`"),
+            format!(
+                "{}: `selector` does not match template `labels`",
+                as_go(labels)
+            ),
         ));
     }
-    fixed(want, live, &["spec", "selector"], out);
+    if !is_set && list_at(want, "/spec/template/spec/containers").is_empty() {
+        out.push(Cause::required("spec.template.spec.containers"));
+    }
+    let Some(live) = live else { return };
+    if want.pointer("/spec/selector").is_none() {
+        out.push(Cause::invalid(
+            "spec.selector",
+            "\"null\": field is immutable",
+        ));
+    } else if live["spec"]["selector"] != want["spec"]["selector"] {
+        let labels = as_go(&want["spec"]["selector"]["matchLabels"]);
+        let why = format!(
+            "v1.LabelSelector{{MatchLabels:{labels}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}}: field is immutable"
+        );
+        out.push(Cause::invalid("spec.selector", why));
+    }
 }
 
 fn stateful_set(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
@@ -229,6 +341,11 @@ fn storage_class(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
 }
 
 fn role_ref(want: &Value, live: Option<&Value>, out: &mut Vec<Cause>) {
+    let kind = text_at(want, "/roleRef/kind");
+    if !matches!(kind, "Role" | "ClusterRole") {
+        let why = format!("\"{kind}\": supported values: \"Role\", \"ClusterRole\"");
+        out.push(Cause::unsupported("roleRef.kind", why));
+    }
     let Some(live) = live else { return };
     if live.get("roleRef") != want.get("roleRef") {
         out.push(Cause::invalid(

@@ -4,7 +4,8 @@ use super::super::error::{ApiError, Result};
 use super::super::patch::Format;
 use super::super::store::State;
 use super::super::subresource::{self, ScaleChange};
-use super::super::write::{Part, VersionCheck, WriteOptions};
+use super::super::tree;
+use super::super::write::{VersionCheck, WriteOptions};
 use super::{Call, Reply, success};
 
 impl State {
@@ -16,7 +17,10 @@ impl State {
             request.method.as_str(),
         ) {
             (_, "scale", "GET") => {
-                let paths = stored.scale.as_ref().ok_or_else(ApiError::no_such_path)?;
+                let paths = stored
+                    .scale
+                    .as_ref()
+                    .ok_or_else(ApiError::no_such_resource)?;
                 let obj = self.get(stored, key)?;
                 Ok(Reply::json(
                     200,
@@ -36,18 +40,13 @@ impl State {
                 Ok(Reply::json(200, &self.rescale(stored, key, change, &opts)?))
             }
             ("pods", "binding", "POST") => {
-                self.bind(
-                    stored,
-                    key,
-                    &request.value()?,
-                    &request.write_options(Part::Other("binding")),
-                )?;
-                Ok(Reply::json(201, &success(None)))
+                self.bind(stored, key, &request.value()?)?;
+                Ok(Reply::json(201, &made()))
             }
             ("pods", "eviction", "POST") => {
                 let body = request.value()?;
                 self.delete(stored, key, &body["deleteOptions"], request.commit())?;
-                Ok(Reply::json(201, &success(None)))
+                Ok(Reply::json(201, &made()))
             }
             ("serviceaccounts", "token", "POST") => Ok(Reply::json(
                 201,
@@ -58,10 +57,21 @@ impl State {
                 &self.finalize(stored, key, &request.value()?)?,
             )),
             ("pods" | "services" | "nodes", sub, _) => match subresource::not_simulated(sub) {
-                Some(what) => Err(ApiError::not_simulated(what)),
-                None => Err(ApiError::no_such_path()),
+                Some(what) => {
+                    self.get(stored, key)?;
+                    Err(ApiError::not_simulated(what))
+                }
+                None => Err(ApiError::no_such_resource()),
             },
-            _ => Err(ApiError::no_such_path()),
+            _ if stored.custom.is_some() => Err(ApiError::not_found(stored, &key.1)),
+            _ => Err(ApiError::no_such_resource()),
         }
     }
+}
+
+/// What is said of something made that is no object.
+fn made() -> serde_json::Value {
+    let mut v = success(None);
+    tree::object(&mut v).insert("code".into(), 201.into());
+    v
 }

@@ -45,10 +45,29 @@ pub(super) fn value(schema: &Value, v: &Value, at: &str, out: &mut Vec<Cause>) {
         return;
     }
     if !has_type(schema, v) {
-        let t = text(schema, "type");
+        let either = flag_at(schema, "/x-kubernetes-int-or-string");
+        let t = if either {
+            "integer,string"
+        } else {
+            text(schema, "type")
+        };
         out.push(wrong_type(at, name_of(v), t));
+        listed(schema, v, at, out);
         return;
     }
+    listed(schema, v, at, out);
+    match v {
+        Value::Number(n) => number(schema, n, at, out),
+        Value::String(s) => string(schema, s, at, out),
+        Value::Array(items) => array(schema, items, at, out),
+        Value::Object(m) => object(schema, m, at, out),
+        Value::Null | Value::Bool(_) => {}
+    }
+    combinations(schema, v, at, out);
+}
+
+/// Refuses a value that is not one of those a schema lists.
+fn listed(schema: &Value, v: &Value, at: &str, out: &mut Vec<Cause>) {
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
         && !allowed.contains(v)
     {
@@ -58,14 +77,6 @@ pub(super) fn value(schema: &Value, v: &Value, at: &str, out: &mut Vec<Cause>) {
             format!("{v}: supported values: {}", list.join(", ")),
         ));
     }
-    match v {
-        Value::Number(n) => number(schema, n, at, out),
-        Value::String(s) => string(schema, s, at, out),
-        Value::Array(items) => array(schema, items, at, out),
-        Value::Object(m) => object(schema, m, at, out),
-        Value::Null | Value::Bool(_) => {}
-    }
-    combinations(schema, v, at, out);
 }
 
 fn wrong_type(at: &str, found: &str, wanted: &str) -> Cause {
@@ -146,6 +157,8 @@ fn string(schema: &Value, s: &str, at: &str, out: &mut Vec<Cause>) {
             at,
             format!("\"{s}\": {at} in body should be at least {min} chars long"),
         ));
+        // The real server stops at the first of these.
+        return;
     }
     if let Some(max) = bound("maxLength").filter(|&max| count > max) {
         let message = format!("Too long: may not be more than {max} bytes");
@@ -154,6 +167,7 @@ fn string(schema: &Value, s: &str, at: &str, out: &mut Vec<Cause>) {
             field: at.to_owned(),
             message,
         });
+        return;
     }
     let pattern = text(schema, "pattern");
     if !pattern.is_empty() && regex::Regex::new(pattern).is_ok_and(|re| !re.is_match(s)) {

@@ -11,6 +11,7 @@ use super::age;
 pub(super) struct Column {
     pub(super) name: &'static str,
     pub(super) kind: &'static str,
+    pub(super) format: &'static str,
     pub(super) priority: i64,
     pub(super) cell: fn(&Value, Timestamp) -> Value,
 }
@@ -19,6 +20,7 @@ const fn column(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Col
     Column {
         name,
         kind: "string",
+        format: "",
         priority: 0,
         cell,
     }
@@ -26,10 +28,15 @@ const fn column(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Col
 
 const fn integer(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
     Column {
-        name,
         kind: "integer",
-        priority: 0,
-        cell,
+        ..column(name, cell)
+    }
+}
+
+const fn flag(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Column {
+    Column {
+        kind: "boolean",
+        ..column(name, cell)
     }
 }
 
@@ -37,6 +44,7 @@ const fn wide(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Colum
     Column {
         name,
         kind: "string",
+        format: "",
         priority: 1,
         cell,
     }
@@ -55,6 +63,7 @@ pub(super) fn columns(res: &Resource) -> &'static [Column] {
         ("", "Secret") => &SECRETS,
         ("", "ConfigMap") => &CONFIG_MAPS,
         ("", "Service") => &SERVICES,
+        ("", "ServiceAccount") => &SERVICE_ACCOUNTS,
         (_, "Event") => &EVENTS,
         ("apps", "Deployment") => &DEPLOYMENTS,
         ("apps", "StatefulSet") => &STATEFUL_SETS,
@@ -63,14 +72,26 @@ pub(super) fn columns(res: &Resource) -> &'static [Column] {
         ("coordination.k8s.io", "Lease") => &LEASES,
         ("storage.k8s.io", "StorageClass") => &STORAGE_CLASSES,
         ("storage.k8s.io", "VolumeAttachment") => &ATTACHMENTS,
+        ("storage.k8s.io", "CSIDriver") => &DRIVERS,
         ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => &BINDINGS,
         _ => &PLAIN,
     }
 }
 
-static PLAIN: [Column; 1] = [AGE];
+/// Kinds with no columns of their own.
+static PLAIN: [Column; 1] = [Column {
+    kind: "date",
+    ..column("Created At", |o, _| {
+        meta_text(o, "creationTimestamp").into()
+    })
+}];
 
-static PODS: [Column; 6] = [
+static SERVICE_ACCOUNTS: [Column; 2] = [
+    column("Secrets", |o, _| list_at(o, "/secrets").len().into()),
+    AGE,
+];
+
+static PODS: [Column; 8] = [
     column("Ready", |o, _| {
         let all = list_at(o, "/spec/containers").len();
         let ready = list_at(o, "/status/containerStatuses")
@@ -105,6 +126,10 @@ static PODS: [Column; 6] = [
     AGE,
     wide("IP", |o, _| or_none(text_at(o, "/status/podIP"))),
     wide("Node", |o, _| or_none(text_at(o, "/spec/nodeName"))),
+    wide("Nominated Node", |o, _| {
+        or_none(text_at(o, "/status/nominatedNodeName"))
+    }),
+    wide("Readiness Gates", |_, _| "<none>".into()),
 ];
 
 static CLAIMS: [Column; 8] = [
@@ -164,7 +189,7 @@ static NAMESPACES: [Column; 2] = [
     AGE,
 ];
 
-static NODES: [Column; 4] = [
+static NODES: [Column; 9] = [
     column("Status", |o, _| {
         let ready = list_at(o, "/status/conditions")
             .iter()
@@ -193,22 +218,29 @@ static NODES: [Column; 4] = [
     column("Version", |o, _| {
         text_at(o, "/status/nodeInfo/kubeletVersion").into()
     }),
+    wide("Internal-IP", |o, _| address(o, "InternalIP")),
+    wide("External-IP", |o, _| address(o, "ExternalIP")),
+    wide("OS-Image", |o, _| node_info(o, "osImage")),
+    wide("Kernel-Version", |o, _| node_info(o, "kernelVersion")),
+    wide("Container-Runtime", |o, _| {
+        node_info(o, "containerRuntimeVersion")
+    }),
 ];
 
 static SECRETS: [Column; 3] = [
     column("Type", |o, _| text(o, "type").into()),
-    integer("Data", |o, _| size(&o["data"]).into()),
+    column("Data", |o, _| size(&o["data"]).into()),
     AGE,
 ];
 
 static CONFIG_MAPS: [Column; 2] = [
-    integer("Data", |o, _| {
+    column("Data", |o, _| {
         (size(&o["data"]) + size(&o["binaryData"])).into()
     }),
     AGE,
 ];
 
-static SERVICES: [Column; 5] = [
+static SERVICES: [Column; 6] = [
     column("Type", |o, _| text_at(o, "/spec/type").into()),
     column("Cluster-IP", |o, _| or_none(text_at(o, "/spec/clusterIP"))),
     column("External-IP", |_, _| "<none>".into()),
@@ -219,9 +251,12 @@ static SERVICES: [Column; 5] = [
         or_none(&ports.collect::<Vec<_>>().join(","))
     }),
     AGE,
+    wide("Selector", |o, _| {
+        or_none(&pairs(o.pointer("/spec/selector")))
+    }),
 ];
 
-static EVENTS: [Column; 5] = [
+static EVENTS: [Column; 10] = [
     column("Last Seen", |o, now| {
         let times = [
             text(o, "lastTimestamp"),
@@ -251,6 +286,14 @@ static EVENTS: [Column; 5] = [
         )
         .into()
     }),
+    wide("Subobject", |o, _| {
+        text_at(o, "/involvedObject/fieldPath").into()
+    }),
+    wide("Source", |o, _| {
+        let source = [text_at(o, "/source/component"), text_at(o, "/source/host")];
+        let said = source.into_iter().filter(|s| !s.is_empty());
+        said.collect::<Vec<_>>().join(", ").into()
+    }),
     column("Message", |o, _| {
         let message = text(o, "message");
         if message.is_empty() {
@@ -259,14 +302,24 @@ static EVENTS: [Column; 5] = [
             message.into()
         }
     }),
+    wide("First Seen", |o, now| {
+        let times = [text(o, "firstTimestamp"), text(o, "eventTime")];
+        let first = times.into_iter().find(|t| !t.is_empty());
+        age(first.unwrap_or_default(), now)
+    }),
+    wide("Count", |o, _| count(o, "/count").max(1).into()),
+    Column {
+        format: "name",
+        ..wide("Name", |o, _| meta_text(o, "name").into())
+    },
 ];
 
 static DEPLOYMENTS: [Column; 7] = [
     column("Ready", |o, _| ready(o)),
-    integer("Up-to-date", |o, _| {
+    column("Up-to-date", |o, _| {
         count(o, "/status/updatedReplicas").into()
     }),
-    integer("Available", |o, _| {
+    column("Available", |o, _| {
         count(o, "/status/availableReplicas").into()
     }),
     AGE,
@@ -277,11 +330,14 @@ static DEPLOYMENTS: [Column; 7] = [
 
 static STATEFUL_SETS: [Column; 4] = [column("Ready", |o, _| ready(o)), AGE, CONTAINERS, IMAGES];
 
-static REPLICA_SETS: [Column; 4] = [
+static REPLICA_SETS: [Column; 7] = [
     integer("Desired", |o, _| count(o, "/spec/replicas").into()),
     integer("Current", |o, _| count(o, "/status/replicas").into()),
     integer("Ready", |o, _| count(o, "/status/readyReplicas").into()),
     AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
 ];
 
 static JOBS: [Column; 3] = [
@@ -309,31 +365,44 @@ static STORAGE_CLASSES: [Column; 5] = [
     column("VolumeBindingMode", |o, _| {
         text(o, "volumeBindingMode").into()
     }),
-    Column {
-        name: "AllowVolumeExpansion",
-        kind: "boolean",
-        priority: 0,
-        cell: |o, _| (o["allowVolumeExpansion"] == json!(true)).into(),
-    },
+    column("AllowVolumeExpansion", |o, _| {
+        (o["allowVolumeExpansion"] == json!(true)).into()
+    }),
     AGE,
 ];
 
 static ATTACHMENTS: [Column; 5] = [
-    column("Attacher", |o, _| text_at(o, "/spec/attacher").into()),
+    Column {
+        format: "name",
+        ..column("Attacher", |o, _| text_at(o, "/spec/attacher").into())
+    },
     column("PV", |o, _| {
         text_at(o, "/spec/source/persistentVolumeName").into()
     }),
     column("Node", |o, _| text_at(o, "/spec/nodeName").into()),
-    Column {
-        name: "Attached",
-        kind: "boolean",
-        priority: 0,
-        cell: |o, _| (o.pointer("/status/attached") == Some(&json!(true))).into(),
-    },
+    flag("Attached", |o, _| {
+        (o.pointer("/status/attached") == Some(&json!(true))).into()
+    }),
     AGE,
 ];
 
-static BINDINGS: [Column; 2] = [
+static DRIVERS: [Column; 7] = [
+    flag("AttachRequired", |o, _| o["spec"]["attachRequired"].clone()),
+    flag("PodInfoOnMount", |o, _| o["spec"]["podInfoOnMount"].clone()),
+    flag("StorageCapacity", |o, _| {
+        o["spec"]["storageCapacity"].clone()
+    }),
+    column("TokenRequests", |_, _| "<unset>".into()),
+    flag("RequiresRepublish", |o, _| {
+        o["spec"]["requiresRepublish"].clone()
+    }),
+    column("Modes", |o, _| {
+        or_none(&strings_at(o, "/spec/volumeLifecycleModes").join(","))
+    }),
+    AGE,
+];
+
+static BINDINGS: [Column; 5] = [
     column("Role", |o, _| {
         format!(
             "{}/{}",
@@ -343,20 +412,50 @@ static BINDINGS: [Column; 2] = [
         .into()
     }),
     AGE,
+    wide("Users", |o, _| subjects(o, "User")),
+    wide("Groups", |o, _| subjects(o, "Group")),
+    wide("ServiceAccounts", |o, _| subjects(o, "ServiceAccount")),
 ];
 
 const CONTAINERS: Column = wide("Containers", |o, _| of_containers(o, "name"));
 const IMAGES: Column = wide("Images", |o, _| of_containers(o, "image"));
 const SELECTOR: Column = wide("Selector", |o, _| {
-    let labels = o
-        .pointer("/spec/selector/matchLabels")
-        .and_then(Value::as_object);
+    pairs(o.pointer("/spec/selector/matchLabels")).into()
+});
+
+fn pairs(labels: Option<&Value>) -> String {
+    let labels = labels.and_then(Value::as_object);
     let pairs = labels
         .into_iter()
         .flatten()
         .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()));
-    pairs.collect::<Vec<_>>().join(",").into()
-});
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+fn address(o: &Value, kind: &str) -> Value {
+    let all = list_at(o, "/status/addresses").iter();
+    let found = all
+        .filter(|a| text(a, "type") == kind)
+        .map(|a| text(a, "address"));
+    or_none(found.last().unwrap_or_default())
+}
+
+fn node_info(o: &Value, key: &str) -> Value {
+    match text_at(o, &format!("/status/nodeInfo/{key}")) {
+        "" => "<unknown>".into(),
+        known => known.into(),
+    }
+}
+
+fn subjects(o: &Value, kind: &str) -> Value {
+    let name = |s: &Value| match text(s, "namespace") {
+        "" => text(s, "name").to_owned(),
+        ns => format!("{ns}/{}", text(s, "name")),
+    };
+    let all = list_at(o, "/subjects").iter();
+    let of_kind: Vec<String> = all.filter(|s| text(s, "kind") == kind).map(name).collect();
+    of_kind.join(", ").into()
+}
 
 fn of_containers(o: &Value, key: &str) -> Value {
     let all = list_at(o, "/spec/template/spec/containers")
