@@ -3,7 +3,7 @@
 //! The script is in the YAML files of `differential/`; `CONTRIBUTING.md` says how to add a request. It may state that an
 //! answer differs, and why; then it must.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
@@ -136,17 +136,19 @@ fn judge(
 ) -> Option<String> {
     let mut wrong = String::new();
     if code != step.code {
-        wrong.push_str(&format!(
-            "  the script says {}, the real server {code}\n",
+        let _ = writeln!(
+            wrong,
+            "  the script says {}, the real server {code}",
             step.code
-        ));
+        );
     }
     for stated in &step.differs {
         if cut(&mut real, &stated.at) == cut(&mut simulated, &stated.at) {
-            wrong.push_str(&format!(
-                "  no longer differs at {:?}: {}\n",
+            let _ = writeln!(
+                wrong,
+                "  no longer differs at {:?}: {}",
                 stated.at, stated.why
-            ));
+            );
         }
     }
     wrong.push_str(&lines::difference(&shown(&real), &shown(&simulated)));

@@ -4,6 +4,7 @@
 //! server cannot do is there too, with the words in which it says so.
 
 use std::{
+    fmt::Write as _,
     path::{Path, PathBuf},
     process::{Output, Stdio},
     sync::LazyLock,
@@ -22,7 +23,10 @@ use tokio::{
     process::Command,
 };
 
-use crate::twins::{Side, Twins, lines, story, text::Names};
+use crate::twins::{
+    Side, Twins, lines, story,
+    text::{Names, regex},
+};
 
 /// One command line. `$ns` stands for the namespace of its file, which is also kubectl's default.
 #[derive(Clone, Debug, Deserialize)]
@@ -104,22 +108,26 @@ async fn tell(twins: &Twins, kubectl: &Path, name: &str, all: &[Line]) -> Result
 fn judge(line: &Line, real: &Said, simulated: &Said) -> String {
     let mut wrong = String::new();
     if real.code != line.code {
-        wrong.push_str(&format!(
-            "  the script says exit {}, the real server has it exit {}\n",
-            line.code, real.code
-        ));
+        let _ = writeln!(
+            wrong,
+            "  the script says exit {}, the real server has it exit {}:\n{}",
+            line.code,
+            real.code,
+            real.whole()
+        );
     }
     match &line.differs {
         None => wrong.push_str(&lines::difference(&real.whole(), &simulated.whole())),
         Some(stated) if real == simulated => {
-            wrong.push_str(&format!("  no longer differs: {}\n", stated.why));
+            let _ = writeln!(wrong, "  no longer differs: {}", stated.why);
         }
         Some(stated) if !simulated.whole().contains(&stated.says) => {
-            wrong.push_str(&format!(
-                "  does not say {:?}:\n{}\n",
+            let _ = writeln!(
+                wrong,
+                "  does not say {:?}:\n{}",
                 stated.says,
                 simulated.whole()
-            ));
+            );
         }
         Some(_) => {}
     }
@@ -248,11 +256,8 @@ fn normal(printed: &str, names: &mut Names) -> String {
     DATE.replace_all(&text, "<date>").into_owned()
 }
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).expect("a pattern of ours")
-}
-
-static VERSION: LazyLock<Regex> = LazyLock::new(|| regex(r#"(resourceVersion"?: )"\d+""#));
+static VERSION: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"(resourceVersion"?: |Resource Version: +)"?\d+"?"#));
 static AGE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)( {2,}|\()(?:\d+[smhdy]){1,2}\b"));
 static RULER: LazyLock<Regex> = LazyLock::new(|| regex(r"(\S) {2,}"));
 /// As `kubectl describe` writes it.

@@ -45,12 +45,12 @@ impl Twins {
         let real = ControlPlane::shared_with("twin", options).await?;
         let server = ApiServer::new("twin", SimClock::system());
         let servers = BTreeMap::from([("twin".to_owned(), Arc::clone(&server))]);
-        let served = serve("127.0.0.1:0".parse()?, servers).await?;
-        let simulated = served.kubeconfig("twin", &Identity::admin())?;
+        let front = serve("127.0.0.1:0".parse()?, servers).await?;
+        let simulated = front.kubeconfig("twin", &Identity::admin())?;
         let twins = Self {
             real: Side::new(real.kubeconfig()).await?,
             simulated: Side::new(simulated).await?,
-            _served: served,
+            _served: front,
         };
         let kinds = lifeboat_api::crds();
         for side in [&twins.real, &twins.simulated] {

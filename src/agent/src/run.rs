@@ -17,7 +17,7 @@ use lifeboat_kit::{
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use crate::act::{Step, act};
 use crate::agent::Agent;
@@ -301,6 +301,7 @@ fn caches_ready(agent: &Agent) -> bool {
     .all(|k| agent.caches.is_synced(k))
 }
 
+#[instrument(name = "reconcile", parent = None, skip_all, fields(volume = %key))]
 async fn volume(agent: &Agent, key: Key) -> Next {
     for _ in 0..STEPS {
         let Some(view) = gather(agent, &key).await else {

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
-use tracing::debug;
+use tracing::{debug, instrument};
 
 use crate::capability::Capability;
 use crate::endpoint::Endpoint;
@@ -224,6 +224,7 @@ impl Driver {
     }
 
     /// A call about a volume: alone for its handle, under the deadline.
+    #[instrument(name = "rpc", skip_all, fields(%rpc, driver = self.name(), handle = volume.source.handle()))]
     async fn on<T>(
         &self,
         rpc: Rpc,

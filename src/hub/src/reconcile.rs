@@ -13,7 +13,7 @@ use lifeboat_kit::events::EventKind;
 use lifeboat_kit::{CallError, Next, apply_status, deadline, patch_metadata};
 use serde_json::json;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, info, instrument, warn};
 
 use crate::context::{Context, Stuck, step_backoff};
 use crate::observe::observe;
@@ -46,6 +46,7 @@ struct Memory {
 }
 
 /// Looks at one placement until nothing more can be done for it now.
+#[instrument(name = "reconcile", parent = None, skip_all, fields(placement = %key))]
 pub(crate) async fn placement(context: Arc<Context>, key: PlacementKey) -> Next {
     context.metrics.reconciled();
     let mut memory = Memory::default();
@@ -201,6 +202,7 @@ impl Look<'_> {
         }
     }
 
+    #[instrument(name = "step", skip_all, fields(step = step.name()))]
     async fn run(&self, step: &Step) -> Outcome {
         let started = Instant::now();
         debug!(placement = %self.key(), step = step.name(), "step");

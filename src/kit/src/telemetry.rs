@@ -1,6 +1,7 @@
 //! Logs to standard error, and traces to a collector when one is named.
 
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -73,10 +74,8 @@ pub fn init(
             .with_writer(std::io::stderr)
             .boxed(),
     };
-    let provider = match std::env::var_os(COLLECTOR) {
-        Some(_) => Some(provider(service)?),
-        None => None,
-    };
+    let collector = std::env::var(COLLECTOR).ok();
+    let provider = collector.map(|c| provider(service, &c)).transpose()?;
     let traces = provider
         .as_ref()
         .map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer(service)));
@@ -85,9 +84,11 @@ pub fn init(
     Ok(Telemetry { provider })
 }
 
-fn provider(service: &'static str) -> Result<SdkTracerProvider, TelemetryError> {
+/// Sends in batches, from within a tokio runtime.
+fn provider(service: &'static str, collector: &str) -> Result<SdkTracerProvider, TelemetryError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
+        .with_endpoint(collector)
         .build()
         .map_err(TelemetryError::Exporter)?;
     let resource = opentelemetry_sdk::Resource::builder()
@@ -97,4 +98,65 @@ fn provider(service: &'static str) -> Result<SdkTracerProvider, TelemetryError> 
         .with_batch_exporter(exporter)
         .with_resource(resource)
         .build())
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+        TraceService, TraceServiceServer,
+    };
+    use opentelemetry_proto::tonic::collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+    };
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response, Status};
+
+    use super::*;
+
+    struct Collector(mpsc::UnboundedSender<ExportTraceServiceRequest>);
+
+    #[tonic::async_trait]
+    impl TraceService for Collector {
+        async fn export(
+            &self,
+            request: Request<ExportTraceServiceRequest>,
+        ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+            self.0.send(request.into_inner()).unwrap();
+            Ok(Response::new(ExportTraceServiceResponse::default()))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn spans_reach_the_collector_before_the_process_ends() {
+        let (sender, mut received) = mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(Collector(sender)))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+
+        let provider = provider("lifeboat-test", &address).unwrap();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let telemetry = Telemetry {
+            provider: Some(provider),
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let outer = tracing::info_span!("reconcile", placement = "shop/shop");
+            outer.in_scope(|| tracing::info_span!("step", step = "Promote").in_scope(|| ()));
+        });
+        tokio::task::spawn_blocking(move || drop(telemetry))
+            .await
+            .unwrap();
+
+        let export = received.recv().await.unwrap();
+        let all = &export.resource_spans[0];
+        let service = format!("{:?}", all.resource);
+        assert!(service.contains("lifeboat-test"), "{service}");
+        let spans = &all.scope_spans[0].spans;
+        let find = |name: &str| spans.iter().find(|s| s.name == name).unwrap();
+        assert_eq!(find("step").parent_span_id, find("reconcile").span_id);
+    }
 }

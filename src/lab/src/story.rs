@@ -104,9 +104,9 @@ pub async fn tell_in(
     teller: &mut dyn Teller,
 ) -> Result<Story, LabError> {
     let lab = Arc::new(Lab::start(spec).await?);
-    let demo = Demo::new(Arc::clone(&lab), options.kubeconfig.as_deref())?;
+    let kubeconfig = lab.write_kubeconfig(options.kubeconfig.as_deref())?;
     let mut narrator = narrate::Narrator::new(&lab, teller);
-    if let Some(path) = demo.kubeconfig() {
+    if let Some(path) = &kubeconfig {
         narrator.say(
             Kind::Note,
             format!(
@@ -116,5 +116,6 @@ pub async fn tell_in(
         );
     }
     let checks = chapters::all(&lab, &mut narrator).await;
+    let demo = Demo::new(lab, kubeconfig, narrator.end());
     Ok(Story { checks, demo })
 }

@@ -1,5 +1,7 @@
 //! Two texts, line by line.
 
+use std::fmt::Write as _;
+
 /// How many equal lines are shown around a difference.
 const CONTEXT: usize = 2;
 /// Beyond this many lines on a side, only the first difference is looked for.
@@ -40,7 +42,7 @@ pub(crate) fn difference(real: &str, simulated: &str) -> String {
             Origin::Real => '-',
             Origin::Simulated => '+',
         };
-        out.push_str(&format!("  {mark} {line}\n"));
+        let _ = writeln!(out, "  {mark} {line}");
     }
     out
 }

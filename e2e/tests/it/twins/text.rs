@@ -33,19 +33,21 @@ impl Names {
 
     /// A text with everything made up in it named.
     pub(crate) fn within(&mut self, text: &str) -> String {
-        let text = UID.replace_all(text, |c: &Captures<'_>| self.of("uid", &c[0]));
+        let text = PATCHED.replace_all(text, "Invalid value: \"<object>\"");
+        let text = STRUCT.replace_all(&text, "Invalid value: <struct>$1");
+        let text = CHANGES.replace_all(&text, "");
+        let text = UID.replace_all(&text, |c: &Captures<'_>| self.of("uid", &c[0]));
         let text = TIME.replace_all(&text, "<time>");
         let text = VERSION.replace_all(&text, "$1<version>");
         let text = EXPIRED.replace_all(&text, "too old resource version: <version>");
-        let text = PATCHED.replace_all(&text, "Invalid value: \"<object>\"");
-        let text = STRUCT.replace_all(&text, "Invalid value: <struct>$1");
-        let text = CHANGES.replace_all(&text, "");
         let text = ADDRESS.replace_all(&text, "<address>");
         text.into_owned()
     }
 }
 
-fn regex(pattern: &str) -> Regex {
+/// A pattern of ours, which compiles.
+#[expect(clippy::expect_used, reason = "a wrong pattern is a wrong test")]
+pub(crate) fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern of ours")
 }
 
@@ -58,12 +60,13 @@ static VERSION: LazyLock<Regex> = LazyLock::new(|| {
 static EXPIRED: LazyLock<Regex> =
     LazyLock::new(|| regex(r"too old resource version: <version> \(\d+\)"));
 /// The whole object that a patch made, in whatever order.
-static PATCHED: LazyLock<Regex> = LazyLock::new(|| regex(r#"Invalid value: "\{\\".*\}""#));
+static PATCHED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r#"Invalid value: "(?:\{\\".*\}|map\[.*\])""#));
 /// How long ago something was, as tables say it.
 pub(crate) static AGE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(\d+[smhdy]){1,2}$"));
 /// A value as Go prints it, or as JSON.
 static STRUCT: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"Invalid value: (?:[a-z]+\.[A-Z]\w+)?\{.*\}(: [^}]*)"#));
+    LazyLock::new(|| regex(r"Invalid value: (?:[a-z]+\.[A-Z]\w+)?\{.*\}(: [^}]*)"));
 /// What a change that is refused would have changed, as the real server explains it.
 static CHANGES: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s)\n\s+core\.[A-Z]\w+\{.*"));
 static ADDRESS: LazyLock<Regex> =

@@ -78,7 +78,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
             )))
         };
     }
-    play(&story.demo, &cancel).await
+    play(story.demo, &mut screen, &cancel).await
 }
 
 /// The last words of the story.
@@ -97,7 +97,11 @@ fn ending(story: &Story) -> String {
 }
 
 /// Takes commands until told to stop. Without anybody who types, the world just lives on.
-async fn play(demo: &Demo, cancel: &CancellationToken) -> Result<(), Failure> {
+async fn play(
+    mut demo: Demo,
+    screen: &mut Screen,
+    cancel: &CancellationToken,
+) -> Result<(), Failure> {
     if let Some(path) = demo.kubeconfig() {
         print(&format!(
             "\nThe clusters are still up. In another terminal:\n\n  export KUBECONFIG={}\n  lifeboat status -A --context hub\n",
@@ -108,23 +112,33 @@ async fn play(demo: &Demo, cancel: &CancellationToken) -> Result<(), Failure> {
         "\nType a command: kill west, revive west, relocate west, failover west, status, help, quit (or press Ctrl-C).\n",
     )?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut listening = true;
     loop {
-        let line = tokio::select! {
+        tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(()),
-            line = lines.next_line() => line.map_err(|source| Failure::Io { what: "read a command", source })?,
-        };
-        let Some(line) = line else { break };
-        match demo.command(&line).await {
-            Answer::Text(lines) => {
-                print(&lines.join("\n"))?;
+            line = lines.next_line(), if listening => {
+                let line = line.map_err(|source| Failure::Io { what: "read a command", source })?;
+                let Some(line) = line else {
+                    listening = false;
+                    say("nobody types any more; the clusters stay up until this process is asked to stop");
+                    continue;
+                };
+                match demo.command(&line).await {
+                    Answer::Text(lines) => print(&format!("{}\n", lines.join("\n")))?,
+                    Answer::Quit => return Ok(()),
+                }
             }
-            Answer::Quit => return Ok(()),
+            news = demo.next() => {
+                for told in &news {
+                    screen.tell(told);
+                }
+                if let Some(failure) = screen.broken.take() {
+                    return Err(failure);
+                }
+            }
         }
     }
-    say("nobody types any more; the clusters stay up until this process is asked to stop");
-    cancel.cancelled().await;
-    Ok(())
 }
 
 /// Tells to standard output.

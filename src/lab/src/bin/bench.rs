@@ -154,17 +154,12 @@ async fn one_move(
 }
 
 fn settled(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
-    move |p| {
-        p.is_current()
-            && p.phase() == "Steady"
-            && p.cluster() == on
-            && p.condition("Protected") == "True"
-    }
+    move |p| p.settled_on(on)
 }
 
 /// The old side is clean. That a new copy is complete takes as long as the driver's next snapshot, and is told apart.
 fn complete(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
-    move |p| p.is_current() && p.phase() == "Steady" && p.cluster() == on
+    move |p| p.rests_on(on)
 }
 
 fn running(on: &'static str) -> impl Fn(&DRPlacement) -> bool {

@@ -55,6 +55,14 @@ pub trait Look {
     fn condition(&self, kind: &str) -> &str;
     /// Whether the status speaks of the present spec.
     fn is_current(&self) -> bool;
+    /// Whether it is at rest on `cluster`, as the present spec wants it.
+    fn rests_on(&self, cluster: &str) -> bool {
+        self.is_current() && self.phase() == "Steady" && self.cluster() == cluster
+    }
+    /// Whether it also has a complete copy on another cluster.
+    fn settled_on(&self, cluster: &str) -> bool {
+        self.rests_on(cluster) && self.condition("Protected") == "True"
+    }
 }
 
 impl Look for DRPlacement {

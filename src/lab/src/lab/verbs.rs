@@ -74,12 +74,8 @@ impl Lab {
         };
         let key = Key::of(neighbour);
         let rests = |on: Option<&str>| {
-            self.book().get(&key).filter(|p| {
-                p.is_current()
-                    && p.phase() == "Steady"
-                    && p.condition("Protected") == "True"
-                    && on.is_none_or(|on| p.cluster() == on)
-            })
+            let on_it = |p: &DRPlacement| p.settled_on(on.unwrap_or_else(|| p.cluster()));
+            self.book().get(&key).filter(on_it)
         };
         let what = format!("the neighbour {key} protected");
         let before = self.wait(&what, NEIGHBOUR, || rests(None)).await?;

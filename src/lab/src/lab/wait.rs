@@ -26,18 +26,8 @@ impl Lab {
         cluster: &str,
         within: Duration,
     ) -> Result<DRPlacement, LabError> {
-        let rest = |p: &DRPlacement| {
-            p.is_current()
-                && p.phase() == "Steady"
-                && p.cluster() == cluster
-                && p.condition("Protected") == "True"
-        };
-        self.until(
-            &format!("{} steady and protected on {cluster}", self.key()),
-            within,
-            rest,
-        )
-        .await
+        let what = format!("{} steady and protected on {cluster}", self.key());
+        self.until(&what, within, |p| p.settled_on(cluster)).await
     }
 
     /// Waits until `look` finds something; it looks at each change of any DRPlacement.

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lifeboat_api::{DRPlacement, placement::ActionRecord};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use lifeboat_api::{
+    DRPlacement,
+    placement::{ActionRecord, StepRecord},
+};
 
 use super::{Check, Kind, narrate::Narrator};
 use crate::lab::{Lab, LabError, Look};
@@ -205,19 +209,21 @@ fn times(n: &mut Narrator<'_>, placement: &DRPlacement, what: &str) {
     n.say(Kind::Measure, format!("{what} took {}", span(newest)));
 }
 
+/// The status has times to the second; the steps are known to the millisecond.
 fn span(action: &ActionRecord) -> String {
-    let between = |end: Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| {
-        let (start, end) = (action.start_time.as_ref()?.0, end?.0);
-        Some(end.duration_since(start).as_secs_f64())
+    let until = |complete: bool| {
+        let after = |s: &&StepRecord| complete || !matches!(s.name.as_str(), "CleanUp" | "Resync");
+        let steps = action.steps.iter().filter(after);
+        let all: i64 = steps.map(|s| s.milliseconds.unwrap_or_default()).sum();
+        format!("{all} ms")
     };
-    let show = |s: Option<f64>| s.map_or_else(|| "not yet".to_owned(), |s| format!("{s:.0} s"));
-    let (available, complete) = (
-        between(action.available_time.as_ref()),
-        between(action.complete_time.as_ref()),
-    );
+    let show = |end: Option<&Time>, complete| match end {
+        Some(_) => until(complete),
+        None => "not yet".to_owned(),
+    };
     format!(
         "{} to available, {} to complete",
-        show(available),
-        show(complete)
+        show(action.available_time.as_ref(), false),
+        show(action.complete_time.as_ref(), true)
     )
 }

@@ -7,7 +7,8 @@ use std::{
 
 use lifeboat_sim::storage::Power;
 
-use crate::lab::{Lab, LabError, Look};
+use super::{Told, narrate::Timeline};
+use crate::lab::{Lab, Look};
 
 /// What a command has come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +24,21 @@ pub enum Answer {
 pub struct Demo {
     lab: Arc<Lab>,
     kubeconfig: Option<PathBuf>,
+    timeline: Timeline,
 }
 
 impl Demo {
-    pub(super) fn new(lab: Arc<Lab>, path: Option<&Path>) -> Result<Self, LabError> {
-        let kubeconfig = lab.write_kubeconfig(path)?;
-        Ok(Self { lab, kubeconfig })
+    pub(super) fn new(lab: Arc<Lab>, kubeconfig: Option<PathBuf>, timeline: Timeline) -> Self {
+        Self {
+            lab,
+            kubeconfig,
+            timeline,
+        }
+    }
+
+    /// Waits for what happens next. It may be called again and again, and dropped in between.
+    pub async fn next(&mut self) -> Vec<Told> {
+        self.timeline.next().await
     }
 
     /// The file with a context for the hub and each cluster.
@@ -44,6 +54,15 @@ impl Demo {
     /// Does what a line says.
     pub async fn command(&self, line: &str) -> Answer {
         let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["kill" | "revive" | "relocate" | "failover", site] = words.as_slice()
+            && self.lab.world().site(site).is_err()
+        {
+            let sites = self.lab.world().sites().map(|s| s.name.as_str());
+            let sites = sites.collect::<Vec<_>>().join(", ");
+            return Answer::Text(vec![format!(
+                "there is no cluster {site}; there are: {sites}"
+            )]);
+        }
         let done = match words.as_slice() {
             [] => Ok(Vec::new()),
             ["quit" | "exit" | "q"] => return Answer::Quit,

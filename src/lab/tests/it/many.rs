@@ -1,4 +1,5 @@
 //! Many placements at once: none waits for another, and at rest nobody writes.
+//! Virtual time: a sleep says how much is to pass.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,15 +18,6 @@ use crate::support::paused;
 
 const MANY: usize = 20;
 
-fn settled(on: &'static str) -> impl Fn(&DRPlacement) -> bool {
-    move |p| {
-        p.is_current()
-            && p.phase() == "Steady"
-            && p.cluster() == on
-            && p.condition("Protected") == "True"
-    }
-}
-
 /// Writes of the hub by what they were about, names aside.
 fn summary(written: &[String]) -> String {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
@@ -39,19 +31,17 @@ fn summary(written: &[String]) -> String {
             .entry(kind.take(9).collect::<Vec<_>>().join("/"))
             .or_default() += 1;
     }
-    kinds
-        .iter()
-        .map(|(kind, n)| format!("{n:>6} {kind}\n"))
-        .collect()
+    let lines = kinds.iter().map(|(kind, n)| format!("{n:>6} {kind}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 async fn all_settled(lab: &Lab, on: &'static str) {
-    let all = || (lab.book().count(settled(on)) == MANY).then_some(());
+    let all = || (lab.book().count(|p| p.settled_on(on)) == MANY).then_some(());
     if let Err(error) = lab
         .wait(&format!("all on {on}"), Duration::from_secs(180), all)
         .await
     {
-        let there = lab.book().count(settled(on));
+        let there = lab.book().count(|p| p.settled_on(on));
         let text = error.full();
         let tail: Vec<&str> = text.lines().rev().take(60).collect();
         panic!(
@@ -96,10 +86,5 @@ fn twenty_placements_are_protected_and_moved_at_once() {
         // A report of a later sync now and then, and of the clusters' sign of life: nothing else.
         let busy: Vec<&String> = new.iter().filter(|w| !w.ends_with("/status")).collect();
         assert!(busy.is_empty(), "{busy:?}");
-        println!(
-            "{} writes in two minutes at rest\n{}",
-            new.len(),
-            summary(&written)
-        );
     });
 }

@@ -67,7 +67,7 @@ fn write(res: &Resource, obj: &mut Value, mut managers: Vec<Manager>) {
                 "fieldsType": "FieldsV1", "fieldsV1": fields::to_v1(&m.fields),
             });
             // The time of a change of scale is lost on the way through the scale.
-            if m.subresource != "scale" {
+            if m.subresource != "scale" && !m.time.is_empty() {
                 object(&mut e).insert("time".into(), m.time.into());
             }
             if !m.subresource.is_empty() {
@@ -185,6 +185,7 @@ pub(crate) fn apply(
     config: &Value,
     by: Applier<'_>,
 ) -> Result<Value> {
+    let whole = config;
     let config = stated(res, live, config, by.subresource)?;
     let want = fields::leaves(res, &config);
     let mut managers = read(live);
@@ -197,6 +198,7 @@ pub(crate) fn apply(
         .find(|m| mine(m))
         .map(|m| m.fields.clone())
         .unwrap_or_default();
+    let of_kubectl = last_applied(live).filter(|_| by.manager == "kubectl");
     let mut clashes: Vec<(String, Path)> = Vec::new();
     for m in managers.iter_mut().filter(|m| !mine(m)) {
         let clash = |p: &&Path| {
@@ -214,7 +216,12 @@ pub(crate) fn apply(
             clashes.push((described(res, m), p));
         }
     }
-    if by.conflicts == Conflicts::Refuse && !clashes.is_empty() {
+    // What kubectl applied itself before it did so on the server is no conflict, while it stands.
+    let is_own = |(_, p): &(String, Path)| {
+        let own = of_kubectl.as_ref().and_then(|own| fields::get(own, p));
+        own.is_some() && own == fields::get(live, p)
+    };
+    if by.conflicts == Conflicts::Refuse && !clashes.iter().all(is_own) {
         return Err(refusal(&clashes));
     }
     let mut out = live.clone();
@@ -222,22 +229,38 @@ pub(crate) fn apply(
     for p in given_up(&before, &want, managers.iter().filter(|m| !mine(m))) {
         fields::remove(&mut out, p);
     }
+    if of_kubectl.is_some() {
+        let annotation = &mut out["metadata"]["annotations"][LAST_APPLIED];
+        *annotation = format!("{whole}\n").into();
+    }
+    // An apply that changes nothing is not dated.
+    let is_new = out != *live;
     match managers.iter_mut().find(|m| mine(m)) {
         Some(m) if m.fields == want => {}
         Some(m) => {
-            by.now.clone_into(&mut m.time);
+            if is_new {
+                by.now.clone_into(&mut m.time);
+            }
             m.fields = want;
         }
         None => managers.push(Manager {
             name: by.manager.to_owned(),
             operation: "Apply".to_owned(),
             subresource: by.subresource.to_owned(),
-            time: by.now.to_owned(),
+            time: if is_new { by.now } else { "" }.to_owned(),
             fields: want,
         }),
     }
     write(res, &mut out, managers);
     Ok(out)
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What kubectl applied when it did so by itself.
+fn last_applied(live: &Value) -> Option<Value> {
+    let annotation = meta(live).get("annotations")?.get(LAST_APPLIED)?;
+    serde_json::from_str(annotation.as_str()?).ok()
 }
 
 /// Who wrote what nobody was recorded for.

@@ -14,6 +14,15 @@ use super::store::{State, fnv};
 use super::tree::{object, slot};
 use super::{discovery, tree};
 
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to \
+     the latest internal value, and may reject unrecognized values. More info: \
+     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client \
+     submits requests to. Cannot be updated. In CamelCase. More info: \
+     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+const METADATA: &str = "Standard object's metadata. More info: \
+     https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+
 /// The answer to a path below `/openapi`.
 pub(crate) fn answer(state: &State, request: &Request, path: &str) -> Result<Reply> {
     if !request.takes_json() {
@@ -109,15 +118,18 @@ fn custom_root(root: &Value, schemas: &mut Map<String, Value>) -> Value {
     add_with_references(META, schemas);
     let mut v = root.clone();
     let properties = object(slot(&mut v, "properties"));
-    properties.insert("apiVersion".into(), json!({"type": "string", "description": "The version of this representation of the object."}));
+    properties.insert(
+        "apiVersion".into(),
+        json!({"type": "string", "description": API_VERSION}),
+    );
     properties.insert(
         "kind".into(),
-        json!({"type": "string", "description": "The kind of the object."}),
+        json!({"type": "string", "description": KIND}),
     );
     let reference = json!({"$ref": format!("{}{META}", kinds::PREFIX)});
     properties.insert(
         "metadata".into(),
-        json!({"allOf": [reference], "description": "Standard object's metadata."}),
+        json!({"allOf": [reference], "description": METADATA}),
     );
     v
 }

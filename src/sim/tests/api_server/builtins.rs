@@ -218,7 +218,13 @@ async fn a_recorded_event_is_one_object_in_both_versions() {
 #[tokio::test(start_paused = true)]
 async fn what_needs_a_machine_says_so() {
     let api: Api<Pod> = Api::namespaced(server().admin(), "default");
-    let (code, _, message) = refusal(api.logs("p", &kube::api::LogParams::default()).await);
+    let logs = async || refusal(api.logs("p", &kube::api::LogParams::default()).await);
+    assert_eq!(logs().await.0, 404);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
+    api.create(&PostParams::default(), &typed(pod))
+        .await
+        .unwrap();
+    let (code, _, message) = logs().await;
     assert_eq!(
         (code, message.as_str()),
         (501, "the simulated API server has no container logs")

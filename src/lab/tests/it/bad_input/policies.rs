@@ -1,4 +1,4 @@
-//! DRPolicies.
+//! Policies.
 
 use lifeboat_lab::lab::POLICY;
 

@@ -2,10 +2,12 @@
 
 use super::super::error::{ApiError, Result};
 use super::super::patch::Format;
+use super::super::request::Form;
+use super::super::resource::{Resource, Scope};
 use super::super::store::State;
 use super::super::subresource::{self, ScaleChange};
-use super::super::tree;
 use super::super::write::{VersionCheck, WriteOptions};
+use super::super::{table, tree};
 use super::{Call, Reply, success};
 
 impl State {
@@ -21,10 +23,17 @@ impl State {
                     .scale
                     .as_ref()
                     .ok_or_else(ApiError::no_such_resource)?;
-                let obj = self.get(stored, key)?;
+                let scale = subresource::scale_of(stored, paths, &*self.get(stored, key)?);
+                if call.presenter.form != Form::Table {
+                    return Ok(Reply::json(200, &scale));
+                }
+                let gv = ("autoscaling", "v1");
+                let res = Resource::builtin(gv, "scales", "Scale", Scope::Namespaced);
+                let (rows, now) = (call.presenter.rows, self.clock.now());
+                let version = tree::meta(&scale).get("resourceVersion").cloned();
                 Ok(Reply::json(
                     200,
-                    &subresource::scale_of(stored, paths, &obj),
+                    &table::render(&res, rows, &[&scale], now, version),
                 ))
             }
             (_, "scale", "PUT" | "PATCH") => {

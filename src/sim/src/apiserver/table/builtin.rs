@@ -68,6 +68,7 @@ pub(super) fn columns(res: &Resource) -> &'static [Column] {
         ("apps", "Deployment") => &DEPLOYMENTS,
         ("apps", "StatefulSet") => &STATEFUL_SETS,
         ("apps", "ReplicaSet") => &REPLICA_SETS,
+        ("autoscaling", "Scale") => &SCALES,
         ("batch", "Job") => &JOBS,
         ("coordination.k8s.io", "Lease") => &LEASES,
         ("storage.k8s.io", "StorageClass") => &STORAGE_CLASSES,
@@ -340,6 +341,12 @@ static REPLICA_SETS: [Column; 7] = [
     SELECTOR,
 ];
 
+static SCALES: [Column; 3] = [
+    integer("Desired", |o, _| count(o, "/spec/replicas").into()),
+    integer("Available", |o, _| count(o, "/status/replicas").into()),
+    AGE,
+];
+
 static JOBS: [Column; 3] = [
     column("Status", |o, _| {
         let done = list_at(o, "/status/conditions")
@@ -436,8 +443,9 @@ fn address(o: &Value, kind: &str) -> Value {
     let all = list_at(o, "/status/addresses").iter();
     let found = all
         .filter(|a| text(a, "type") == kind)
-        .map(|a| text(a, "address"));
-    or_none(found.last().unwrap_or_default())
+        .map(|a| text(a, "address"))
+        .next_back();
+    or_none(found.unwrap_or_default())
 }
 
 fn node_info(o: &Value, key: &str) -> Value {
