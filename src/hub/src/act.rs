@@ -6,6 +6,8 @@
 
 mod capture;
 mod kinds;
+mod mark;
+mod namespace;
 mod object;
 mod parts;
 mod record;

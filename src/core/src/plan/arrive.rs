@@ -10,11 +10,12 @@ use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
-use super::draft::Draft;
-use super::relocate::{Staged, binding, staged};
-use super::steady::Wish;
+use super::draft::{Draft, Wish};
+use super::hold::binding;
+use super::relocate::{Staged, staged};
+use super::step_down::old_owners;
 use super::view::{View, names, replication};
-use super::{cleanup, failover, protect};
+use super::{failover, protect};
 
 /// Volumes are made and promoted on the target.
 pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKind) -> Draft {
@@ -55,7 +56,7 @@ pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: Move
             .again(2_000);
     };
     // Whoever was primary before and answers gives it up first.
-    let mut steps: Vec<Step> = cleanup::old_owners(v);
+    let mut steps: Vec<Step> = old_owners(v);
     steps.extend(v.record(to, force));
     let mut bind = Vec::new();
     match staged(v, to, v.journal.epoch) {

@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::MoveKind;
 use crate::journal::Phase;
-use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrFacts, VrStatus};
+use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
-use super::draft::Draft;
-use super::relocate::{binding, in_use};
-use super::steady::{self, Wish};
+use super::draft::{Draft, Wish};
+use super::hold::{binding, in_use};
+use super::steady;
+use super::step_down::step_down;
 use super::view::{View, held, lasting, names, our_claims, replication, with_volumes};
 
 /// The move that left something behind.
@@ -183,41 +184,6 @@ fn quarantine(
         v.journal.epoch
     );
     (!steps.is_empty()).then(|| Draft::act(said, steps))
-}
-
-/// The step by which a cluster that is not the owner gives up what it holds as primary.
-fn step_down(v: &View<'_>, id: &ClusterId) -> Option<Step> {
-    let primary: BTreeMap<ClaimKey, String> = v
-        .at(id)
-        .volumes
-        .iter()
-        .filter_map(|(k, x)| x.replication.as_ref().map(|r| (k, r)))
-        .filter(|(_, r)| is_ours(r) && r.desired == Role::Primary)
-        .map(|(k, r)| (k.clone(), r.class.clone()))
-        .collect();
-    (!primary.is_empty()).then(|| Step::Replicate {
-        cluster: id.clone(),
-        claims: primary,
-        role: Role::Secondary,
-        epoch: v.journal.epoch,
-    })
-}
-
-fn is_ours(r: &VrFacts) -> bool {
-    r.mark == crate::observed::Mark::Ours && r.deleting == Deleting::No
-}
-
-/// Before anybody is asked to be primary, clusters that answer and may still take themselves for the owner learn better.
-pub(super) fn old_owners(v: &View<'_>) -> Vec<Step> {
-    let answering = v.others().filter(|id| v.fresh(id));
-    answering
-        .flat_map(|id| {
-            let primary = step_down(v, id);
-            let knows = v.at(id).record.is_some() || primary.is_some();
-            let record = knows.then(|| v.record(id, Force::Denied)).flatten();
-            record.into_iter().chain(primary)
-        })
-        .collect()
 }
 
 /// The replications there that were not handed over in step: all of them, unless the side was left by a relocation.

@@ -81,3 +81,13 @@ impl Draft {
         self
     }
 }
+
+/// What became of a request that was not carried out yet.
+pub(super) enum Wish {
+    /// Nothing is asked for.
+    None,
+    /// It begins.
+    Begin(Draft),
+    /// It cannot begin; says why.
+    Held(Draft),
+}

@@ -6,9 +6,8 @@ use crate::journal::{Before, Journal, Phase};
 use crate::report::Severity;
 use crate::wait::{Blocker, Reason};
 
-use super::draft::Draft;
+use super::draft::{Draft, Wish};
 use super::gates;
-use super::steady::Wish;
 use super::view::View;
 
 /// Where a failover would go: where the user says, else to the preferred cluster, else to the best one that is fit.

@@ -11,8 +11,8 @@ use crate::observed::{
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
-use super::cleanup;
-use super::view::{View, names, ours, replication};
+use super::step_down::old_owners;
+use super::view::{View, held, names, ours, replication};
 
 /// The claims that can be protected with their class, and what is wrong with the others.
 pub(super) struct Protectable {
@@ -170,7 +170,7 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
         .map(|(k, c)| (k.clone(), c.clone()))
         .collect();
     if !unreplicated.is_empty() {
-        steps.extend(cleanup::old_owners(v));
+        steps.extend(old_owners(v));
         steps.push(Step::Replicate {
             cluster: on.clone(),
             claims: unreplicated,
@@ -213,7 +213,7 @@ pub(super) fn deselected(facts: &ClusterFacts) -> BTreeSet<ClaimKey> {
         .filter(|(_, v)| gone(v))
         .map(|(k, _)| k.clone())
         .collect();
-    super::remove::still_protected(facts, &all)
+    still_protected(facts, &all)
 }
 
 /// Protected claims that somebody deletes: they are held until the selector lets them go, for to end protection gives
@@ -328,4 +328,24 @@ pub(super) fn agent_trouble(
             })
         }
     }
+}
+
+/// Those whose protection has not been ended yet; a replication that is on its way out only takes time.
+pub(super) fn still_protected(
+    facts: &ClusterFacts,
+    claims: &BTreeSet<ClaimKey>,
+) -> BTreeSet<ClaimKey> {
+    let marked = |k: &&ClaimKey| {
+        facts.volumes.get(*k).is_some_and(|x| {
+            let ours = crate::observed::Mark::Ours;
+            x.claim.as_ref().is_some_and(|c| c.mark == ours)
+                || x.volume.as_ref().is_some_and(|p| p.mark == ours)
+        })
+    };
+    let replicated = held(facts);
+    claims
+        .iter()
+        .filter(|k| marked(k) || replicated.contains(*k))
+        .cloned()
+        .collect()
 }

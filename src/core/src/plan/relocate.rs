@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::{Life, MoveKind, Workloads};
 use crate::journal::{Before, Cancelled, Journal, Phase};
-use crate::observed::{ClaimPhase, Csi, Deleting, Holder, Managed, Mark, Role, VrStatus};
+use crate::observed::{ClaimPhase, Csi, Deleting, Mark, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
-use super::draft::Draft;
-use super::view::{View, held, holders, lasting, names, our_claims, replication, with_volumes};
-use super::{cleanup, failover, gates, protect, steady};
+use super::draft::{Draft, Wish};
+use super::hold::{binding, in_use};
+use super::step_down::old_owners;
+use super::view::{View, held, lasting, names, our_claims, quiesced, replication, with_volumes};
+use super::{failover, gates, protect};
 
 /// A move before its commit.
 pub(super) struct Leg<'a> {
@@ -197,19 +199,6 @@ pub(super) fn staged(v: &View<'_>, on: &ClusterId, epoch: crate::ids::Epoch) -> 
     }
 }
 
-/// Wakes the volume binder until it has done its work.
-pub(super) fn binding(on: &ClusterId, claims: Vec<ClaimKey>) -> Draft {
-    let text = format!("waits for {on} to bind {}", names(&claims));
-    Draft::act(
-        text,
-        vec![Step::Nudge {
-            cluster: on.clone(),
-            claims,
-        }],
-    )
-    .again(200)
-}
-
 /// The workload stops, and whoever else uses the volumes is named.
 fn quiesce(v: &View<'_>, leg: &Leg<'_>) -> Draft {
     let running = running(v, leg.from);
@@ -262,27 +251,6 @@ pub(super) fn running(v: &View<'_>, on: &ClusterId) -> BTreeMap<WorkloadKey, i32
         .filter(|(_, w)| w.replicas > 0 && w.deleting == Deleting::No)
         .map(|(k, w)| (k.clone(), w.replicas))
         .collect()
-}
-
-/// Says who still uses the volumes there.
-pub(super) fn in_use(v: &View<'_>, on: &ClusterId) -> Option<Draft> {
-    let all = &v.at(on).holders;
-    let strangers: Vec<&Holder> = all.iter().filter(|h| h.managed == Managed::No).collect();
-    if !strangers.is_empty() {
-        let who = holders(&strangers);
-        let message =
-            format!("{who} on {on} uses the volumes and is not one of the placement's workloads");
-        let blocker = Blocker::new(
-            Reason::VolumeInUse,
-            message,
-            "stop it, or select its workload in spec.workload",
-        );
-        return Some(
-            Draft::wait(format!("waits for {who} on {on} to let the volumes go")).blocked(blocker),
-        );
-    }
-    let own: Vec<&Holder> = all.iter().collect();
-    (!own.is_empty()).then(|| Draft::wait(format!("waits for {} on {on} to stop", holders(&own))))
 }
 
 /// The volumes are demoted, and everything they hold reaches the other side.
@@ -411,7 +379,7 @@ fn commit(v: &View<'_>, j: &mut Journal, leg: &Leg<'_>) {
 pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
     if v.intent.life == Life::Wanted
         && v.pending() == Some(MoveKind::Failover)
-        && let steady::Wish::Begin(draft) = failover::wish(v, from)
+        && let Wish::Begin(draft) = failover::wish(v, from)
     {
         return draft;
     }
@@ -433,7 +401,7 @@ pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
         .collect();
     let mut steps: Vec<Step> = v.record(from, Force::Denied).into_iter().collect();
     if !wrong.is_empty() {
-        steps.extend(cleanup::old_owners(v));
+        steps.extend(old_owners(v));
         steps.push(Step::Replicate {
             cluster: from.clone(),
             claims: wrong,
@@ -463,7 +431,7 @@ pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
     let stopped: BTreeMap<WorkloadKey, i32> = facts
         .workloads
         .iter()
-        .filter_map(|(k, w)| steady::quiesced(w).map(|n| (k.clone(), n)))
+        .filter_map(|(k, w)| quiesced(w).map(|n| (k.clone(), n)))
         .collect();
     if !stopped.is_empty() {
         return Draft::act(

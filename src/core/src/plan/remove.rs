@@ -1,15 +1,14 @@
 //! Protection is taken away: the copies first, the owner last; images stay, and the volumes get their policy back.
 
-use std::collections::BTreeSet;
-
-use crate::ids::{ClaimKey, ClusterId};
-use crate::observed::{ClusterFacts, Contact};
+use crate::ids::ClusterId;
+use crate::observed::Contact;
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
 use super::cleanup;
 use super::draft::Draft;
-use super::view::{View, held, names, our_claims, with_volumes};
+use super::protect::still_protected;
+use super::view::{View, names, our_claims, with_volumes};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     for id in v.others() {
@@ -63,26 +62,6 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         return Draft::act("removing the ownership records", records);
     }
     Draft::act("lets the placement go", vec![Step::Finish])
-}
-
-/// Those whose protection has not been ended yet; a replication that is on its way out only takes time.
-pub(super) fn still_protected(
-    facts: &ClusterFacts,
-    claims: &BTreeSet<ClaimKey>,
-) -> BTreeSet<ClaimKey> {
-    let marked = |k: &&ClaimKey| {
-        facts.volumes.get(*k).is_some_and(|x| {
-            let ours = crate::observed::Mark::Ours;
-            x.claim.as_ref().is_some_and(|c| c.mark == ours)
-                || x.volume.as_ref().is_some_and(|p| p.mark == ours)
-        })
-    };
-    let replicated = held(facts);
-    claims
-        .iter()
-        .filter(|k| marked(k) || replicated.contains(*k))
-        .cloned()
-        .collect()
 }
 
 fn unreachable(v: &View<'_>, id: &ClusterId) -> Draft {

@@ -3,12 +3,11 @@
 use crate::ids::ClusterId;
 use crate::intent::MoveKind;
 use crate::journal::{Before, Phase};
-use crate::observed::WorkloadFacts;
 use crate::report::Severity;
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
-use super::draft::Draft;
+use super::draft::{Draft, Wish};
 use super::view::{View, our_claims, with_volumes};
 use super::{failover, gates, protect};
 
@@ -47,16 +46,6 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         }
         Wish::None => keep(v, &owner),
     }
-}
-
-/// What became of a request that was not carried out yet.
-pub(super) enum Wish {
-    /// Nothing is asked for.
-    None,
-    /// It begins.
-    Begin(Draft),
-    /// It cannot begin; says why.
-    Held(Draft),
 }
 
 /// Looks at the request, from a state in which the application runs on its owner.
@@ -175,9 +164,4 @@ fn standing_gates(v: &View<'_>, owner: &ClusterId) -> Vec<crate::report::GateRep
             let best = failover::target(v, owner).unwrap_or(to);
             gates::failover(v, owner, best).gates
         })
-}
-
-/// Scaled to zero by us, with a count to give back.
-pub(super) fn quiesced(w: &WorkloadFacts) -> Option<i32> {
-    w.remembered.filter(|_| w.replicas == 0)
 }

@@ -9,8 +9,7 @@ use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
-use super::steady;
-use super::view::{View, our_claims, replicated, replication};
+use super::view::{View, our_claims, quiesced, replicated, replication};
 
 /// Nothing is decided before every cluster of the policy has been heard: one that is silent may record a newer owner.
 pub(super) fn next(v: &View<'_>) -> Draft {
@@ -199,11 +198,7 @@ fn rebuilt(v: &View<'_>, record: &RecordFacts) -> Phase {
 /// Whether the owner was stopped or demoted for a move that was never committed.
 fn stepped_down(facts: &ClusterFacts) -> bool {
     let demoted = |k: &_| replication(facts, k).is_some_and(|r| r.desired != Role::Primary);
-    replicated(facts).iter().any(demoted)
-        || facts
-            .workloads
-            .values()
-            .any(|w| steady::quiesced(w).is_some())
+    replicated(facts).iter().any(demoted) || facts.workloads.values().any(|w| quiesced(w).is_some())
 }
 
 /// A side whose volumes are all handed over in step was left by a relocation; any other takes the owner's data anew.

@@ -9,7 +9,7 @@ use crate::intent::{Intent, MoveKind, Policy, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
     CaptureFacts, ClusterFacts, Deleting, Holder, Mark, Observed, Role, VolumeFacts, VrFacts,
-    VrStatus,
+    VrStatus, WorkloadFacts,
 };
 use crate::step::{Force, Step};
 
@@ -221,4 +221,9 @@ pub(super) fn holders(of: &[&Holder]) -> String {
             .map(|h| format!("{} {}", h.kind, h.name))
             .collect::<BTreeSet<_>>(),
     )
+}
+
+/// Scaled to zero by us, with a count to give back.
+pub(super) fn quiesced(w: &WorkloadFacts) -> Option<i32> {
+    w.remembered.filter(|_| w.replicas == 0)
 }

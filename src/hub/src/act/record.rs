@@ -10,8 +10,10 @@ use lifeboat_kit::{deadline, patch_metadata};
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
+use super::mark::unmarking;
+use super::namespace;
 use super::object::{Whose, is_deleting, name, text, whose};
-use super::parts::{Part, Pending, Trouble, each, gather, outcome, refuse, trouble};
+use super::parts::{Part, Pending, Trouble, each, gather, outcome, trouble};
 use super::remote::Place;
 use super::{At, Executor, stale};
 use crate::resolve::Scope;
@@ -57,7 +59,7 @@ pub(crate) async fn record(
 }
 
 async fn record_in(at: &At<'_>, namespace: String, spec: &Value) -> Part {
-    ensure_namespace(at, &namespace).await?;
+    namespace::ensure(at, &namespace).await?;
     let name = at.scope.ownership.as_str();
     let body = json!({
         "apiVersion": "lifeboat.dev/v1alpha1",
@@ -80,34 +82,6 @@ async fn record_in(at: &At<'_>, namespace: String, spec: &Value) -> Part {
             &error.full(),
         ))),
         Err(error) => Err(trouble(at.remote.cluster(), &error)),
-    }
-}
-
-/// Makes a namespace that is missing; one that is going cannot be used.
-pub(crate) async fn ensure_namespace(at: &At<'_>, namespace: &str) -> Part {
-    let place = Place::new(Kind::Namespace, "", namespace);
-    match at.remote.get(place).await? {
-        Some(found)
-            if is_deleting(&found) || text(&found, "/status/phase") == Some("Terminating") =>
-        {
-            refuse(
-                Reason::NamespaceTerminating,
-                format!(
-                    "namespace {namespace} on {} is being deleted",
-                    at.remote.cluster()
-                ),
-                "Wait until it is gone, or find what keeps it; it is made anew then.",
-            )
-        }
-        Some(_) => Ok(()),
-        None => {
-            let body = json!({
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": { "name": namespace, "annotations": { names::PLACEMENT: at.scope.key.to_string() } },
-            });
-            at.remote.apply(place, &body).await.map(drop)
-        }
     }
 }
 
@@ -183,18 +157,6 @@ async fn unmark_all(at: &At<'_>, kind: Kind, namespace: String) -> Part {
             .await?;
     }
     Ok(())
-}
-
-/// A patch that takes our marks off; `more` names further annotations.
-pub(crate) fn unmarking(more: &[&str]) -> Value {
-    let gone = |keys: &[&str]| {
-        keys.iter()
-            .map(|k| ((*k).to_owned(), Value::Null))
-            .collect::<serde_json::Map<_, _>>()
-    };
-    let mut annotations = gone(&[names::PLACEMENT, names::RESTORED_EPOCH, names::NUDGE]);
-    annotations.extend(gone(more));
-    json!({ "metadata": { "labels": gone(&[names::PLACEMENT_UID]), "annotations": annotations } })
 }
 
 /// Deletes the captures, then lets the DRPlacement go.

@@ -148,7 +148,7 @@ async fn check_claim(at: &At<'_>, claim: &ClaimKey, namespace: &str) -> Part {
             at.remote.cluster()
         )));
     };
-    super::volumes::check_free(at, &pvc)?;
+    super::mark::check_free(at, &pvc)?;
     let owner = [
         (names::VR_OWNER, "VolumeReplication"),
         (names::VGR_OWNER, "VolumeGroupReplication"),

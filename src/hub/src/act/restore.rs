@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use super::At;
 use super::capture::archive_trouble;
 use super::kinds::Kind;
+use super::namespace;
 use super::object::{is_deleting, name, namespace, text, uid, version};
 use super::parts::{Part, Pending, Trouble, gather, outcome, refuse};
-use super::record::ensure_namespace;
 use super::remote::Place;
 use crate::resolve::Scope;
 
@@ -31,7 +31,7 @@ async fn restore_all(at: &At<'_>, version: u64, epoch: Epoch) -> Part {
     let mut mapping = mapping(at.scope, at.remote.cluster(), &capture);
     learn(at, &capture, &mut mapping).await?;
     for home in &at.scope.namespaces {
-        ensure_namespace(at, &at.namespace(home)).await?;
+        namespace::ensure(at, &at.namespace(home)).await?;
     }
     let marks = at.marks(epoch);
     let (mapping, marks) = (&mapping, &marks);

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use lifeboat_api::names;
-use lifeboat_core::wait::Reason;
 use lifeboat_core::{ClaimKey, Outcome};
 use serde_json::{Value, json};
 
 use super::At;
 use super::kinds::Kind;
-use super::object::{Whose, annotation, name, text, version, whose};
-use super::parts::{Part, Pending, Trouble, each, refuse};
-use super::record::unmarking;
+use super::mark::{check_free, marking, unmarking};
+use super::object::{Whose, annotation, text, version, whose};
+use super::parts::{Part, Pending, Trouble, each};
 use super::remote::Place;
 
 /// Sets Retain on the volumes, remembers the earlier policy, and marks volume and claim as ours.
@@ -55,32 +54,6 @@ async fn retain_one(at: &At<'_>, claim: &ClaimKey, volume: &str) -> Part {
         .patch(claim_at, &marking(at, &pvc))
         .await
         .map(drop)
-}
-
-/// Refuses an object that another placement has marked.
-pub(crate) fn check_free(at: &At<'_>, object: &Value) -> Part {
-    match whose(object, &at.scope.uid) {
-        Whose::Ours | Whose::Nobodys => Ok(()),
-        Whose::Other(placement) => refuse(
-            Reason::ClaimedByOther,
-            format!(
-                "{} {} on {} belongs to the placement {placement}",
-                text(object, "/kind").unwrap_or("object"),
-                name(object),
-                at.remote.cluster()
-            ),
-            "Two placements cannot protect one volume: change the selector of one of them. If the other placement is gone, remove the label lifeboat.dev/placement-uid.",
-        ),
-    }
-}
-
-/// A patch that marks an object as ours, if it is still as it was read.
-pub(crate) fn marking(at: &At<'_>, object: &Value) -> Value {
-    json!({ "metadata": {
-        "resourceVersion": version(object),
-        "labels": { names::PLACEMENT_UID: at.scope.uid },
-        "annotations": { names::PLACEMENT: at.scope.key.to_string() },
-    } })
 }
 
 /// Sets Retain and our mark in one write, if the volume is still as it was read. Gives the volume as it is then.

@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use super::At;
 use super::capture::archive_trouble;
 use super::kinds::Kind;
+use super::mark::{check_free, marking};
 use super::object::{Whose, annotation, is_deleting, name, namespace, text, version, whose};
 use super::parts::{Part, Pending, each, outcome};
 use super::remote::Place;
 use super::restore::mapping;
-use super::volumes::{check_free, marking};
 
 /// Scales workloads to zero and remembers their replicas.
 pub(crate) async fn quiesce(at: &At<'_>, workloads: &BTreeMap<WorkloadKey, i32>) -> Outcome {

@@ -1,6 +1,8 @@
 //! What the hub costs: moves with instant storage, on the real clock, with everything in one process.
 //!
-//! `cargo xtask bench [--quick] [PLACEMENTS...]` prints a table per number of placements, five volumes each.
+//! `cargo xtask bench [--quick] [--calls] [PLACEMENTS...]` prints a table per number of placements, five volumes each.
+//! All placements are edited at once. Hub, agents, arrays and four API servers share the machine: with many placements the
+//! simulated API servers are most of what is measured, and the calls of a move say what real ones would have to do.
 #![expect(clippy::print_stdout, reason = "a table is what this program is for")]
 
 use std::{collections::BTreeMap, time::Duration};
@@ -23,6 +25,8 @@ use tokio::time::Instant;
 
 /// Volumes of each placement.
 const VOLUMES: usize = 5;
+/// How many moves there are at least behind a figure.
+const MOVES: usize = 10;
 /// Longer than any part takes, unless something is broken.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Between two looks at all placements.
@@ -75,81 +79,87 @@ async fn bench(size: usize) -> Result<()> {
     row(size, "protect (all)", &[start.elapsed()], None);
     lag(&lab, size).await?;
 
-    let to_west = json!({"spec": {"preferredCluster": "west", "action": "Relocate"}});
-    one_move(&lab, &apps, "relocate", &to_west, "west", After::Nothing).await?;
+    let mut on = "east";
+    let mut relocations = Measured::default();
+    while relocations.moves() < MOVES {
+        let to = if on == "east" { "west" } else { "east" };
+        let patch = json!({"spec": {"preferredCluster": to, "action": "Relocate"}});
+        one_move(&lab, &apps, &patch, to, None, &mut relocations).await?;
+        on = to;
+    }
+    relocations.print("relocate", size);
 
-    lab.kill_site("west")?;
-    // The hub has to know that the site is gone: that takes as long as its probes are patient, and is not its work.
-    reach(&lab, &apps, &|p: &DRPlacement| {
-        p.condition("Available") != "True"
-    })
-    .await?;
-    let to_north = json!({"spec": {"action": "Failover", "failoverCluster": "north"}});
-    one_move(
-        &lab,
-        &apps,
-        "failover",
-        &to_north,
-        "north",
-        After::Revive("west"),
-    )
-    .await?;
+    let mut failovers = Measured::default();
+    while failovers.moves() < MOVES {
+        let to = if on == "north" { "east" } else { "north" };
+        lab.kill_site(on)?;
+        // The hub has to know that the site is gone: that takes as long as its probes are patient, and is not its work.
+        let gone = |p: &DRPlacement| p.condition("Available") != "True";
+        reach(&lab, &apps, &gone).await?;
+        let patch = json!({"spec": {"action": "Failover", "failoverCluster": to}});
+        one_move(&lab, &apps, &patch, to, Some(on), &mut failovers).await?;
+        on = to;
+    }
+    failovers.print("failover", size);
     println!("{size:>5} {:<22} {:>10}", "memory, whole world", memory());
     lab.check().await?;
     Ok(())
 }
 
-/// What is needed before a move can be complete.
-#[derive(Clone, Copy)]
-enum After {
-    Nothing,
-    Revive(&'static str),
+/// Moves of one kind, and how long each took.
+#[derive(Default)]
+struct Measured {
+    available: Vec<Duration>,
+    complete: Vec<Duration>,
+    protected: Vec<Duration>,
+    calls: Counts,
 }
 
+impl Measured {
+    fn moves(&self) -> usize {
+        self.complete.len()
+    }
+
+    fn print(&self, what: &str, size: usize) {
+        let calls = Calls::of(&self.calls, self.moves());
+        row(size, &format!("{what}: available"), &self.available, None);
+        let complete = format!("{what}: complete");
+        row(size, &complete, &self.complete, Some(calls.sum()));
+        row(size, &format!("{what}: protected"), &self.protected, None);
+        if std::env::args().any(|a| a == "--calls") {
+            calls.print();
+        }
+    }
+}
+
+/// Moves all at once. A move away from a lost site can be complete only when that has returned.
 async fn one_move(
     lab: &Lab,
     apps: &[App],
-    what: &str,
     patch: &Value,
     to: &'static str,
-    after: After,
+    lost: Option<&str>,
+    measured: &mut Measured,
 ) -> Result<()> {
     let before = hub_calls(lab);
-
-    let edited = edit_all(lab, apps, patch).await?;
+    let mut edited = edit_all(lab, apps, patch).await?;
     let available = reach(lab, apps, &running(to)).await?;
-    row(
-        apps.len(),
-        &format!("{what}: available"),
-        &spans(&edited, &available),
-        None,
-    );
-    let edited = match after {
-        After::Nothing => edited,
-        After::Revive(site) => {
-            lab.revive_site(site)?;
-            let now = Instant::now();
-            edited.keys().map(|k| (k.clone(), now)).collect()
+    measured.available.extend(spans(&edited, &available));
+    if let Some(site) = lost {
+        lab.revive_site(site)?;
+        let now = Instant::now();
+        for start in edited.values_mut() {
+            *start = now;
         }
-    };
+    }
     let complete = reach(lab, apps, &complete(to)).await?;
-    let calls = Calls::between(&before, &hub_calls(lab), apps.len());
-    row(
-        apps.len(),
-        &format!("{what}: complete"),
-        &spans(&edited, &complete),
-        Some(calls.sum()),
-    );
-    if std::env::args().any(|a| a == "--calls") {
-        calls.print();
+    measured.complete.extend(spans(&edited, &complete));
+    for (what, n) in hub_calls(lab) {
+        let new = n - before.get(&what).copied().unwrap_or_default();
+        *measured.calls.entry(what).or_default() += new;
     }
     let again = reach(lab, apps, &settled(to)).await?;
-    row(
-        apps.len(),
-        &format!("{what}: protected"),
-        &spans(&edited, &again),
-        None,
-    );
+    measured.protected.extend(spans(&edited, &again));
     Ok(())
 }
 
@@ -240,11 +250,10 @@ struct Calls(BTreeMap<(String, String), f64>);
 
 impl Calls {
     #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
-    fn between(before: &Counts, after: &Counts, moves: usize) -> Self {
-        let each = after.iter().map(|(what, n)| {
-            let was = before.get(what).copied().unwrap_or_default();
-            (what.clone(), (n - was) as f64 / moves as f64)
-        });
+    fn of(counts: &Counts, moves: usize) -> Self {
+        let each = counts
+            .iter()
+            .map(|(what, n)| (what.clone(), *n as f64 / moves as f64));
         Self(each.filter(|(_, mean)| *mean > 0.0).collect())
     }
 
