@@ -9,10 +9,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume};
 use kube::{
     Api, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use lifeboat_api::DRPlacement;
 use lifeboat_lab::{
@@ -101,6 +101,8 @@ async fn bench(size: usize) -> Result<()> {
         on = to;
     }
     failovers.print("failover", size);
+    let calls = Calls::of(&relocations.calls, relocations.moves()).sum();
+    calls_alone(&lab, size, calls).await?;
     println!("{size:>5} {:<22} {:>10}", "memory, whole world", memory());
     lab.check().await?;
     Ok(())
@@ -301,6 +303,41 @@ async fn lag(lab: &Lab, size: usize) -> Result<()> {
         }
     }
     row(size, "change to reaction", &all, None);
+    Ok(())
+}
+
+/// How long the API servers take for as many calls as the hub made in a relocation of all, if nobody else does anything:
+/// no hub on this machine could be faster.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count of calls for people"
+)]
+async fn calls_alone(lab: &Lab, size: usize, each: f64) -> Result<()> {
+    let wanted = (each * size as f64).round() as usize;
+    // Of a kind that nobody watches.
+    let api: Api<ConfigMap> = Api::default_namespaced(lab.world().admin("east")?);
+    let names: Vec<String> = (0..64).map(|n| format!("bench-{n}")).collect();
+    for name in &names {
+        let empty = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        api.create(&PostParams::default(), &empty).await?;
+    }
+    let pairs = names.iter().cycle().take(wanted.div_ceil(2)).enumerate();
+    let start = Instant::now();
+    let one = |(n, name): (usize, &String)| {
+        let (api, name) = (api.clone(), name.clone());
+        async move {
+            api.get(&name).await?;
+            let patch =
+                Patch::Merge(json!({"metadata": {"annotations": {"bench": n.to_string()}}}));
+            api.patch(&name, &PatchParams::default(), &patch).await?;
+            anyhow::Ok(())
+        }
+    };
+    let done = stream::iter(pairs.map(one)).buffer_unordered(64);
+    done.try_collect::<Vec<()>>().await?;
+    row(size, "as many calls alone", &[start.elapsed()], Some(each));
     Ok(())
 }
 
