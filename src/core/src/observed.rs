@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
@@ -12,6 +12,14 @@ use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
 pub enum Contact {
     /// It answers, and every watch on it is in step.
     Fresh,
+    /// Its API server answers, but not everything there is seen as it is now: a watch is lost or still being read, or
+    /// our credentials are not accepted. What was seen last is kept, and is not an answer.
+    Behind {
+        /// Since when.
+        since: Timestamp,
+        /// What is not seen.
+        why: String,
+    },
     /// It has not answered since then. What was seen last is kept, and is not an answer.
     Stale {
         /// Last proof of life.
@@ -21,28 +29,52 @@ pub enum Contact {
     },
     /// It was never seen since this hub started.
     Never {
+        /// Since when it is tried.
+        since: Timestamp,
         /// What happened on the last try.
         why: String,
     },
-    /// No DRCluster of that name exists, or its credentials are refused.
+    /// It is not even tried: its credentials are refused.
+    Refused {
+        /// What is wrong with them.
+        why: String,
+    },
+    /// No DRCluster of that name exists.
     Unregistered {
-        /// Which of the two.
+        /// The same in words.
         why: String,
     },
 }
+
+/// How long a cluster that was never heard may be about to answer: longer than its first probes take.
+const UNHEARD: SignedDuration = SignedDuration::from_secs(5);
+/// How long one that answers may be out of step before it counts as silent: longer than an API server restarts, or a
+/// large cluster is read. Its applications run all the while.
+const OUT_OF_STEP: SignedDuration = SignedDuration::from_secs(60);
 
 impl Contact {
     /// Whether what is seen of the cluster is an answer.
     pub fn is_fresh(&self) -> bool {
         matches!(self, Self::Fresh)
     }
+    /// Whether it can be taken for silent, and not for one that is seen again in a moment. Not the opposite of fresh:
+    /// between the two nothing is done that needs the cluster stopped, or gone.
+    pub fn is_silent(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Fresh => false,
+            Self::Behind { since, .. } => now.duration_since(*since) >= OUT_OF_STEP,
+            Self::Never { since, .. } => now.duration_since(*since) >= UNHEARD,
+            Self::Stale { .. } | Self::Refused { .. } | Self::Unregistered { .. } => true,
+        }
+    }
     /// In words, for messages.
     pub fn describe(&self) -> String {
         match self {
             Self::Fresh => "answers".into(),
+            Self::Behind { since, why } => format!("has been out of step since {since} ({why})"),
             Self::Stale { since, why } => format!("has not answered since {since} ({why})"),
-            Self::Never { why } => format!("was not reached yet ({why})"),
-            Self::Unregistered { why } => why.clone(),
+            Self::Never { since: _, why } => format!("was not reached yet ({why})"),
+            Self::Refused { why } | Self::Unregistered { why } => why.clone(),
         }
     }
 }
@@ -260,6 +292,8 @@ pub struct VrFacts {
     pub class: String,
     /// What the status says, if it speaks of the present generation.
     pub status: VrStatus,
+    /// The epoch at which the agent has sent the driver a resync, or is about to.
+    pub resync_issued: Option<Epoch>,
     /// Last sync, whatever generation it speaks of.
     pub last_sync: Option<Timestamp>,
     /// Handle of the copy on the peer, if the driver names it differently there.

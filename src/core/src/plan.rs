@@ -10,10 +10,10 @@ mod failover;
 mod gates;
 mod hold;
 mod protect;
+mod quarantine;
 mod relocate;
 mod remove;
 mod steady;
-mod step_down;
 mod tell;
 mod undecided;
 mod view;
@@ -28,6 +28,7 @@ use crate::report::Report;
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 use draft::Draft;
+use quarantine::meanwhile;
 use view::View;
 
 /// What to do next.
@@ -81,18 +82,18 @@ fn decide(v: &View<'_>) -> Draft {
             to,
             kind,
             stage,
-        } => relocate::next(
-            v,
-            &relocate::Leg {
+        } => {
+            let leg = relocate::Leg {
                 from,
                 to,
                 kind: *kind,
                 stage: *stage,
-            },
-        ),
-        Phase::Cancelling { from, to } => relocate::cancel(v, from, to),
-        Phase::Promoting { from, to, kind } => arrive::promote(v, from, to, *kind),
-        Phase::Starting { from, to, kind } => arrive::start(v, from, to, *kind),
+            };
+            meanwhile(v, relocate::next(v, &leg))
+        }
+        Phase::Cancelling { from, to } => meanwhile(v, relocate::cancel(v, from, to)),
+        Phase::Promoting { from, to, kind } => meanwhile(v, arrive::promote(v, from, to, *kind)),
+        Phase::Starting { from, to, kind } => meanwhile(v, arrive::start(v, from, to, *kind)),
         Phase::CleaningUp {
             from,
             to,

@@ -19,6 +19,7 @@ mod start;
 mod volumes;
 mod workloads;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,10 +30,15 @@ use lifeboat_capture::Marks;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Epoch, Outcome, Step};
 use lifeboat_kit::SharedClock;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::archive_view::ArchiveView;
 use crate::resolve::Scope;
 use remote::Remote;
+
+/// How many steps may be under way on one cluster: one whose writes hang must not take up every placement's time.
+const TURNS: usize = 16;
 
 /// What the API server answered to a write.
 #[derive(Debug, Clone)]
@@ -59,6 +65,7 @@ pub struct Executor {
     clock: SharedClock,
     hub: kube::Client,
     deadline: Duration,
+    turns: Arc<Mutex<BTreeMap<ClusterId, Arc<Semaphore>>>>,
 }
 
 impl Executor {
@@ -76,7 +83,23 @@ impl Executor {
             clock,
             hub,
             deadline,
+            turns: Arc::default(),
         }
+    }
+
+    /// A turn on the cluster of a step, until it is dropped; or why there is none now.
+    pub fn turn(&self, step: &Step) -> Result<Option<OwnedSemaphorePermit>, String> {
+        let Some(cluster) = step.cluster() else {
+            return Ok(None);
+        };
+        let mut turns = self.turns.lock();
+        let there = turns
+            .entry(cluster.clone())
+            .or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
+        let turn = there.clone().try_acquire_owned();
+        turn.map(Some).map_err(|_| {
+            format!("waits for its turn on {cluster}: {TURNS} steps are under way there")
+        })
     }
 
     /// Carries out one step. Whatever is not acknowledged is `Unknown`.

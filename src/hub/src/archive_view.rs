@@ -39,9 +39,20 @@ struct Known {
 #[derive(Clone)]
 struct Entry {
     facts: ArchiveFacts,
+    /// The version that the archive was last read for.
+    asked_for: u64,
     /// The version, and what its source looked like right before it was read.
     seen: Option<(u64, String)>,
     failed: Option<Instant>,
+}
+
+impl Entry {
+    /// Whether another hub has stored a capture since, as far as the journal knows. A version that the archive does not
+    /// show when asked for is asked for once.
+    fn is_behind(&self, least: u64) -> bool {
+        let newest = self.facts.newest.as_ref().map_or(0, |n| n.version);
+        newest < least && self.asked_for != least
+    }
 }
 
 impl Known {
@@ -76,18 +87,24 @@ impl ArchiveView {
         (self.fingerprints)(scope, source)
     }
 
-    /// What is known of the captures of a placement. Asks the archive once; `again_after` tells when a failed read is worth another.
-    pub async fn facts(&self, scope: &Scope) -> ArchiveFacts {
+    /// What is known of the captures of a placement, of which version `least` was complete once. Asks the archive once,
+    /// and again when it must have more than is known; `again_after` tells when a failed read is worth another.
+    pub async fn facts(&self, scope: &Scope, least: u64) -> ArchiveFacts {
         let known = self.known.lock().entries.get(&scope.uid).cloned();
-        match known {
-            Some(entry) if entry.failed.is_none_or(|at| at.elapsed() < AGAIN) => {
-                self.judge(scope, entry)
-            }
-            _ => {
-                let entry = self.load(scope).await;
-                self.judge(scope, entry)
-            }
-        }
+        let enough = |entry: &Entry| match entry.failed {
+            Some(at) => at.elapsed() < AGAIN,
+            None => !entry.is_behind(least),
+        };
+        let entry = match known.filter(enough) {
+            Some(entry) => entry,
+            None => self.load(scope, least).await,
+        };
+        self.judge(scope, entry)
+    }
+
+    /// Forgets all that is known: another hub may have written since.
+    pub fn start_over(&self) {
+        *self.known.lock() = Known::default();
     }
 
     /// When a failed read should be repeated; none: nothing failed.
@@ -112,7 +129,7 @@ impl ArchiveView {
         facts
     }
 
-    async fn load(&self, scope: &Scope) -> Entry {
+    async fn load(&self, scope: &Scope, least: u64) -> Entry {
         let read = self.archive.newest_complete(&scope.uid).await;
         let mut facts = ArchiveFacts::default();
         let mut failed = None;
@@ -143,6 +160,7 @@ impl ArchiveView {
         }
         let entry = Entry {
             facts,
+            asked_for: least,
             seen,
             failed,
         };
@@ -169,6 +187,7 @@ impl ArchiveView {
             scope.uid.clone(),
             Entry {
                 facts,
+                asked_for: stored.version,
                 seen: Some((stored.version, seen)),
                 failed: None,
             },
@@ -271,3 +290,6 @@ fn capture_facts(scope: &Scope, stored: &Stored, capture: &Capture) -> CaptureFa
         workloads: workloads.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

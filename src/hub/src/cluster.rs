@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
 use lifeboat_api::cluster::Signal;
@@ -23,6 +23,8 @@ use crate::status::tri;
 
 /// How often the proof of life is written while nothing else changes.
 const MINUTE: Duration = Duration::from_secs(60);
+/// A cluster that answers and is read again for less than this is as healthy as it was.
+const SETTLING: SignedDuration = SignedDuration::from_secs(5);
 
 /// Looks at one DRCluster. Every replica keeps its connections; only the acting one writes.
 pub(crate) async fn cluster(context: Arc<Context>, name: String) -> Next {
@@ -47,7 +49,9 @@ pub(crate) async fn cluster(context: Arc<Context>, name: String) -> Next {
         )),
         None => credentials,
     };
-    context.fleet.set(&id, used);
+    context
+        .fleet
+        .set(&id, used, recorded_uid(&object).cloned());
     let member = context.fleet.status(&id);
     context
         .metrics
@@ -144,7 +148,8 @@ async fn report(
 ) -> Next {
     let now = context.now();
     let before = cluster.status.clone().unwrap_or_default();
-    let (health, again) = health(cluster, member, now, context.config.lost_after);
+    let known = before.health.as_deref();
+    let (health, again) = health(cluster, member, known, now, context.config.lost_after);
     let status = status(cluster, member, twin, health, now);
     if status != before {
         let name = cluster.metadata.name.clone().unwrap_or_default();
@@ -187,6 +192,7 @@ async fn report(
 fn health(
     cluster: &DRCluster,
     member: &MemberStatus,
+    before: Option<&str>,
     now: Timestamp,
     lost_after: Duration,
 ) -> (&'static str, Option<Duration>) {
@@ -205,11 +211,27 @@ fn health(
     }
     match &member.contact {
         Contact::Fresh => ("Healthy", Some(MINUTE)),
-        Contact::Stale { since, why: _ } => match since.checked_add(lost_after) {
-            Ok(lost) if lost > now => ("Suspect", Some(until(lost))),
-            _ => ("Lost", None),
-        },
-        Contact::Never { .. } | Contact::Unregistered { .. } => ("Unknown", None),
+        // One that is read for the first time is no cause for worry.
+        Contact::Behind { .. } if matches!(before, None | Some("Unknown")) => ("Unknown", None),
+        Contact::Behind { since, .. } if now.duration_since(*since) < SETTLING => {
+            let known = match cluster.status.as_ref().and_then(|s| s.health.as_deref()) {
+                Some("Healthy") => "Healthy",
+                Some("Suspect") => "Suspect",
+                Some("Lost") => "Lost",
+                _ => "Unknown",
+            };
+            let settled = since.checked_add(SETTLING).unwrap_or(now);
+            (known, Some(until(settled)))
+        }
+        Contact::Stale { since, .. } | Contact::Behind { since, .. } => {
+            match since.checked_add(lost_after) {
+                Ok(lost) if lost > now => ("Suspect", Some(until(lost))),
+                _ => ("Lost", None),
+            }
+        }
+        Contact::Never { .. } | Contact::Refused { .. } | Contact::Unregistered { .. } => {
+            ("Unknown", None)
+        }
     }
 }
 
@@ -225,6 +247,7 @@ fn status(
         contact,
         kubernetes_version,
         cluster_uid,
+        stranger,
         agent: _,
         drivers,
         last_proof,
@@ -251,6 +274,7 @@ fn status(
     // While all is well the proof of life moves once a minute; what matters is written as it is.
     let steady = before.health.as_deref() == Some(health) && contact.is_fresh();
     let proof = last_proof
+        .filter(|_| stranger.is_none())
         .map(|at| if steady { whole_minute(at) } else { at })
         .map(to_time);
     let proof = match (&before.last_proof_of_life_time, proof) {
@@ -263,11 +287,11 @@ fn status(
         signals: signals.clone(),
         last_proof_of_life_time: proof,
         kubernetes_version: kubernetes_version.clone().or(before.kubernetes_version),
-        // A double never gets to be the one that had the cluster first.
-        cluster_uid: cluster_uid
-            .clone()
-            .filter(|_| twin.is_none())
-            .or(before.cluster_uid),
+        // Always the first one: it tells whether the kubeconfig still leads to the same cluster. A double never gets to be
+        // the one that had the cluster first.
+        cluster_uid: before
+            .cluster_uid
+            .or_else(|| cluster_uid.clone().filter(|_| twin.is_none())),
         drivers: drivers.clone(),
         observed_generation: generation,
         conditions,
@@ -288,23 +312,29 @@ fn reachable(cluster: &DRCluster, member: &MemberStatus, twin: Option<&str>) -> 
         cluster.spec.kubeconfig_secret_ref.name
     );
     let denied = |s: &Signal| s.name == API_SIGNAL && s.state == AUTH_ERROR;
-    match (twin, &member.contact) {
-        (Some(elder), _) => {
-            let message = format!(
-                "it is the same cluster as {elder}; delete one of the two, or correct the kubeconfig of one"
-            );
-            (Tri::False, "DuplicateCluster", message)
-        }
-        (None, Contact::Fresh) => (
+    if let Some(elder) = twin {
+        let message = format!(
+            "it is the same cluster as {elder}; delete one of the two, or correct the kubeconfig of one"
+        );
+        return (Tri::False, "DuplicateCluster", message);
+    }
+    if let Some(why) = &member.stranger {
+        let message = format!(
+            "this DRCluster {why}; correct {secret}, or delete the DRCluster and create it again if the cluster was replaced"
+        );
+        return (Tri::False, "ClusterReplaced", message);
+    }
+    match &member.contact {
+        Contact::Fresh => (
             Tri::True,
             "Answers",
             "the API server answers and every watch is in step".to_owned(),
         ),
-        (None, Contact::Unregistered { .. }) => {
+        Contact::Refused { .. } | Contact::Unregistered { .. } => {
             let message = format!("{words}; mend {secret}: see `lifeboat cluster add`");
             (Tri::False, "CredentialsRefused", message)
         }
-        (None, Contact::Stale { .. } | Contact::Never { .. })
+        Contact::Behind { .. } | Contact::Stale { .. } | Contact::Never { .. }
             if member.signals.iter().any(denied) =>
         {
             let message = format!(
@@ -312,11 +342,17 @@ fn reachable(cluster: &DRCluster, member: &MemberStatus, twin: Option<&str>) -> 
             );
             (Tri::False, "CredentialsDenied", message)
         }
-        (None, Contact::Stale { .. }) => {
+        Contact::Behind { .. } => {
+            let message = format!(
+                "its API server answers, and it {words}; look at the API server, and at the hub's role there"
+            );
+            (Tri::False, "OutOfStep", message)
+        }
+        Contact::Stale { .. } => {
             let message = format!("{words}; look at the cluster and at the way there");
             (Tri::False, "Silent", message)
         }
-        (None, Contact::Never { .. }) => {
+        Contact::Never { .. } => {
             let message = format!(
                 "{words}; look at the cluster and at the way there, and check address and certificate authority of {secret}"
             );

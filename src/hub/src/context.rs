@@ -81,6 +81,11 @@ impl Context {
         }
     }
 
+    /// Whether there is a DRCluster of that name.
+    pub(crate) fn is_registered(&self, cluster: &ClusterId) -> bool {
+        self.stores.clusters.get(&cluster.to_string()).is_some()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -93,6 +93,8 @@ pub struct MemberStatus {
     pub kubernetes_version: Option<String>,
     /// uid of its namespace kube-system.
     pub cluster_uid: Option<String>,
+    /// Why it is another cluster than the expected one.
+    pub stranger: Option<String>,
     /// Its agent.
     pub agent: AgentFacts,
     /// Its drivers, as its agent last told.
@@ -158,19 +160,20 @@ impl Fleet {
     }
 
     /// Registers a cluster, or changes its credentials; the same ones change nothing. New credentials start from
-    /// nothing: they may lead to another cluster. Must be called within a tokio runtime.
-    pub fn set(&self, id: &ClusterId, credentials: Credentials) {
+    /// nothing: they may lead to another cluster. One of another uid than `expected` never becomes fresh, and gives no
+    /// client. Must be called within a tokio runtime.
+    pub fn set(&self, id: &ClusterId, credentials: Credentials, expected: Option<String>) {
         let print = match &credentials {
             Ok(bytes) => digest([b"kubeconfig".as_slice(), bytes]),
             Err(why) => digest([b"refused".as_slice(), why.as_bytes()]),
         };
-        if self
-            .inner
-            .members
-            .read()
-            .get(id)
-            .is_some_and(|m| m.credentials == print)
-        {
+        let same = {
+            let members = self.inner.members.read();
+            let member = members.get(id).filter(|m| m.credentials == print);
+            member.map(|m| m.shared.clone())
+        };
+        if let Some(shared) = same {
+            shared.expect(expected);
             return;
         }
         let vetted = match credentials {
@@ -180,6 +183,7 @@ impl Fleet {
         let shared = Shared::new(
             id,
             vetted.as_ref().err().cloned(),
+            expected,
             self.inner.clock.clone(),
             self.inner.config,
             self.inner.wake.clone(),
@@ -212,9 +216,12 @@ impl Fleet {
         self.inner.members.read().keys().cloned().collect()
     }
 
-    /// A client of the cluster. None: not registered, credentials refused, or no connection made yet.
+    /// A client of the cluster. None: not registered, credentials refused, no connection made yet, or not known to be
+    /// the cluster that it was.
     pub fn client(&self, id: &ClusterId) -> Option<Client> {
-        self.member(id)?.client.read().clone()
+        let member = self.member(id)?;
+        let itself = member.view.read().is_itself();
+        itself.then(|| member.client.read().clone()).flatten()
     }
 
     /// Takes what the API server answered to a write, so that the next look already shows it.
@@ -234,6 +241,7 @@ impl Fleet {
             contact,
             kubernetes_version: view.version(),
             cluster_uid: view.uid(),
+            stranger: view.stranger(),
             agent: view.agent(Instant::now()),
             drivers: view.drivers(),
             last_proof: view.last_proof(),

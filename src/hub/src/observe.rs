@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::core::SelectorExt;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::{
-    ArchiveFacts, ClaimFacts, Holder, Managed, NamespaceFacts, PvFacts, RecordFacts, Selected,
+    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamespaceFacts, PvFacts, RecordFacts, Selected,
     VolumeFacts, VrFacts, WorkloadFacts,
 };
 use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Observed, WorkloadKey};
@@ -20,14 +20,40 @@ use crate::fleet::table::Key;
 use crate::fleet::view::View;
 use crate::resolve::Scope;
 
-/// Everything seen for one placement. `now` is the moment the snapshot is of.
-pub fn observe(fleet: &Fleet, scope: &Scope, archive: ArchiveFacts, _now: Timestamp) -> Observed {
+/// Everything seen for one placement. `now` is the moment the snapshot is of; `registered` says whether there is a
+/// DRCluster of that name.
+pub fn observe(
+    fleet: &Fleet,
+    scope: &Scope,
+    archive: ArchiveFacts,
+    now: Timestamp,
+    registered: impl Fn(&ClusterId) -> bool,
+) -> Observed {
+    let unseen = |contact| ClusterFacts {
+        contact,
+        ..ClusterFacts::default()
+    };
+    let never = |why: &str| Contact::Never {
+        since: now,
+        why: why.to_owned(),
+    };
     let facts = |id: &ClusterId| {
         let Some(member) = fleet.member(id) else {
-            return ClusterFacts::default();
+            // At the start of the hub a placement may be looked at before its clusters are.
+            return if registered(id) {
+                unseen(never("not connected yet"))
+            } else {
+                ClusterFacts::default()
+            };
         };
         let contact = member.contact();
         let view = member.view.read();
+        if !view.is_itself() {
+            return unseen(match contact {
+                Contact::Fresh => never("it has just become another cluster"),
+                other => other,
+            });
+        }
         let look = Look {
             view: &view,
             scope,

@@ -107,6 +107,7 @@ fn judge(context: &Context, policy: &DRPolicy) -> Answer {
         &resolved.scope,
         ArchiveFacts::default(),
         context.now(),
+        |id| context.is_registered(id),
     );
     let mut unseen = Vec::new();
     for cluster in &resolved.policy.clusters {

@@ -8,7 +8,7 @@ use lifeboat_api::{DRPlacement, DRPlacementStatus, names};
 use lifeboat_core::intent::Life;
 use lifeboat_core::report::Severity;
 use lifeboat_core::wait::Reason;
-use lifeboat_core::{Blocker, Journal, Observed, Outcome, Plan, Step, plan};
+use lifeboat_core::{Blocker, ClusterId, Journal, Observed, Outcome, Plan, Step, plan};
 use lifeboat_kit::events::EventKind;
 use lifeboat_kit::{CallError, Next, apply_status, deadline, patch_metadata};
 use serde_json::json;
@@ -24,6 +24,9 @@ use crate::status::{self, Told};
 const ROUNDS: usize = 16;
 /// When the same steps are planned again right after they were done: nothing of them can be seen yet.
 const SAME_AGAIN: Duration = Duration::from_millis(500);
+
+/// When a placement that found no turn on a cluster asks again.
+const NEXT_TURN: Duration = Duration::from_millis(500);
 
 /// How long mere progress waits for more of it, so that twenty volumes are not twenty writes. News never wait.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -89,9 +92,14 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
     if resolved.intent.life == Life::Wanted && !held {
         return hold(context, &placement).await;
     }
-    let archive = context.captures.facts(&resolved.scope).await;
+    let archive = context
+        .captures
+        .facts(&resolved.scope, journal.capture)
+        .await;
     let now = context.now();
-    let observed = Arc::new(observe(&context.fleet, &resolved.scope, archive, now));
+    let registered = |id: &ClusterId| context.is_registered(id);
+    let observed = observe(&context.fleet, &resolved.scope, archive, now, registered);
+    let observed = Arc::new(observed);
     let planned = plan(now, &resolved.policy, &resolved.intent, &observed, &journal);
     let look = Look {
         context,
@@ -132,10 +140,18 @@ impl Look<'_> {
         if memory.done.as_ref() == Some(&plan.steps) {
             return self.rest(&plan, None, Some(SAME_AGAIN)).await;
         }
+        let crowded = plan.steps.first().map(|s| self.context.executor.turn(s));
+        if let Some(Err(why)) = crowded {
+            return self.wait_for_turn(plan, why).await;
+        }
         if let Some(turn) = self.confirm(memory).await {
             return turn;
         }
         for step in &plan.steps {
+            let _turn = match self.context.executor.turn(step) {
+                Ok(turn) => turn,
+                Err(why) => return self.wait_for_turn(plan.clone(), why).await,
+            };
             match self.run(step).await {
                 Outcome::Done => {}
                 Outcome::Unknown { why } => {
@@ -215,6 +231,12 @@ impl Look<'_> {
             .metrics
             .stepped(step, &outcome, started.elapsed());
         outcome
+    }
+
+    /// Comes back for a turn on a cluster, and takes up nobody's time meanwhile.
+    async fn wait_for_turn(&self, mut plan: Plan, why: String) -> Turn {
+        plan.report.step = why;
+        self.rest(&plan, None, Some(NEXT_TURN)).await
     }
 
     /// The trouble of the last try, as long as nothing has changed since and its time has not come.

@@ -188,6 +188,7 @@ async fn follow_leadership(context: Arc<Context>) {
     let mut held = context.held.clone();
     while held.changed().await.is_ok() {
         if context.acts() {
+            context.captures.start_over();
             wake_all(&context);
         }
     }

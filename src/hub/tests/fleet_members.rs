@@ -9,8 +9,10 @@ mod fleet_common;
 use std::time::Duration;
 
 use fleet_common::*;
-use lifeboat_core::observed::{AgentFacts, Contact};
+use lifeboat_core::observed::{AgentFacts, ArchiveFacts, Contact};
 use lifeboat_hub::fleet::Wake;
+use lifeboat_hub::observe::observe;
+use lifeboat_kit::Clock;
 use serde_json::json;
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +45,7 @@ async fn credentials_are_kept_rotated_and_refused() {
         world.contact("dr1").is_fresh(),
         "the same credentials change nothing"
     );
-    world.fleet.set(&id("dr1"), Ok(kubeconfig("dr1", "t2")));
+    world.fleet.set(&id("dr1"), Ok(kubeconfig("dr1", "t2")), None);
     assert!(
         !world.contact("dr1").is_fresh(),
         "new credentials prove nothing yet"
@@ -53,21 +55,66 @@ async fn credentials_are_kept_rotated_and_refused() {
     let hostile = String::from_utf8(kubeconfig("dr1", "t"))
         .unwrap()
         .replace("token: t", "exec: {command: sh}");
-    world.fleet.set(&id("dr1"), Ok(hostile.into_bytes()));
-    let Contact::Unregistered { why } = world.contact("dr1") else {
+    world.fleet.set(&id("dr1"), Ok(hostile.into_bytes()), None);
+    let Contact::Refused { why } = world.contact("dr1") else {
         panic!("not refused")
     };
     assert!(why.contains("exec"), "{why}");
     assert!(world.fleet.client(&id("dr1")).is_none());
     world
         .fleet
-        .set(&id("dr1"), Err("Secret dr1 does not exist".into()));
+        .set(&id("dr1"), Err("Secret dr1 does not exist".into()), None);
     assert_eq!(
         world.contact("dr1"),
-        Contact::Unregistered {
+        Contact::Refused {
             why: "Secret dr1 does not exist".into()
         }
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_another_than_it_was_is_refused() {
+    let world = world();
+    let (_dr1, dr2) = (site(&world, "dr1"), site(&world, "dr2"));
+    let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    put(&dr2, &shop);
+    world.join("dr1");
+    world.fresh("dr1").await;
+    let uid = world.fleet.status(&id("dr1")).unwrap().cluster_uid;
+    let scope = scope(&lifeboat_core::Journal::default());
+    let lead = |host: &str| {
+        let credentials = Ok(kubeconfig(host, "t"));
+        world.fleet.set(&id("dr1"), credentials, uid.clone());
+    };
+    lead("dr2");
+    let refused = || {
+        let client = world.fleet.client(&id("dr1"));
+        let seen = world.observe(&scope).clusters.remove(&id("dr1")).unwrap();
+        assert!(client.is_none() && seen.namespaces.is_empty() && !seen.contact.is_fresh());
+        matches!(world.contact("dr1"), Contact::Refused { why } if why.contains("was registered with the cluster of uid"))
+    };
+    world.until("dr1 is refused", refused).await;
+    lead("dr1");
+    world.fresh("dr1").await;
+    assert!(world.fleet.client(&id("dr1")).is_some());
+
+    // The same when nothing but the expectation changes: the DRCluster was deleted and created again.
+    lead("dr2");
+    world.until("dr1 is refused again", refused).await;
+    let again = Ok(kubeconfig("dr2", "t"));
+    world.fleet.set(&id("dr1"), again, None);
+    world.fresh("dr1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_was_not_looked_at_yet_is_not_taken_for_gone() {
+    let world = world();
+    let scope = scope(&lifeboat_core::Journal::default());
+    let (archive, now) = (ArchiveFacts::default(), world.clock.now());
+    let seen = observe(&world.fleet, &scope, archive, now, |c| *c == id("dr1"));
+    let contact = |name: &str| seen.cluster(&id(name)).contact.clone();
+    assert!(matches!(contact("dr1"), Contact::Never { .. }));
+    assert!(matches!(contact("dr2"), Contact::Unregistered { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +162,7 @@ async fn a_missing_kind_is_named_until_it_is_installed() {
     world.join("dr1");
     world
         .until("the CRD is named", || {
-            matches!(world.contact("dr1"), Contact::Never { why } if why.contains("CRD is not installed"))
+            matches!(world.contact("dr1"), Contact::Behind { why, .. } if why.contains("CRD is not installed"))
         })
         .await;
     install_crds(&dr1);

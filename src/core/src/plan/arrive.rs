@@ -12,8 +12,8 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::hold::binding;
+use super::quarantine::old_owners;
 use super::relocate::{Staged, staged};
-use super::step_down::old_owners;
 use super::view::{View, names, replication};
 use super::{failover, protect};
 

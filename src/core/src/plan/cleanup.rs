@@ -10,13 +10,13 @@ use crate::intent::MoveKind;
 use crate::journal::Phase;
 use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrStatus};
 use crate::report::Severity;
-use crate::step::{Force, Step};
+use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::hold::{binding, in_use};
+use super::quarantine::{contain, old_workloads, quarantine};
 use super::steady;
-use super::step_down::step_down;
 use super::view::{View, held, lasting, names, our_claims, replication, with_volumes};
 
 /// The move that left something behind.
@@ -33,6 +33,10 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
         Wish::Held(draft) => Some(draft),
         Wish::None => None,
     };
+    // Before everything else that is to be done here, some of which may fail for ever.
+    if let Some(draft) = contain(v) {
+        return draft;
+    }
     let keep = steady::keep(v, left.to);
     if keep.journal.is_some() || !keep.steps.is_empty() {
         return keep;
@@ -120,13 +124,16 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
             "{id} is quarantined; waits until nothing there uses the volumes"
         )));
     }
+    let resyncs = to_resync(v, left, id, facts);
+    if let Some(draft) = withdraw(v, left, id, &resyncs) {
+        return Some(draft);
+    }
     if !v.fresh(left.to) {
         return Some(Draft::wait(format!(
             "{id} is quarantined; nothing there is given up while {} does not answer",
             left.to
         )));
     }
-    let resyncs = to_resync(v, left, id, facts);
     if !resyncs.is_empty()
         && let Some(draft) = resync(v, left, id, &resyncs)
     {
@@ -148,44 +155,6 @@ pub(super) fn let_go(v: &View<'_>, id: &ClusterId) -> Draft {
     remove(id, facts, &workloads, &our_claims(facts))
 }
 
-/// Those of the application's workloads that are still there.
-fn old_workloads(v: &View<'_>, facts: &ClusterFacts) -> BTreeMap<WorkloadKey, i32> {
-    let captured = v.captured_workloads();
-    facts
-        .workloads
-        .iter()
-        .filter(|(k, _)| captured.contains_key(*k))
-        .map(|(k, w)| (k.clone(), w.replicas))
-        .collect()
-}
-
-/// The old side learns who owns the placement, stops the application, and gives its volumes up.
-fn quarantine(
-    v: &View<'_>,
-    id: &ClusterId,
-    workloads: &BTreeMap<WorkloadKey, i32>,
-) -> Option<Draft> {
-    let mut steps: Vec<Step> = v.record(id, Force::Denied).into_iter().collect();
-    let running: BTreeMap<WorkloadKey, i32> = workloads
-        .iter()
-        .filter(|(_, n)| **n > 0)
-        .map(|(k, n)| (k.clone(), *n))
-        .collect();
-    if !running.is_empty() {
-        steps.push(Step::Quiesce {
-            cluster: id.clone(),
-            workloads: running,
-        });
-    }
-    steps.extend(step_down(v, id));
-    let said = format!(
-        "quarantining {id}: {} owns the application at epoch {}",
-        v.journal.owner.as_ref().map_or("nobody", ClusterId::as_str),
-        v.journal.epoch
-    );
-    (!steps.is_empty()).then(|| Draft::act(said, steps))
-}
-
 /// The replications there that were not handed over in step: all of them, unless the side was left by a relocation.
 /// A volume that the owner does not have any more has nothing to take; its image stays as it is.
 fn to_resync(
@@ -200,6 +169,37 @@ fn to_resync(
     let owner = v.at(left.to);
     let wanted = |k: &ClaimKey| owner.volumes.get(k).is_some_and(|x| x.claim.is_some());
     held(facts).into_iter().filter(wanted).collect()
+}
+
+/// Takes back the requests for a resync that no agent has carried out yet, when the proof of direction is gone: the copy
+/// may be the last one by the time somebody gets to it.
+fn withdraw(
+    v: &View<'_>,
+    left: &Left<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> Option<Draft> {
+    let open = |k: &ClaimKey| {
+        let r = replication(v.at(id), k)?;
+        let issued = r.resync_issued == Some(v.journal.epoch);
+        (r.desired == Role::Resync && !issued).then(|| (k.clone(), r.class.clone()))
+    };
+    let open: BTreeMap<ClaimKey, String> = claims.iter().filter_map(open).collect();
+    if open.is_empty() || v.primary_everywhere(claims) {
+        return None;
+    }
+    let said = format!(
+        "{} is not seen primary any more: the resync of {} on {id} is taken back",
+        left.to,
+        names(open.keys())
+    );
+    let step = Step::Replicate {
+        cluster: id.clone(),
+        claims: open,
+        role: Role::Secondary,
+        epoch: v.journal.epoch,
+    };
+    Some(Draft::act(said, vec![step]))
 }
 
 /// Has the old side take the owner's data. Destroys its own copy, so the proof of direction comes first:

@@ -58,7 +58,8 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
             "cannot fail over from {owner} to {to}: {}",
             g.blockers.first().map_or("", |b| b.message.as_str())
         );
-        return Wish::Held(Draft::wait(text).gated(g.gates).blocked_all(g.blockers));
+        let held = Draft::wait(text).gated(g.gates).blocked_all(g.blockers);
+        return Wish::Held(look_again(v, owner, held));
     }
     let draft = if v.fresh(owner) {
         stop_first(v, owner, to)
@@ -66,6 +67,15 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
         commit(&v.failing_over(owner), owner, to)
     };
     Wish::Begin(draft.gated(g.gates))
+}
+
+/// A source that is neither fresh nor silent becomes one of the two, be it by the passage of time alone.
+pub(super) fn look_again(v: &View<'_>, from: &ClusterId, held: Draft) -> Draft {
+    if v.fresh(from) || v.silent(from) {
+        held
+    } else {
+        held.again(1_000)
+    }
 }
 
 /// The source answers: the application is stopped there first, so that two sites never write.

@@ -73,7 +73,7 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
             "SourceStopped",
             format!("{from} answers: the application is stopped there first"),
         );
-    } else {
+    } else if v.silent(from) {
         g.pass(
             "SourceStopped",
             format!(
@@ -81,6 +81,15 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
                 v.at(from).contact.describe()
             ),
         );
+    } else {
+        let message = format!(
+            "{from} {}; the application may well run there",
+            v.at(from).contact.describe()
+        );
+        let remedy =
+            "wait: either it is seen again and stopped first, or it counts as silent after a while";
+        let blocker = Blocker::new(Reason::SourceUnreachable, message, remedy);
+        g.fail("SourceStopped", Tri::Unknown, blocker);
     }
     g.and(data(v)).and(capture(v)).and(last_copy(v, to))
 }
@@ -104,9 +113,10 @@ fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
         .volumes
         .iter()
         .filter(|(_, x)| {
-            x.replication
-                .as_ref()
-                .is_some_and(|r| r.mark == Mark::Ours && r.desired == Role::Resync)
+            x.replication.as_ref().is_some_and(|r| {
+                let issued = r.resync_issued == Some(v.journal.epoch);
+                r.mark == Mark::Ours && (r.desired == Role::Resync || issued)
+            })
         })
         .map(|(k, _)| k)
         .filter(|k| asked.is_none() || v.journal.synced.get(*k).copied() <= asked)

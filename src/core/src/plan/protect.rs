@@ -11,7 +11,7 @@ use crate::observed::{
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
-use super::step_down::old_owners;
+use super::quarantine::old_owners;
 use super::view::{View, held, names, ours, replication};
 
 /// The claims that can be protected with their class, and what is wrong with the others.

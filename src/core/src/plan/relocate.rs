@@ -12,7 +12,7 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::hold::{binding, in_use};
-use super::step_down::old_owners;
+use super::quarantine::old_owners;
 use super::view::{View, held, lasting, names, our_claims, quiesced, replication, with_volumes};
 use super::{failover, gates, protect};
 
@@ -98,10 +98,11 @@ fn source_silent(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         MoveKind::Relocate => Vec::new(),
         MoveKind::Failover => g.blockers,
     };
-    Draft::wait(format!("{message}; the move waits"))
+    let wait = Draft::wait(format!("{message}; the move waits"))
         .blocked_all(more)
         .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
-        .gated(g.gates)
+        .gated(g.gates);
+    failover::look_again(v, leg.from, wait)
 }
 
 /// Volumes and claims are made on the target while the application still runs.

@@ -12,7 +12,12 @@ use super::view::{View, names, our_claims, with_volumes};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     for id in v.others() {
-        if our_claims(v.at(id)).is_empty() {
+        // Nothing seen is nothing there only where everything was seen, or where nobody can look any more.
+        let unseen = matches!(
+            v.at(id).contact,
+            Contact::Behind { .. } | Contact::Never { .. } | Contact::Refused { .. }
+        );
+        if our_claims(v.at(id)).is_empty() && !unseen {
             continue;
         }
         if !v.fresh(id) {
@@ -66,8 +71,13 @@ pub(super) fn next(v: &View<'_>) -> Draft {
 
 fn unreachable(v: &View<'_>, id: &ClusterId) -> Draft {
     let message = format!(
-        "{id} {}, and still has objects of this placement",
-        v.at(id).contact.describe()
+        "{id} {}, and {} objects of this placement",
+        v.at(id).contact.describe(),
+        if our_claims(v.at(id)).is_empty() {
+            "may have"
+        } else {
+            "still has"
+        }
     );
     let remedy = "bring it back, or delete its DRCluster if it is gone for good";
     Draft::wait(format!("removal waits: {message}")).blocked(Blocker::new(

@@ -100,7 +100,7 @@ fn unheard(v: &View<'_>, id: &ClusterId) -> Blocker {
             "{id} {}; it may record another owner",
             v.at(id).contact.describe()
         ),
-        "bring the cluster back, mend its DRCluster, or take it out of the DRPolicy",
+        "bring the cluster back, or mend its DRCluster; take it out of the DRPolicy only if it is destroyed: if it lives and records a newer owner, two sites will write",
     )
 }
 

@@ -32,6 +32,10 @@ impl<'a> View<'a> {
     pub(super) fn fresh(&self, id: &ClusterId) -> bool {
         self.at(id).contact.is_fresh()
     }
+    /// Whether it can be taken for lost, on the word of a person. Not the opposite of fresh.
+    pub(super) fn silent(&self, id: &ClusterId) -> bool {
+        self.at(id).contact.is_silent(self.now)
+    }
     /// The newest complete capture, unless it is older than one that is known to have existed.
     pub(super) fn capture(&self) -> Option<&'a CaptureFacts> {
         self.observed
@@ -56,7 +60,7 @@ impl<'a> View<'a> {
     }
     /// The same view, for a failover from `from`: if that is gone, an older capture will do.
     pub(super) fn failing_over(&self, from: &ClusterId) -> Self {
-        let older = self.older_capture().filter(|_| !self.fresh(from));
+        let older = self.older_capture().filter(|_| self.silent(from));
         Self {
             oldest_capture: older.map_or(self.oldest_capture, |c| c.version),
             ..*self

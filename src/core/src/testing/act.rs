@@ -214,12 +214,14 @@ fn replicate(
             }
         }
         let last_sync = x.replication.as_ref().and_then(|r| r.last_sync);
+        let resync_issued = x.replication.as_ref().and_then(|r| r.resync_issued);
         x.replication = Some(VrFacts {
             mark: Mark::Ours,
             desired: role,
             epoch: Some(epoch),
             class: class.clone(),
             status: VrStatus::Pending,
+            resync_issued,
             last_sync,
             destination: None,
             deleting: Deleting::No,

@@ -87,6 +87,7 @@ impl Model {
                     image.primary = false;
                     if let Some(epoch) = r.epoch.filter(|e| rebuilt.get(&key) != Some(e)) {
                         image.records.clear();
+                        r.resync_issued = Some(epoch);
                         rebuilt.insert(key.clone(), epoch);
                     }
                     VrStatus::Resyncing

@@ -42,7 +42,14 @@ pub(crate) fn settle(model: &mut Model, faults: &Faults) -> Told {
         disturb(model, faults, look);
         let journal = model.journal.clone();
         let (observed, plan) = model.plan();
-        let broken = invariants::broken(&model.policy, &model.intent, &observed, &journal, &plan);
+        let broken = invariants::broken(
+            model.now,
+            &model.policy,
+            &model.intent,
+            &observed,
+            &journal,
+            &plan,
+        );
         assert!(
             broken.is_empty(),
             "{broken:#?}\nlog {:#?}\nplan {plan:#?}\nobserved {observed:#?}",

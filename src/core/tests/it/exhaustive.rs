@@ -79,6 +79,7 @@ fn replications() -> Vec<Option<VrFacts>> {
             desired,
             epoch: Some(Epoch(epoch)),
             class: VRC.into(),
+            resync_issued: (desired == Role::Resync).then_some(Epoch(epoch)),
             status,
             last_sync: Some(beginning()),
             destination: None,
@@ -192,7 +193,12 @@ fn cluster(
             since: beginning(),
             why: "no route".into(),
         },
+        2 => Contact::Behind {
+            since: beginning() + jiff::SignedDuration::from_secs(57),
+            why: "its Pods are being read".into(),
+        },
         _ => Contact::Never {
+            since: beginning(),
             why: "no route".into(),
         },
     };
@@ -227,8 +233,8 @@ fn every_combination_is_answered_and_no_rule_is_broken() {
                     for _ in 0..12 {
                         let (record_a, record_b) = (dice.pick(&records), dice.pick(&records));
                         let contacts = [
-                            *dice.pick(&[0, 0, 1]),
-                            *dice.pick(&[0, 0, 1, 2]),
+                            *dice.pick(&[0, 0, 1, 2, 3]),
+                            *dice.pick(&[0, 0, 1, 2, 3]),
                             *dice.pick(&[0, 1]),
                         ];
                         let holds = [*dice.pick(&[0, 1, 2, 3]), *dice.pick(&[0, 1, 2, 3])];
@@ -275,7 +281,8 @@ fn every_combination_is_answered_and_no_rule_is_broken() {
                         }
                         let now = beginning() + jiff::SignedDuration::from_secs(60);
                         let plan = plan::plan(now, &policy, &wish, &observed, &journal);
-                        let broken = invariants::broken(&policy, &wish, &observed, &journal, &plan);
+                        let broken =
+                            invariants::broken(now, &policy, &wish, &observed, &journal, &plan);
                         assert!(
                             broken.is_empty(),
                             "{broken:#?}\n{journal:#?}\n{wish:#?}\n{observed:#?}\n{plan:#?}"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use lifeboat_core::ids::{ClaimKey, ClusterId};
 use lifeboat_core::intent::{Intent, Life, MoveKind, Policy};
 use lifeboat_core::journal::{Journal, Phase};
@@ -12,6 +13,7 @@ use lifeboat_core::wait::Reason;
 
 /// Says which rules a plan breaks.
 pub(crate) fn broken(
+    now: Timestamp,
     policy: &Policy,
     intent: &Intent,
     observed: &Observed,
@@ -56,7 +58,7 @@ pub(crate) fn broken(
         );
     }
     if let Some(new) = &plan.journal {
-        found.extend(handed_over(intent, observed, journal, new));
+        found.extend(handed_over(now, intent, observed, journal, new));
     }
     for (n, step) in plan.steps.iter().enumerate() {
         let earlier = plan.steps.get(..n).unwrap_or_default();
@@ -66,7 +68,13 @@ pub(crate) fn broken(
 }
 
 /// The owner changes with the next epoch only, and only when nobody else can write or the loss was accepted.
-fn handed_over(intent: &Intent, observed: &Observed, old: &Journal, new: &Journal) -> Vec<String> {
+fn handed_over(
+    now: Timestamp,
+    intent: &Intent,
+    observed: &Observed,
+    old: &Journal,
+    new: &Journal,
+) -> Vec<String> {
     let mut found = Vec::new();
     if new.epoch < old.epoch {
         found.push(format!(
@@ -120,8 +128,10 @@ fn handed_over(intent: &Intent, observed: &Observed, old: &Journal, new: &Journa
         if !source.contact.is_fresh() || !all || captured(observed).is_empty() {
             found.push("a relocation is committed and the source is not drained".into());
         }
-    } else if source.contact.is_fresh() && !source.holders.is_empty() {
-        found.push("a failover is committed while the source answers and runs".into());
+    } else if !source.contact.is_silent(now)
+        && !(source.contact.is_fresh() && source.holders.is_empty())
+    {
+        found.push("a failover is committed while the source may well run".into());
     }
     found
 }

@@ -52,13 +52,14 @@ impl Shared {
     pub(crate) fn new(
         id: &ClusterId,
         refused: Option<String>,
+        expected: Option<String>,
         clock: SharedClock,
         config: FleetConfig,
         wake: WakeFn,
     ) -> Arc<Self> {
         Arc::new(Self {
             id: id.clone(),
-            view: RwLock::new(View::new(config.stale_after())),
+            view: RwLock::new(View::new(config.stale_after(), expected, clock.now())),
             client: RwLock::new(None),
             refused,
             clock,
@@ -69,8 +70,16 @@ impl Shared {
 
     pub(crate) fn contact(&self) -> Contact {
         match &self.refused {
-            Some(why) => Contact::Unregistered { why: why.clone() },
+            Some(why) => Contact::Refused { why: why.clone() },
             None => self.view.read().contact(Instant::now()),
+        }
+    }
+
+    /// Says which uid the cluster must have.
+    pub(crate) fn expect(&self, uid: Option<String>) {
+        let new = self.view.read().expected() != uid.as_deref();
+        if new {
+            self.update(|view, _| view.expect(uid));
         }
     }
 

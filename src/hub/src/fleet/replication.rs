@@ -24,6 +24,9 @@ pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
             .map(Epoch),
         class: vr.spec.volume_replication_class.clone(),
         status: read_status(vr, desired),
+        resync_issued: annotation(&vr.metadata, names::RESYNC_ISSUED)
+            .and_then(|text| text.parse().ok())
+            .map(Epoch),
         last_sync: status.and_then(|s| s.last_sync_time.as_ref()).map(|t| t.0),
         destination: status
             .and_then(|s| s.destination_volume_id.clone())

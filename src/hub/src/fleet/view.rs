@@ -158,12 +158,16 @@ pub(crate) struct View {
     /// Whether everything was in step at least once.
     complete: bool,
     stale_after: Duration,
+    /// When it was first tried.
+    started: Timestamp,
     proof: Option<Moment>,
     failure: Option<(Trouble, String)>,
     version: Option<String>,
     agent: Option<AgentSeen>,
     signals: Vec<Signal>,
     told: Option<Told>,
+    /// The uid that the cluster has; none: it was never seen before, and is whatever it is.
+    expected: Option<String>,
 }
 
 /// What the others were last woken for.
@@ -176,19 +180,47 @@ struct Told {
 }
 
 impl View {
-    pub(crate) fn new(stale_after: Duration) -> Self {
+    pub(crate) fn new(
+        stale_after: Duration,
+        expected: Option<String>,
+        started: Timestamp,
+    ) -> Self {
         Self {
             tables: Tables::default(),
             watches: BTreeMap::new(),
             complete: false,
             stale_after,
+            started,
             proof: None,
             failure: None,
             version: None,
             agent: None,
             signals: Vec::new(),
             told: None,
+            expected,
         }
+    }
+
+    /// The uid that the cluster must have to be taken for itself.
+    pub(crate) fn expected(&self) -> Option<&str> {
+        self.expected.as_deref()
+    }
+
+    pub(crate) fn expect(&mut self, uid: Option<String>) {
+        self.expected = uid;
+    }
+
+    /// Whether this is known to be the cluster that it was. Until then nothing seen here is the cluster's.
+    pub(crate) fn is_itself(&self) -> bool {
+        self.expected.is_none() || self.expected == self.uid()
+    }
+
+    /// Why this is another cluster than it was.
+    pub(crate) fn stranger(&self) -> Option<String> {
+        let (expected, uid) = (self.expected.as_ref()?, self.uid()?);
+        (*expected != uid).then(|| {
+            format!("was registered with the cluster of uid {expected}, and its kubeconfig now leads to uid {uid}")
+        })
     }
 
     /// All watches begin anew: until each is in step, what is known is not an answer.
@@ -296,29 +328,44 @@ impl View {
 
     /// How well the cluster is known.
     pub(crate) fn contact(&self, now: Instant) -> Contact {
+        if let Some(why) = self.stranger() {
+            return Contact::Refused { why };
+        }
         let failure = self.failure.as_ref().map(|(_, why)| why.clone());
+        let since = self.proof.map_or(self.started, |proof| proof.at);
+        // Whoever refuses us is alive.
+        if let Some((Trouble::Denied, why)) = &self.failure {
+            let why = why.clone();
+            return Contact::Behind { since, why };
+        }
         let Some(proof) = self.proof else {
             let why = failure.unwrap_or_else(|| "no answer yet".to_owned());
-            return Contact::Never { why };
+            return Contact::Never { since, why };
         };
-        let silent = now.duration_since(proof.instant) >= self.stale_after;
-        let behind = self.behind();
-        if !self.complete
-            && let Some((_, why)) = &behind
-        {
-            let why = failure.filter(|_| silent).unwrap_or_else(|| why.clone());
-            return Contact::Never { why };
-        }
-        if silent {
+        if now.duration_since(proof.instant) >= self.patience() {
             let why = failure.unwrap_or_else(|| "no answer".to_owned());
-            return Contact::Stale {
-                since: proof.at,
-                why,
+            return if self.complete {
+                Contact::Stale { since, why }
+            } else {
+                Contact::Never { since, why }
             };
         }
-        match behind {
-            Some((since, why)) => Contact::Stale { since, why },
+        match self.behind() {
+            Some((since, why)) => Contact::Behind { since, why },
+            None if !self.is_itself() => {
+                let why = "its namespace kube-system is not seen".to_owned();
+                let since = self.started;
+                Contact::Never { since, why }
+            }
             None => Contact::Fresh,
+        }
+    }
+
+    /// How old the last answer may be. A probe that failed is half the proof of silence.
+    fn patience(&self) -> Duration {
+        match self.failure {
+            Some(_) => self.stale_after / 2,
+            None => self.stale_after,
         }
     }
 
@@ -342,7 +389,7 @@ impl View {
 
     /// When something ends by the passage of time alone.
     pub(crate) fn next_expiry(&self, now: Instant) -> Option<Instant> {
-        let stale = self.proof.map(|proof| proof.instant + self.stale_after);
+        let stale = self.proof.map(|proof| proof.instant + self.patience());
         let agent = self.agent.as_ref().and_then(AgentSeen::expiry);
         stale.into_iter().chain(agent).filter(|at| *at > now).min()
     }
@@ -373,9 +420,7 @@ impl View {
                     since,
                     why: String::new(),
                 },
-                other @ (Contact::Fresh | Contact::Never { .. } | Contact::Unregistered { .. }) => {
-                    other
-                }
+                other => other,
             },
             agent,
             version: self.version.clone(),
@@ -388,12 +433,10 @@ impl View {
 
     fn api_state(&self, contact: &Contact) -> &'static str {
         match (contact, &self.failure) {
-            (Contact::Fresh, _) => "Up",
             (_, Some((Trouble::Denied, _))) => AUTH_ERROR,
+            (Contact::Fresh, _) | (Contact::Behind { .. }, None) => "Up",
             (Contact::Never { .. }, None) => "Unknown",
-            (Contact::Stale { .. } | Contact::Never { .. } | Contact::Unregistered { .. }, _) => {
-                "Down"
-            }
+            (_, _) => "Down",
         }
     }
 

@@ -132,7 +132,7 @@ pub(crate) fn put(site: &Site, object: &Value) {
 
 impl World {
     pub(crate) fn join(&self, name: &str) {
-        self.fleet.set(&id(name), Ok(kubeconfig(name, "t")));
+        self.fleet.set(&id(name), Ok(kubeconfig(name, "t")), None);
     }
 
     pub(crate) fn contact(&self, name: &str) -> Contact {
@@ -167,6 +167,7 @@ impl World {
             scope,
             ArchiveFacts::default(),
             self.clock.now(),
+            |_| true,
         )
     }
 

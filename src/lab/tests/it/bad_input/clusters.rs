@@ -207,6 +207,56 @@ fn a_kubeconfig_that_must_not_be_followed_is_refused_by_name() {
     });
 }
 
+/// Two Secrets change places: what is done on one cluster in the name of the other would clean up the application.
+#[test]
+fn kubeconfigs_that_changed_places_are_not_followed() {
+    paused(async {
+        let lab = Lab::start(spec()).await.unwrap();
+        lab.place(lab.app(), "east").unwrap();
+        play(&lab, "wait settled on east within 2m").await;
+        let clusters: Api<DRCluster> = Api::all(lab.hub_client());
+        let say = async |east: &str, west: &str| {
+            let what = format!("east is {east}, west is {west}");
+            let said = lab.poll(&what, Duration::from_secs(60), || async {
+                let mut both = true;
+                for (name, reason) in [("east", east), ("west", west)] {
+                    let status = clusters.get(name).await.unwrap().status.unwrap();
+                    let found = condition(&status.conditions, "Reachable");
+                    both &= found.is_some_and(|c| c.reason == reason);
+                }
+                Ok(both)
+            });
+            said.await.unwrap_or_else(|e| panic!("{}", e.full()));
+        };
+        let give = |cluster: &str, from: &str| {
+            let text = lab.kubeconfig_for_hub(from).unwrap();
+            let objects = cluster_objects(cluster, &text);
+            lab.world().install(HUB, &objects).unwrap();
+        };
+        say("Answers", "Answers").await;
+        let before = lab.tap().writes();
+        give("east", "west");
+        give("west", "east");
+        say("ClusterReplaced", "ClusterReplaced").await;
+        let says = ["was registered with the cluster of uid"];
+        until_blocked(&lab, "swapped", "ClusterUnreachable", &says).await;
+        play(&lab, "expect workload only on east\nexpect primary only on east").await;
+        give("east", "east");
+        say("Answers", "DuplicateCluster").await;
+        give("west", "west");
+        let written = lab.tap().written();
+        let new = written.get(usize::try_from(before).unwrap()..).unwrap();
+        let busy: Vec<&String> = new.iter().filter(|w| !w.ends_with("/status")).collect();
+        assert!(busy.is_empty(), "{busy:?}");
+        say("Answers", "Answers").await;
+        play(
+            &lab,
+            "wait settled on east within 2m\nexpect epoch 1\nexpect lost 0\nexpect the neighbour moves",
+        )
+        .await;
+    });
+}
+
 /// Wrong CA, unknown token, nobody there, nobody answers: seen only on the wire, in real time.
 #[test]
 fn a_kubeconfig_that_leads_nowhere_says_how() {

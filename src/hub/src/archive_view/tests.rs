@@ -1,0 +1,149 @@
+//! What is known of the archive, while another hub writes to it.
+
+use std::num::NonZeroUsize;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lifeboat_api::{DRPlacement, DRPolicy};
+use lifeboat_capture::Marks;
+use lifeboat_core::Journal;
+use serde_json::{Value, from_value, json};
+
+use super::*;
+use crate::archive::{Found, Version};
+use crate::resolve::resolve;
+
+/// The newest version, or none: the archive does not answer. And how often it was read.
+#[derive(Default)]
+struct Shelf(Mutex<(Option<u64>, usize)>);
+
+fn capture() -> Capture {
+    let marks = Marks {
+        placement: "shop/db".to_owned(),
+        placement_uid: "u".to_owned(),
+        epoch: 1,
+    };
+    Capture::new(&marks, "east", jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn stored(version: u64) -> Stored {
+    Stored {
+        version,
+        epoch: 1,
+        fingerprint: capture().fingerprint(),
+        taken_at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn silent() -> ArchiveError {
+    let uid = "u".to_owned();
+    ArchiveError::BadUid { uid }
+}
+
+impl Shelf {
+    fn holds(&self, newest: Option<u64>) {
+        self.0.lock().0 = newest;
+    }
+
+    fn reads(&self) -> usize {
+        self.0.lock().1
+    }
+}
+
+impl Archive for Shelf {
+    fn put<'a>(&'a self, _: &'a Capture) -> BoxFuture<'a, Result<Put, ArchiveError>> {
+        let mut shelf = self.0.lock();
+        let next = shelf.0.unwrap_or(0) + 1;
+        shelf.0 = Some(next);
+        async move { Ok(Put::Stored(stored(next))) }.boxed()
+    }
+
+    fn newest_complete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Found, ArchiveError>> {
+        let mut shelf = self.0.lock();
+        shelf.1 += 1;
+        let found = shelf.0.map(|version| Found {
+            capture: capture(),
+            stored: stored(version),
+            broken: Vec::new(),
+        });
+        async move { found.ok_or_else(silent) }.boxed()
+    }
+
+    fn list<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Version>, ArchiveError>> {
+        async { Err(silent()) }.boxed()
+    }
+
+    fn prune<'a>(
+        &'a self,
+        _: &'a str,
+        _: NonZeroUsize,
+    ) -> BoxFuture<'a, Result<Vec<u64>, ArchiveError>> {
+        async { Err(silent()) }.boxed()
+    }
+
+    fn delete_all<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), ArchiveError>> {
+        async { Err(silent()) }.boxed()
+    }
+}
+
+fn scope() -> Arc<Scope> {
+    let object = |kind: &str, name: &str, spec: Value| {
+        json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": kind,
+            "metadata": {"namespace": "shop", "name": name, "uid": "u"}, "spec": spec})
+    };
+    let placement = json!({"policyRef": {"name": "gold"}, "preferredCluster": "east"});
+    let policy = json!({"clusters": ["east", "west"],
+        "classes": [{"storageClassName": "rbd", "volumeReplicationClassName": "v"}]});
+    let placement: DRPlacement = from_value(object("DRPlacement", "db", placement)).unwrap();
+    let policy: Arc<DRPolicy> = Arc::new(from_value(object("DRPolicy", "gold", policy)).unwrap());
+    let resolved = resolve(&placement, |_| Some(policy.clone()), &Journal::default());
+    resolved.unwrap().scope
+}
+
+fn version(facts: &ArchiveFacts) -> Option<u64> {
+    facts.newest.as_ref().map(|newest| newest.version)
+}
+
+/// A view that has stored version 1 of a capture, and its shelf.
+async fn view() -> (Arc<Shelf>, ArchiveView, Arc<Scope>) {
+    let (shelf, scope) = (Arc::new(Shelf::default()), scope());
+    let view = ArchiveView::new(shelf.clone(), Arc::new(|_, _| "same".to_owned()));
+    view.put(&scope, capture(), "same".to_owned())
+        .await
+        .unwrap();
+    (shelf, view, scope)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_version_in_the_journal_is_read_once() {
+    let (shelf, view, scope) = view().await;
+    assert_eq!(view.facts(&scope, 1).await.current, Current::Yes);
+    assert_eq!(shelf.reads(), 0);
+    shelf.holds(Some(5));
+    let seen = view.facts(&scope, 5).await;
+    assert_eq!((version(&seen), seen.current), (Some(5), Current::No));
+    // Version 6 is lost: that is asked for once, and not each time somebody looks.
+    for _ in 0..3 {
+        assert_eq!(version(&view.facts(&scope, 6).await), Some(5));
+    }
+    assert_eq!(shelf.reads(), 2);
+    shelf.holds(None);
+    for _ in 0..3 {
+        let seen = view.facts(&scope, 7).await;
+        assert!(version(&seen) == Some(5) && seen.unreadable.is_some());
+    }
+    assert_eq!(shelf.reads(), 3);
+    shelf.holds(Some(7));
+    tokio::time::advance(AGAIN).await;
+    assert_eq!(version(&view.facts(&scope, 7).await), Some(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_to_act_reads_anew() {
+    let (shelf, view, scope) = view().await;
+    shelf.holds(Some(2));
+    view.start_over();
+    assert_eq!(version(&view.facts(&scope, 1).await), Some(2));
+    let read = view.read(&scope, None).await.unwrap();
+    assert_eq!(read.map(|(version, _)| version), Some(2));
+}
