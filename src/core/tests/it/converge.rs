@@ -378,7 +378,7 @@ fn a_rebuilt_journal_follows_the_record_that_the_owner_itself_holds() {
     assert_eq!(plan.report.blockers[0].reason, Reason::OwnershipConflict);
 }
 
-fn replan(model: &Model, observed: &Observed) -> lifeboat_core::Plan {
+pub(crate) fn replan(model: &Model, observed: &Observed) -> lifeboat_core::Plan {
     lifeboat_core::plan(
         model.now,
         &model.policy,

@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod blips;
 mod converge;
 mod drive;
 mod exhaustive;
