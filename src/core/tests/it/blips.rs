@@ -10,7 +10,7 @@ use lifeboat_core::step::Step;
 use lifeboat_core::testing::{Link, Model, id, running, workload};
 
 use crate::converge::{replan, step_to};
-use crate::drive::{assert_rests, calm, fail_over, protected};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
 
 /// The contact with `name` is as it is for a model that is `seconds` further on.
 fn seen(model: &mut Model, name: &str, contact: &Contact, seconds: i64) -> Plan {
@@ -93,7 +93,10 @@ fn a_site_that_returns_while_the_new_owner_waits_is_quarantined() {
         stage: Before::Prepare,
     };
     for phase in [starting, promoting, moving_on] {
-        let (model, mut observed) = returned(phase.clone());
+        let (mut model, mut observed) = returned(phase.clone());
+        if matches!(phase, Phase::Relocating { .. }) {
+            relocate(&mut model, "c");
+        }
         let b = observed.clusters.get_mut(&id("b")).unwrap();
         match phase {
             // Started, and never ready.

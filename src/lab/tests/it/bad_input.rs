@@ -3,7 +3,7 @@
 //!
 //! | what is bad | where it is tested |
 //! |---|---|
-//! | kubeconfig Secret missing, without its key, not YAML, `exec`, `auth-provider`, file references, `insecure-skip-tls-verify`; one cluster registered twice | [`clusters`]; texts also in hub `connect` |
+//! | kubeconfig Secret missing, without its key, not YAML, `exec`, `auth-provider`, file references, `insecure-skip-tls-verify`; one cluster registered twice; two kubeconfigs that changed places | [`clusters`]; texts also in hub `connect` |
 //! | kubeconfig with the wrong CA, an unknown or expired token, an unreachable or a black-holed address | [`clusters`], over HTTPS |
 //! | `DRPolicy` with an unknown cluster, a cluster twice, a class that is missing, a class of another driver | [`policies`] |
 //! | `DRPlacement`: policy missing | `policy-missing.scenario` |
