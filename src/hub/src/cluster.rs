@@ -49,9 +49,7 @@ pub(crate) async fn cluster(context: Arc<Context>, name: String) -> Next {
         )),
         None => credentials,
     };
-    context
-        .fleet
-        .set(&id, used, recorded_uid(&object).cloned());
+    context.fleet.set(&id, used, recorded_uid(&object).cloned());
     let member = context.fleet.status(&id);
     context
         .metrics

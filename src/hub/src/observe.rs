@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use kube::core::SelectorExt;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::{
-    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamespaceFacts, PvFacts, RecordFacts, Selected,
-    VolumeFacts, VrFacts, WorkloadFacts,
+    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamespaceFacts, PvFacts, RecordFacts,
+    Selected, VolumeFacts, VrFacts, WorkloadFacts,
 };
 use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Observed, WorkloadKey};
 use tokio::time::Instant;

@@ -45,7 +45,9 @@ async fn credentials_are_kept_rotated_and_refused() {
         world.contact("dr1").is_fresh(),
         "the same credentials change nothing"
     );
-    world.fleet.set(&id("dr1"), Ok(kubeconfig("dr1", "t2")), None);
+    world
+        .fleet
+        .set(&id("dr1"), Ok(kubeconfig("dr1", "t2")), None);
     assert!(
         !world.contact("dr1").is_fresh(),
         "new credentials prove nothing yet"

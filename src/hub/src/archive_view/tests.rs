@@ -52,16 +52,16 @@ impl Shelf {
 
 impl Archive for Shelf {
     fn put<'a>(&'a self, _: &'a Capture) -> BoxFuture<'a, Result<Put, ArchiveError>> {
-        let mut shelf = self.0.lock();
-        let next = shelf.0.unwrap_or(0) + 1;
-        shelf.0 = Some(next);
+        let mut kept = self.0.lock();
+        let next = kept.0.unwrap_or(0) + 1;
+        kept.0 = Some(next);
         async move { Ok(Put::Stored(stored(next))) }.boxed()
     }
 
     fn newest_complete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Found, ArchiveError>> {
-        let mut shelf = self.0.lock();
-        shelf.1 += 1;
-        let found = shelf.0.map(|version| Found {
+        let mut kept = self.0.lock();
+        kept.1 += 1;
+        let found = kept.0.map(|version| Found {
             capture: capture(),
             stored: stored(version),
             broken: Vec::new(),

@@ -180,11 +180,7 @@ struct Told {
 }
 
 impl View {
-    pub(crate) fn new(
-        stale_after: Duration,
-        expected: Option<String>,
-        started: Timestamp,
-    ) -> Self {
+    pub(crate) fn new(stale_after: Duration, expected: Option<String>, started: Timestamp) -> Self {
         Self {
             tables: Tables::default(),
             watches: BTreeMap::new(),

@@ -239,8 +239,12 @@ fn kubeconfigs_that_changed_places_are_not_followed() {
         give("west", "east");
         say("ClusterReplaced", "ClusterReplaced").await;
         let says = ["was registered with the cluster of uid"];
-        until_blocked(&lab, "swapped", "ClusterUnreachable", &says).await;
-        play(&lab, "expect workload only on east\nexpect primary only on east").await;
+        until_blocked(&lab, "swapped", "SourceUnreachable", &says).await;
+        play(
+            &lab,
+            "expect workload only on east\nexpect primary only on east",
+        )
+        .await;
         give("east", "east");
         say("Answers", "DuplicateCluster").await;
         give("west", "west");
