@@ -354,12 +354,10 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
     if v.finalizer == Mark::Absent || matches!(v.class, Class::Foreign) {
         return Decision::Leave;
     }
-    if let Rule::Hub(HubRule {
-        release: Mark::There,
-        ..
-    }) = &v.rule
+    if let Rule::Hub(hub) = &v.rule
+        && let Some(released) = kept_on(v, hub)
     {
-        return Decision::Release { why: None };
+        return released;
     }
     let claim = match &v.source {
         SourceView::UnsupportedKind => return Decision::Release { why: None },
@@ -417,6 +415,24 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
     match v.memory.not_before {
         Some(until) if until > now => Decision::Wait(left(until, now)),
         _ => Decision::Disable,
+    }
+}
+
+/// Letting go of a hub-managed volume that is not to be switched off: to disable removes the peer's image, and the
+/// object may be gone by accident. It is quiet where another cluster owns the volume: the hub tidies up there.
+fn kept_on(v: &VolumeView, hub: &HubRule) -> Option<Decision> {
+    match (&hub.grant, hub.disable) {
+        (Grant::Present(grant), _) if grant.owner != grant.cluster => {
+            Some(Decision::Release { why: None })
+        }
+        (_, Mark::There) => None,
+        (_, Mark::Absent) => {
+            let why = format!(
+                "replication of {} is left on: nobody asked to switch it off; to end it, take the claim out of its DRPlacement, or delete that",
+                v.key
+            );
+            Some(Decision::Release { why: Some(why) })
+        }
     }
 }
 

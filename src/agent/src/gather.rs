@@ -99,7 +99,7 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
         volume.metadata.deletion_timestamp.is_some(),
         annotation(names::EPOCH),
         annotation(names::OWNERSHIP),
-        annotation(names::RELEASE),
+        annotation(names::DISABLE),
     )))
 }
 
@@ -127,7 +127,7 @@ fn rule(caches: &Caches, key: &Key, volume: &VolumeReplication) -> Rule {
     let number = |text: &str| text.trim().parse::<i64>().ok();
     Rule::Hub(HubRule {
         epoch: number(epoch),
-        release: Mark::of(annotation(volume, names::RELEASE) == Some("true")),
+        disable: Mark::of(annotation(volume, names::DISABLE) == Some("true")),
         resync_issued: annotation(volume, names::RESYNC_ISSUED).and_then(number),
         grant: grant(caches, key, ownership_name(volume).unwrap_or_default()),
     })

@@ -82,8 +82,8 @@ pub(crate) enum Rule {
 pub(crate) struct HubRule {
     /// The epoch it was written at; `None` if it cannot be read.
     pub(crate) epoch: Option<i64>,
-    /// Whether deletion lets the volume go without Disable.
-    pub(crate) release: Mark,
+    /// Whether the hub asked to switch replication off on deletion.
+    pub(crate) disable: Mark,
     /// The epoch that a forced resync was already sent for.
     pub(crate) resync_issued: Option<i64>,
     pub(crate) grant: Grant,

@@ -17,9 +17,9 @@ pub const PLACEMENT: &str = "lifeboat.dev/placement";
 pub const EPOCH: &str = "lifeboat.dev/epoch";
 /// Annotation on a VolumeReplication: name of the DROwnership in its namespace that grants the epoch.
 pub const OWNERSHIP: &str = "lifeboat.dev/ownership";
-/// Annotation on a VolumeReplication, value `true`: on deletion let the volume go without
-/// DisableVolumeReplication, because another cluster owns it now and goes on replicating it.
-pub const RELEASE: &str = "lifeboat.dev/release";
+/// Annotation on a hub-managed VolumeReplication, value `true`: on deletion switch replication off, which removes the
+/// peer's image. Without it a deletion only lets the volume go: it may be an accident, or another cluster owns the volume.
+pub const DISABLE: &str = "lifeboat.dev/disable";
 /// Annotation that the agent writes on a VolumeReplication before it sends a forced resync: the epoch it is for.
 /// One request never becomes two.
 pub const RESYNC_ISSUED: &str = "lifeboat.dev/resync-issued";

@@ -172,8 +172,8 @@ pub struct Site {
     pub images: BTreeMap<ClaimKey, Image>,
     /// Claims that were touched since they were made.
     nudged: BTreeSet<ClaimKey>,
-    /// Replications that are let go without switching replication off.
-    released: BTreeSet<ClaimKey>,
+    /// Replications that are switched off when they are deleted; others are only let go.
+    disable: BTreeSet<ClaimKey>,
     /// Rebuilds that have begun, with the epoch they were asked for at.
     rebuilt: BTreeMap<ClaimKey, Epoch>,
 }
@@ -352,7 +352,7 @@ impl Site {
             link: Link::Up,
             images: BTreeMap::new(),
             nudged: BTreeSet::new(),
-            released: BTreeSet::new(),
+            disable: BTreeSet::new(),
             rebuilt: BTreeMap::new(),
         }
     }

@@ -389,6 +389,45 @@ async fn protection_is_set_up_and_taken_away_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn replication_is_switched_off_by_a_word_that_is_stored_before_the_deletion() {
+    let end = |release: bool| match release {
+        true => Step::Release {
+            cluster: id("dr1"),
+            claims: vec![claim()],
+        },
+        false => Step::Unprotect {
+            cluster: id("dr1"),
+            claims: claims(),
+        },
+    };
+    for (release, word) in [(true, None), (false, Some("true"))] {
+        let world = World::new();
+        world.bind("dr1").await;
+        world.twice(replicate("dr1", Role::Primary, 1)).await;
+        // As the agent does: it goes only when that lets it go.
+        let vr: Api<VolumeReplication> = Api::namespaced(world.servers[&id("dr1")].admin(), NS);
+        let held = Patch::Merge(json!({"metadata": {"finalizers": [names::VR_FINALIZER]}}));
+        vr.patch("db", &PatchParams::default(), &held)
+            .await
+            .unwrap();
+        if word.is_some() {
+            // Whether the word was stored is not known: nothing is deleted.
+            world.link("dr1").lose_next_replies(2);
+            let outcome = world.run(&end(release)).await;
+            assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+            world.link("dr1").lose_next_replies(0);
+            let meta = vr.get("db").await.unwrap().metadata;
+            assert!(meta.deletion_timestamp.is_none());
+        }
+        world.twice(end(release)).await;
+        let meta = vr.get("db").await.unwrap().metadata;
+        assert!(meta.deletion_timestamp.is_some());
+        let said = meta.annotations.unwrap_or_default();
+        assert_eq!(said.get(names::DISABLE).map(String::as_str), word);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_application_moves_and_leaves_only_its_image_behind() {
     let world = World::new();
     world.bind("dr1").await;

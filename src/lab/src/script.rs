@@ -123,6 +123,8 @@ pub enum Deed {
     Policy(Vec<String>),
     /// `delete policy`
     DeletePolicy,
+    /// `delete replications on east`: the application's, by hand.
+    DeleteReplications(String),
     /// `plant claim on west`
     Plant(Plant, String),
     /// `clear claim on west`
@@ -185,6 +187,8 @@ pub enum Sight {
         /// What its text must contain.
         naming: Option<String>,
     },
+    /// `wait replications on east`: each of the application's claims has one that stays.
+    Replications(String),
     /// `wait gone`: the DRPlacement is deleted.
     Gone,
     /// `wait records 20`: so many were acknowledged in all.
@@ -216,10 +220,21 @@ pub enum Fact {
     Stays(Duration),
     /// `expect reclaim Delete on east`: the policy of the application's volumes.
     Reclaim(String, String),
+    /// `expect replication never switched off`, `expect replication switched off`: of every volume of the application.
+    Switched(Switched),
     /// `expect no marks on east`: nothing carries a placement's label any more.
     NoMarks(String),
     /// `expect the neighbour moves`: to its other cluster, now, in the usual time.
     NeighbourMoves,
+}
+
+/// Whether replication was ever switched off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switched {
+    /// Of no volume.
+    Never,
+    /// Of every volume.
+    Off,
 }
 
 /// A number that is expected.

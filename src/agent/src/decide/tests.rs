@@ -78,7 +78,7 @@ fn by_hub(
 ) -> VolumeView {
     v.rule = Rule::Hub(HubRule {
         epoch: Some(asked),
-        release: Mark::Absent,
+        disable: Mark::Absent,
         resync_issued: None,
         grant: Grant::Present(GrantFacts {
             name: "own".into(),
@@ -549,20 +549,49 @@ fn rows_50_to_57_what_deletion_does() {
         matches!(decide(&no_class, now()), Decision::Stuck { .. }),
         "row 54"
     );
-    let released = change(by_hub(ending(), 7, "west", 8, None), |v| {
-        hub(v).release = Mark::There;
-    });
-    assert_eq!(decide(&released, now()), Decision::Release { why: None });
-    assert_eq!(
-        decide(&by_hub(ending(), 7, "west", 8, None), now()),
-        Decision::Disable
-    );
     let terminating = change(view(Primary, "Primary"), |v| claim(v).life = Life::Ending);
     assert_eq!(
         decide(&terminating, now()),
         Decision::Refresh,
         "row 53: a claim that ends is no reason to act"
     );
+}
+
+#[test]
+fn deletion_switches_a_hub_managed_volume_off_only_on_the_hubs_word_and_only_on_its_owner() {
+    let quiet = Decision::Release { why: None };
+    for (owner, disable, expected) in [
+        ("east", Mark::There, Decision::Disable),
+        ("west", Mark::There, quiet.clone()),
+        ("west", Mark::Absent, quiet),
+    ] {
+        let v = change(by_hub(view(Primary, "Primary"), 7, owner, 7, None), |v| {
+            v.life = Life::Ending;
+            hub(v).disable = disable;
+        });
+        assert_eq!(decide(&v, now()), expected, "{owner} {disable:?}");
+    }
+    // Whatever else is wrong with it, and with the namespace also the record may be gone.
+    for grant in [
+        Grant::Unread,
+        Grant::Missing { name: "own".into() },
+        Grant::Present(grant(&mut by_hub(view(Primary, "Primary"), 7, "east", 7, None)).clone()),
+    ] {
+        let v = change(by_hub(view(Primary, "Primary"), 7, "east", 7, None), |v| {
+            v.life = Life::Ending;
+            v.class = Class::Missing {
+                name: "gold".into(),
+            };
+            hub(v).grant = grant;
+        });
+        let Decision::Release { why: Some(why) } = decide(&v, now()) else {
+            panic!("{:?}", decide(&v, now()));
+        };
+        assert!(
+            why.contains("is left on: nobody asked to switch it off"),
+            "{why}"
+        );
+    }
 }
 
 #[test]

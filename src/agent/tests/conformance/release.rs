@@ -145,21 +145,62 @@ async fn row_57_a_crash_between_disable_and_the_marks_disables_again() {
     assert_claim_is_free(&world).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_hub_managed_volume_marked_for_release_goes_without_disable() {
+async fn owned() -> World {
     let world = World::new().await;
     world.claim("db").await;
     world.grant("east", 1, None);
     world.ask_as_hub("db", "primary", 1);
     world.until_status("db", PROMOTED).await;
     world
-        .patch_volume(
-            "db",
-            &json!({"metadata": {"annotations": {"lifeboat.dev/release": "true"}}}),
-        )
-        .await;
+}
+
+const WORD: &str = "lifeboat.dev/disable";
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew() {
+    let world = owned().await;
     world.delete_volume("db").await;
     gone(&world).await;
     assert_eq!(world.driver.trace("h-db"), "E P");
     assert_claim_is_free(&world).await;
+    world
+        .until("told", async |w| {
+            w.event_reasons()
+                .await
+                .contains(&"ReleasedWithoutDisable".to_owned())
+        })
+        .await;
+    world.ask_as_hub("db", "primary", 1);
+    world.until_status("db", PROMOTED).await;
+    assert_eq!(world.driver.trace("h-db"), "E P E P");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_managed_volume_is_switched_off_on_the_hubs_word() {
+    let world = owned().await;
+    let word = json!({"metadata": {"annotations": {WORD: "true"}}});
+    world.patch_volume("db", &word).await;
+    world.delete_volume("db").await;
+    gone(&world).await;
+    assert_eq!(world.driver.trace("h-db"), "E P D");
+    assert_claim_is_free(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_volume_of_a_cluster_that_was_left_goes_quietly_and_never_off() {
+    let world = owned().await;
+    world.grant("west", 2, None);
+    world.ask_as_hub("db", "secondary", 2);
+    world.until_status("db", "Secondary | ").await;
+    let word = json!({"metadata": {"annotations": {WORD: "true"}}});
+    world.patch_volume("db", &word).await;
+    world.delete_volume("db").await;
+    gone(&world).await;
+    assert!(!world.driver.trace("h-db").contains('D'));
+    assert_claim_is_free(&world).await;
+    let told = world.event_reasons().await;
+    assert!(
+        !told.contains(&"ReleasedWithoutDisable".to_owned()),
+        "{told:?}"
+    );
 }

@@ -234,7 +234,23 @@ pub(super) fn doomed(facts: &ClusterFacts) -> Vec<Blocker> {
                 "to give it and its data up, remove the label that pvcSelector matches from the claim",
             )
         })
+        .chain(orphaned(facts))
         .collect()
+}
+
+/// Protected volumes whose claims are gone: they stay, on all sides, until a person decides.
+fn orphaned(facts: &ClusterFacts) -> impl Iterator<Item = Blocker> {
+    facts.volumes.iter().filter_map(|(key, x)| {
+        let pv = x.volume.as_ref().filter(|p| x.claim.is_none() && p.mark == Mark::Ours)?;
+        Some(Blocker::new(
+            Reason::VolumeUnprotectable,
+            format!(
+                "claim {key} is gone; its volume {} and its copies are kept",
+                pv.name
+            ),
+            "make the claim again with that volumeName, and remove claimRef.uid from the volume; or delete the volume to give it up",
+        ))
+    })
 }
 
 /// What of these claims has not reached another cluster since the present owner took over, in words.

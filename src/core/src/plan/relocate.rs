@@ -264,10 +264,6 @@ fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
     if claims.is_empty() {
         return capture_lost(leg);
     }
-    let classes: BTreeMap<ClaimKey, String> = claims
-        .iter()
-        .filter_map(|k| replication(facts, k).map(|r| (k.clone(), r.class.clone())))
-        .collect();
     let lacking = |k: &ClaimKey| {
         replication(facts, k)
             .is_none_or(|r| r.desired != Role::Secondary || r.epoch != Some(v.journal.epoch))
@@ -277,22 +273,46 @@ fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
             return wait;
         }
         let p = protect::protectable(v, leg.from);
-        let new = p.claims().into_iter().find(|k| !claims.contains(k));
-        if let Some(claim) = new.or_else(|| p.wrong.into_keys().next()) {
-            let message = format!(
-                "claim {claim} on {} came after the capture: it would be left behind",
-                leg.from
-            );
-            let remedy = format!(
-                "take it out of the pvcSelector, or take the move back with preferredCluster: {} and begin again",
-                leg.from
-            );
-            return Draft::wait(message.clone()).blocked(Blocker::new(
+        let back = format!(
+            "or take the move back with preferredCluster: {} and begin again",
+            leg.from
+        );
+        let stuck = |message: String, remedy: String| {
+            Draft::wait(message.clone()).blocked(Blocker::new(
                 Reason::VolumeUnprotectable,
                 message,
                 remedy,
-            ));
+            ))
+        };
+        let gone = |k: &&ClaimKey| facts.volumes.get(*k).is_none_or(|x| x.claim.is_none());
+        if let Some(claim) = claims.iter().find(gone) {
+            return stuck(
+                format!(
+                    "claim {claim} is gone from {}, and was to be moved",
+                    leg.from
+                ),
+                format!("make it again on its volume, {back}"),
+            );
         }
+        let new = p.classes.keys().find(|k| !claims.contains(*k));
+        if let Some(claim) = new.or_else(|| p.wrong.keys().next()) {
+            return stuck(
+                format!(
+                    "claim {claim} on {} came after the capture: it would be left behind",
+                    leg.from
+                ),
+                format!("take it out of the pvcSelector, {back}"),
+            );
+        }
+        // A replication that was deleted by hand is made again.
+        let class = |k: &ClaimKey| {
+            let known = replication(facts, k).map(|r| &r.class);
+            known.or_else(|| p.classes.get(k)).cloned()
+        };
+        let classes = claims
+            .iter()
+            .filter_map(|k| Some((k.clone(), class(k)?)))
+            .collect();
         // What the workloads name may have changed since the last capture; this one is what the target starts from.
         let capture = Step::Capture {
             cluster: leg.from.clone(),

@@ -136,7 +136,6 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
         }
         Step::Release { claims, cluster: _ } => {
             for key in claims {
-                site.released.insert(key.clone());
                 delete_replication(site, key);
             }
             Outcome::Done
@@ -156,6 +155,7 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
         }
         Step::Unprotect { claims, cluster: _ } => {
             for key in claims.keys() {
+                site.disable.insert(key.clone());
                 delete_replication(site, key);
                 if let Some(x) = site.truth.volumes.get_mut(key) {
                     if let Some(c) = &mut x.claim {
@@ -226,7 +226,7 @@ fn replicate(
             destination: None,
             deleting: Deleting::No,
         });
-        site.released.remove(key);
+        site.disable.remove(key);
     }
     Outcome::Done
 }

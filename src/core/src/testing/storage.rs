@@ -220,7 +220,7 @@ impl Site {
         if gone {
             x.replication = None;
         }
-        let off = gone && !self.released.remove(key);
+        let off = gone && self.disable.remove(key);
         if x.claim.is_none() && x.volume.is_none() && x.replication.is_none() {
             self.truth.volumes.remove(key);
         }

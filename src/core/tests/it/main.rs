@@ -7,6 +7,7 @@
 )]
 
 mod blips;
+mod by_hand;
 mod converge;
 mod drive;
 mod exhaustive;

@@ -181,11 +181,10 @@ pub(crate) async fn release(at: &At<'_>, claims: &[ClaimKey]) -> Outcome {
     each(parts).await
 }
 
-/// *If interrupted* between the two writes: the object is marked and still there, and is deleted the next time.
 async fn release_one(at: &At<'_>, claim: &ClaimKey) -> Part {
     let namespace = at.namespace(&claim.namespace);
     let place = Place::new(Kind::Replication, &namespace, &claim.name);
-    let Some(mut vr) = at.remote.get(place).await? else {
+    let Some(vr) = at.remote.get(place).await? else {
         return Ok(());
     };
     if whose(&vr, &at.scope.uid) != Whose::Ours {
@@ -197,12 +196,6 @@ async fn release_one(at: &At<'_>, claim: &ClaimKey) -> Part {
             ),
             "Delete it by hand if nobody needs it.",
         );
-    }
-    // Acknowledged before the deletion is sent: without it the agent would switch off the replication of the new owner's image.
-    if annotation(&vr, names::RELEASE) != Some("true") {
-        let body =
-            json!({ "metadata": { "uid": uid(&vr), "annotations": { names::RELEASE: "true" } } });
-        vr = at.remote.patch(place, &body).await?;
     }
     at.remote.delete(place, &vr).await
 }

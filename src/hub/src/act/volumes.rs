@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::At;
 use super::kinds::Kind;
 use super::mark::{check_free, marking, unmarking};
-use super::object::{Whose, annotation, text, version, whose};
+use super::object::{Whose, annotation, text, uid, version, whose};
 use super::parts::{Part, Pending, Trouble, each};
 use super::remote::Place;
 
@@ -98,7 +98,8 @@ async fn nudge_one(at: &At<'_>, claim: &ClaimKey) -> Part {
         .map(drop)
 }
 
-/// Ends protection: replication off, reclaim policies given back, marks removed.
+/// Ends protection: replication off, reclaim policies given back, marks removed. *If interrupted* between the word and the
+/// deletion: the object is marked and still there, and is deleted the next time.
 pub(crate) async fn unprotect(at: &At<'_>, claims: &BTreeMap<ClaimKey, Option<String>>) -> Outcome {
     let parts: Vec<Pending<'_>> = claims
         .iter()
@@ -118,7 +119,11 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
     if let Some(vr) = at.remote.get(vr_at).await?
         && whose(&vr, &at.scope.uid) == Whose::Ours
     {
-        // Without the mark of release: the agent switches replication off before it lets go.
+        // Acknowledged before the deletion is sent: without this word the agent lets go and leaves replication on.
+        if annotation(&vr, names::DISABLE) != Some("true") {
+            let body = json!({ "metadata": { "uid": uid(&vr), "annotations": { names::DISABLE: "true" } } });
+            at.remote.patch(vr_at, &body).await?;
+        }
         at.remote.delete(vr_at, &vr).await?;
     }
     let claim_at = Place::new(Kind::Claim, &namespace, &claim.name);

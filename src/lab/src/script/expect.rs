@@ -8,9 +8,9 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use lifeboat_api::{VolumeReplication, names};
-use lifeboat_sim::storage::{Array, Power, Role};
+use lifeboat_sim::storage::{Array, Power, Role, RoleChange};
 
-use super::{Bound, Fact, run::face};
+use super::{Bound, Fact, Switched, run::face};
 use crate::lab::{Lab, LabError, Look};
 
 /// An error, with everything there is to see, if a fact is not so.
@@ -37,6 +37,7 @@ pub(super) async fn expect(lab: &Lab, fact: &Fact) -> Result<(), LabError> {
         }
         Fact::Reclaim(policy, site) => reclaim(lab, policy, site).await,
         Fact::NeighbourMoves => lab.neighbour_moves().await,
+        Fact::Switched(want) => switched(lab, *want).await,
         Fact::NoMarks(site) => {
             let any = ListParams::default().labels(names::PLACEMENT_UID);
             let left = objects(lab, site, &any).await?;
@@ -187,6 +188,23 @@ async fn reclaim(lab: &Lab, policy: &str, site: &str) -> Result<(), LabError> {
         .await?;
     }
     Ok(())
+}
+
+async fn switched(lab: &Lab, want: Switched) -> Result<(), LabError> {
+    let mut off = BTreeSet::new();
+    for event in lab.world().fabric().events() {
+        if event.what == RoleChange::Disabled {
+            let array = &lab.world().site(&event.site)?.array;
+            off.extend(array.volume_name(&event.handle));
+        }
+    }
+    let all: BTreeSet<String> = volumes(lab).await?.into_iter().collect();
+    let want = match want {
+        Switched::Never => BTreeSet::new(),
+        Switched::Off => all.clone(),
+    };
+    off.retain(|v| all.contains(v));
+    same(lab, "what replication was switched off of", off, want).await
 }
 
 /// Claims, volumes and VolumeReplications of the application on a cluster.

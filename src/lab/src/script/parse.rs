@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bound, Deed, Fact, Line, Plant, Script, Setting, Sight, Verb};
+use super::{Bound, Deed, Fact, Line, Plant, Script, Setting, Sight, Switched, Verb};
 
 /// A line that means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +106,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["pass", time] => Deed::Pass(duration(time)?),
         ["policy", "clusters", all @ ..] => Deed::Policy(all.iter().map(|c| own(c)).collect()),
         ["delete", "policy"] => Deed::DeletePolicy,
+        ["delete", "replications", "on", c] => Deed::DeleteReplications(own(c)),
         ["plant", what, "on", c] => Deed::Plant(plant(what)?, own(c)),
         ["clear", what, "on", c] => Deed::Clear(plant(what)?, own(c)),
         _ => return Err("nobody can do that".to_owned()),
@@ -164,6 +165,7 @@ fn sight(words: &[&str]) -> Result<Sight, String> {
             reason: own(r),
             naming: Some(own(text)),
         },
+        ["replications", "on", c] => Sight::Replications(own(c)),
         ["gone"] => Sight::Gone,
         ["records", n] => Sight::Records(number(n)?),
         _ => return Err("nothing to wait for".to_owned()),
@@ -184,6 +186,8 @@ fn fact(words: &[&str]) -> Result<Fact, String> {
         ["cluster", c] => Fact::Cluster(own(c)),
         ["stays", time] => Fact::Stays(duration(time)?),
         ["reclaim", p, "on", c] => Fact::Reclaim(own(p), own(c)),
+        ["replication", "never", "switched", "off"] => Fact::Switched(Switched::Never),
+        ["replication", "switched", "off"] => Fact::Switched(Switched::Off),
         ["no", "marks", "on", c] => Fact::NoMarks(own(c)),
         ["the", "neighbour", "moves"] => Fact::NeighbourMoves,
         _ => return Err("nothing to expect".to_owned()),

@@ -7,7 +7,7 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, ListParams},
 };
-use lifeboat_api::{DRPolicy, common::condition};
+use lifeboat_api::{DRPolicy, VolumeReplication, common::condition};
 use lifeboat_sim::{
     storage::Handles,
     world::{App, HUB, Shape},
@@ -122,6 +122,15 @@ async fn act(lab: &Lab, deed: &Deed) -> Result<(), LabError> {
             let done = api.delete(POLICY, &DeleteParams::default()).await;
             done.map(drop).map_err(LabError::call("delete the policy"))
         }
+        Deed::DeleteReplications(site) => {
+            lab.say(format!("delete the replications on {site}"));
+            let api = replications(lab, site)?;
+            for claim in lab.app().claims() {
+                let done = api.delete(&claim, &DeleteParams::default()).await;
+                done.map_err(LabError::call(format!("delete replication {claim}")))?;
+            }
+            Ok(())
+        }
         Deed::Plant(what, site) => plant::plant(lab, *what, site).await,
         Deed::Clear(what, site) => plant::clear(lab, *what, site).await,
     }
@@ -179,6 +188,19 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
             })
             .await
         }
+        Sight::Replications(site) => {
+            let api = replications(lab, site)?;
+            lab.poll(text, within, || async {
+                let all = api.list(&ListParams::default()).await;
+                let all = all.map_err(LabError::call("list replications"))?;
+                let stay = |c: &String| {
+                    all.iter()
+                        .any(|r| r.name_any() == *c && r.metadata.deletion_timestamp.is_none())
+                };
+                Ok(lab.app().claims().iter().all(stay))
+            })
+            .await
+        }
         Sight::Gone => {
             lab.wait(text, within, || lab.placement().is_none().then_some(()))
                 .await
@@ -190,6 +212,11 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
             .await
         }
     }
+}
+
+fn replications(lab: &Lab, site: &str) -> Result<Api<VolumeReplication>, LabError> {
+    let client = lab.world().admin(site)?;
+    Ok(Api::namespaced(client, &lab.app().namespace))
 }
 
 /// The application's DRPlacement in a few words, for comparison.
