@@ -8,6 +8,9 @@
 
 mod demote;
 mod driver;
+mod fence;
+mod group;
+mod kinds;
 mod hub;
 mod promote;
 mod refuse;
