@@ -93,10 +93,7 @@ impl Agent {
         let known = all
             .get(work)
             .filter(|tries| tries.fingerprint == fingerprint);
-        known.cloned().unwrap_or(Tries {
-            fingerprint,
-            ..Tries::default()
-        })
+        known.cloned().unwrap_or_else(|| Tries::new(fingerprint))
     }
 
     /// Notes a failed call for a group or fence; answers how long to wait before the next.

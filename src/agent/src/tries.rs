@@ -15,6 +15,14 @@ pub(crate) struct Tries {
 }
 
 impl Tries {
+    /// No call was made yet.
+    pub(crate) fn new(fingerprint: u64) -> Self {
+        Self {
+            fingerprint,
+            ..Self::default()
+        }
+    }
+
     /// How long to wait before the next call, if at all.
     pub(crate) fn wait(&self, now: Timestamp) -> Option<Duration> {
         let until = self.not_before.filter(|until| *until > now)?;
