@@ -280,9 +280,7 @@ pub(crate) fn backing(caches: &Caches, claim: &ClaimFacts, driver: Option<&str>)
     };
     match (pv.csi, driver) {
         (None, _) => Backing::NotCsi { name },
-        (Some((driver, _)), Some(wanted)) if wanted != driver => {
-            Backing::Driver { name, driver }
-        }
+        (Some((driver, _)), Some(wanted)) if wanted != driver => Backing::Driver { name, driver },
         (Some((_, handle)), _) => Backing::Handle(handle),
     }
 }

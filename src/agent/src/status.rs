@@ -143,12 +143,7 @@ impl Next {
             "is promoted to primary and replicating to secondary",
         );
         self.set("Degraded", "False", "Healthy", "is healthy");
-        self.set(
-            "Resyncing",
-            "False",
-            "NotResyncing",
-            "is not resyncing",
-        );
+        self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
         // Said once that it is not met, it must be said that it is: consumers wait for it.
         if self.has("Validated") {
             self.set(
@@ -164,29 +159,14 @@ impl Next {
         self.begin();
         self.status.state = Some("Secondary".to_owned());
         self.status.message = Some("volume is marked secondary and is degraded".to_owned());
-        self.set(
-            "Completed",
-            "True",
-            "Demoted",
-            "is demoted to secondary",
-        );
+        self.set("Completed", "True", "Demoted", "is demoted to secondary");
         self.set("Degraded", "True", "VolumeDegraded", "is degraded");
-        self.set(
-            "Resyncing",
-            "False",
-            "NotResyncing",
-            "is not resyncing",
-        );
+        self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
     }
 
     fn not_in_step(&mut self) {
         self.status.message = Some("volume is degraded".to_owned());
-        self.set(
-            "Completed",
-            "True",
-            "Demoted",
-            "is demoted to secondary",
-        );
+        self.set("Completed", "True", "Demoted", "is demoted to secondary");
         self.set("Degraded", "True", "VolumeDegraded", "is degraded");
         let text = "is resyncing changes from primary to secondary";
         self.set("Resyncing", "True", "ResyncTriggered", text);
@@ -201,19 +181,9 @@ impl Next {
             ReplicationState::Primary | ReplicationState::Secondary => "volume is marked secondary",
         };
         self.status.message = Some(message.to_owned());
-        self.set(
-            "Completed",
-            "True",
-            "Demoted",
-            "is demoted to secondary",
-        );
+        self.set("Completed", "True", "Demoted", "is demoted to secondary");
         self.set("Degraded", "False", "Healthy", "is healthy");
-        self.set(
-            "Resyncing",
-            "False",
-            "NotResyncing",
-            "is not resyncing",
-        );
+        self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
         self.drop("Replicating");
         // What a primary knew of its copies says nothing about a secondary.
         self.status.last_sync_time = None;
@@ -245,12 +215,9 @@ impl Next {
         self.set("Completed", "False", aim.reason(), &why);
         self.set("Degraded", "True", "Error", "is degraded");
         match aim {
-            Aim::Promote | Aim::Demote => self.set(
-                "Resyncing",
-                "False",
-                "NotResyncing",
-                "is not resyncing",
-            ),
+            Aim::Promote | Aim::Demote => {
+                self.set("Resyncing", "False", "NotResyncing", "is not resyncing")
+            }
             Aim::Resync => self.set("Resyncing", "False", "FailedToResync", &why),
         }
     }

@@ -23,12 +23,10 @@ pub(super) async fn act(agent: &Agent, v: &FenceView, decision: Decision) -> Ste
     match decision {
         Decision::Leave => Step::Rest(Next::Wait),
         Decision::Wait(delay) => Step::Rest(Next::After(delay)),
-        Decision::Refuse(refusal) => {
-            match write(agent, v, Err(refusal.text)).await {
-                Ok(()) => Step::Rest(refusal.again.map_or(Next::Wait, Next::After)),
-                Err(error) => lost(v, &error),
-            }
-        }
+        Decision::Refuse(refusal) => match write(agent, v, Err(refusal.text)).await {
+            Ok(()) => Step::Rest(refusal.again.map_or(Next::Wait, Next::After)),
+            Err(error) => lost(v, &error),
+        },
         Decision::Mark => again(v, finalizer(agent, v, add).await),
         Decision::Release => match finalizer(agent, v, remove).await {
             Ok(()) => Step::Rest(Next::Wait),
@@ -146,11 +144,7 @@ fn failure(wanted: FenceState) -> &'static str {
 }
 
 /// The status after a call, or after a refusal to make one. Pure.
-fn after(
-    v: &FenceView,
-    outcome: Result<(), String>,
-    now: jiff::Timestamp,
-) -> NetworkFenceStatus {
+fn after(v: &FenceView, outcome: Result<(), String>, now: jiff::Timestamp) -> NetworkFenceStatus {
     let operation = match v.wanted {
         FenceState::Fenced => "fencing operation successful",
         FenceState::Unfenced => "unfencing operation successful",

@@ -1,9 +1,7 @@
 //! Doing what was decided about a group. Nothing here chooses.
 
 use kube::Resource;
-use lifeboat_drivers::{
-    Capability, Code, Delivery, Driver, DriverError, GroupContext, Retry,
-};
+use lifeboat_drivers::{Capability, Code, Delivery, Driver, DriverError, GroupContext, Retry};
 use lifeboat_kit::events::{EventKind, News};
 use lifeboat_kit::{CallError, Next};
 use tracing::{info, warn};
@@ -226,7 +224,8 @@ async fn dissolve(
     context: &GroupContext,
     handle: &str,
 ) -> Result<(), Broken> {
-    let offered = matches!(&v.driver, DriverView::Ready(all) if all.contains(&Capability::ModifyVolumeGroup));
+    let offered =
+        matches!(&v.driver, DriverView::Ready(all) if all.contains(&Capability::ModifyVolumeGroup));
     if offered {
         gone_is_fine(driver.modify_group(handle, &[], context).await)?;
     }

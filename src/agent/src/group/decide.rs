@@ -36,7 +36,10 @@ pub(super) enum Decision {
     /// Have the driver make the group.
     Create(Vec<Volume>),
     /// Tell the driver who is in the group now.
-    Modify { handle: String, volumes: Vec<Volume> },
+    Modify {
+        handle: String,
+        volumes: Vec<Volume>,
+    },
     /// Let go of claims that left.
     Free(Vec<String>),
     /// Ask for the group's role.
@@ -232,3 +235,6 @@ fn ending(v: &GroupView, now: Timestamp) -> Decision {
             .map_or(Decision::Dissolve { handle }, Decision::Wait),
     }
 }
+
+#[cfg(test)]
+mod tests;

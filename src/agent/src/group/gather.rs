@@ -1,8 +1,6 @@
 //! From the caches to the view of one group.
 
-use lifeboat_api::{
-    VolumeGroupReplication, VolumeGroupReplicationClass, VolumeReplication, names,
-};
+use lifeboat_api::{VolumeGroupReplication, VolumeGroupReplicationClass, VolumeReplication, names};
 use lifeboat_drivers::Secrets;
 use lifeboat_kit::hash::fnv;
 
@@ -150,7 +148,10 @@ fn claims(
 }
 
 fn is_ours(key: &Key, claim: &ClaimFacts) -> bool {
-    claim.group.as_deref().is_some_and(|mark| names_it(mark, key))
+    claim
+        .group
+        .as_deref()
+        .is_some_and(|mark| names_it(mark, key))
 }
 
 fn member(
@@ -209,7 +210,11 @@ fn content(caches: &Caches, key: &Key, group: &VolumeGroupReplication) -> Conten
             r.uid != group.metadata.uid || r.name.as_deref() != Some(key.name.as_str())
         });
         ContentFacts {
-            version: content.metadata.resource_version.clone().unwrap_or_default(),
+            version: content
+                .metadata
+                .resource_version
+                .clone()
+                .unwrap_or_default(),
             of_another: of_another.map(|r| {
                 format!(
                     "VolumeGroupReplication {}/{}",
@@ -218,10 +223,8 @@ fn content(caches: &Caches, key: &Key, group: &VolumeGroupReplication) -> Conten
                 )
             }),
             ending: content.metadata.deletion_timestamp.is_some(),
-            marked: has_finalizer(
-                content.metadata.finalizers.as_deref(),
-                names::VGR_FINALIZER,
-            ) && spec.volume_group_replication_ref.is_some(),
+            marked: has_finalizer(content.metadata.finalizers.as_deref(), names::VGR_FINALIZER)
+                && spec.volume_group_replication_ref.is_some(),
             recorded,
             told,
             handle: spec
@@ -260,7 +263,9 @@ fn follows(group: &VolumeGroupReplication, volume: &VolumeReplication) -> bool {
     let has = volume.metadata.annotations.clone().unwrap_or_default();
     let wanted = mirrored(group);
     let spec = spec_of_volume(group);
-    wanted.iter().all(|(name, value)| has.get(*name) == value.as_ref())
+    wanted
+        .iter()
+        .all(|(name, value)| has.get(*name) == value.as_ref())
         && volume.spec.replication_state == spec.replication_state
         && volume.spec.auto_resync == spec.auto_resync
 }

@@ -51,7 +51,10 @@ fn volume(member: &Member, driver: &str) -> Result<Volume, Refusal> {
             "PersistentVolumeClaim {name:?} is already replicated by {other}; delete one of the two, or take the claim out of the selector"
         )));
     }
-    match (backing_trouble(name, &member.volume, driver), &member.volume) {
+    match (
+        backing_trouble(name, &member.volume, driver),
+        &member.volume,
+    ) {
         (None, Backing::Handle(handle)) => Ok(Volume {
             handle: handle.clone(),
             pv: member.pv.clone(),

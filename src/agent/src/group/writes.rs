@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::members::{Volume, counted};
 use super::view::GroupView;
 use crate::agent::Agent;
-use crate::cache::{content_name, selector, volume_name};
+use crate::cache::{Work, content_name, selector, volume_name};
 use crate::view::{ClassFacts, Key};
 use crate::writes::{
     OPTIONAL, add, edit_claim, edit_content, edit_finalizers, nulled, remove, write_status,
@@ -73,11 +73,14 @@ async fn take_claim(agent: &Agent, group: &Key, claim: &str) -> Result<(), CallE
     edit_claim(agent, &at, names::VGR_OWNER, |facts| {
         // A VolumeReplication that was quicker keeps it; the next look at the claim says so.
         let owner = facts.owner.as_deref().unwrap_or_default();
-        if agent.caches.volume(&Key::new(&group.namespace, owner)).is_some() {
+        if agent
+            .caches
+            .volume(&Key::new(&group.namespace, owner))
+            .is_some()
+        {
             return (None, None);
         }
-        let annotation =
-            (facts.group.as_deref() != Some(&group.name)).then(|| json!(group.name));
+        let annotation = (facts.group.as_deref() != Some(&group.name)).then(|| json!(group.name));
         (add(&facts.finalizers, names::VGR_FINALIZER), annotation)
     })
     .await
@@ -256,6 +259,8 @@ pub(super) async fn follow(agent: &Agent, v: &GroupView) -> Result<(), CallError
     let (api, manager) = (agent.volumes(&v.key.namespace), names::AGENT_MANAGER);
     let written = apply(&api, &v.volume.name, manager, &body, Conflicts::Force).await?;
     agent.wrote_volume(written);
+    // What we wrote is no news when its watch tells it.
+    agent.wake([Work::Volume(Key::new(&v.key.namespace, &v.volume.name))]);
     Ok(())
 }
 

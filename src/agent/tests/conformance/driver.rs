@@ -166,6 +166,11 @@ impl Driver {
         self.state.lock().overlaps.clone()
     }
 
+    /// The time by which it notes calls.
+    pub(crate) fn clock(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     pub(crate) fn probes(&self) -> usize {
         self.state.lock().probes
     }
@@ -594,9 +599,9 @@ impl identity::identity_server::Identity for Service {
             let kind = volume_replication::Type::GetReplicationDestinationInfo;
             all.push(("", replication(kind)));
         }
-        let capabilities = all.into_iter().map(|(_, kind)| identity::Capability {
-            r#type: Some(kind),
-        });
+        let capabilities = all
+            .into_iter()
+            .map(|(_, kind)| identity::Capability { r#type: Some(kind) });
         Ok(Response::new(identity::GetCapabilitiesResponse {
             capabilities: capabilities.collect(),
         }))

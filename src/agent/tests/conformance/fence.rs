@@ -138,9 +138,7 @@ async fn row_79_a_fence_that_fails_is_tried_again_and_said() {
     world.driver.lacks("NETWORK_FENCE");
     world.start();
     world.fence(&direct());
-    world
-        .until_fence("does not offer network fencing")
-        .await;
+    world.until_fence("does not offer network fencing").await;
     assert!(world.driver.seen().is_empty());
 }
 
@@ -154,7 +152,11 @@ async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alon
     world.kill();
     world.start();
     world.pass(60).await;
-    assert_eq!(world.driver.story().len(), 2, "an old wish lifts no newer fence");
+    assert_eq!(
+        world.driver.story().len(),
+        2,
+        "an old wish lifts no newer fence"
+    );
 
     let world = World::new().await;
     let mut spec = direct();

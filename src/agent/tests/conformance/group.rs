@@ -252,7 +252,10 @@ async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_not
         let claims = claims.clone();
         Box::pin(async move {
             let claim = claims.get("a").await.unwrap().metadata;
-            assert!(claim.finalizers.unwrap().contains(&FINALIZER.to_owned()), "{letter}");
+            assert!(
+                claim.finalizers.unwrap().contains(&FINALIZER.to_owned()),
+                "{letter}"
+            );
         })
     }));
     world.group_with("primary", &json!({}));
@@ -308,9 +311,7 @@ async fn row_74_who_leaves_is_freed_only_after_the_driver_knows() {
     // A role is passed on all the same.
     world.ask_group("secondary").await;
     world
-        .until("demoted", async |w| {
-            w.driver.trace("g-1").contains("M M R")
-        })
+        .until("demoted", async |w| w.driver.trace("g-1").contains("M M R"))
         .await;
     world.driver.always("Modify", Answer::Ok);
     world
@@ -337,8 +338,13 @@ async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for() {
     world.until_group(PROMOTED).await;
 
     let world = shop().await;
-    world.labelled(&["a", "b"]).await;
     world.pv("b", "other.csi.example.com");
+    world.unbound("b");
+    world.bind("b").await;
+    world
+        .patch_claim("b", &json!({"labels": {"app": "shop"}}))
+        .await;
+    world.labelled(&["a"]).await;
     world.group_with("primary", &json!({}));
     world
         .until_group("\"pv-b\" is of driver other.csi.example.com")
@@ -408,7 +414,10 @@ async fn a_claim_has_one_owner_a_volume_replication_or_a_group() {
     }});
     world.ask_with("rival", "secondary", &source, &json!({}));
     world
-        .until_status("rival", "\"all\" is already replicated by VolumeReplication")
+        .until_status(
+            "rival",
+            "\"all\" is already replicated by VolumeReplication",
+        )
         .await;
     world.delete_volume("rival").await;
     world.pass(60).await;
@@ -500,7 +509,10 @@ async fn row_78_a_group_is_deleted_in_order() {
     let contents: Api<VolumeGroupReplicationContent> = Api::all(world.admin.clone());
     let left = contents.list(&kube::api::ListParams::default()).await;
     assert!(left.unwrap().items.is_empty());
-    let volumes = world.volumes().list(&kube::api::ListParams::default()).await;
+    let volumes = world
+        .volumes()
+        .list(&kube::api::ListParams::default())
+        .await;
     assert!(volumes.unwrap().items.is_empty());
     for claim in ["a", "b", "c"] {
         assert!(!world.is_marked(claim).await, "{claim}");

@@ -66,7 +66,10 @@ async fn rows_67_to_69_what_the_kinds_refuse() {
         kube::Api::all(world.admin.clone());
     for (spec, expected) in [
         (json!({"provisioner": "x"}), "provisioner is immutable"),
-        (json!({"parameters": {"a": "b"}}), "parameters are immutable"),
+        (
+            json!({"parameters": {"a": "b"}}),
+            "parameters are immutable",
+        ),
         (json!({"parameters": null}), "parameters are immutable"),
     ] {
         let patch = Patch::Merge(json!({ "spec": spec }));
