@@ -16,7 +16,7 @@ pub(crate) struct Reserved {
     others: [&'static str; 2],
 }
 
-/// Of a VolumeReplicationClass.
+/// Of a `VolumeReplicationClass`.
 pub(crate) const VOLUME: Reserved = Reserved {
     prefix: names::RESERVED_PREFIX,
     name: names::SECRET_NAME,
@@ -24,7 +24,7 @@ pub(crate) const VOLUME: Reserved = Reserved {
     others: [names::GROUP_SECRET_NAME, names::GROUP_SECRET_NAMESPACE],
 };
 
-/// Of a VolumeGroupReplicationClass.
+/// Of a `VolumeGroupReplicationClass`.
 pub(crate) const GROUP: Reserved = Reserved {
     prefix: names::RESERVED_PREFIX,
     name: names::GROUP_SECRET_NAME,
@@ -32,7 +32,7 @@ pub(crate) const GROUP: Reserved = Reserved {
     others: [names::SECRET_NAME, names::SECRET_NAMESPACE],
 };
 
-/// Of a NetworkFenceClass.
+/// Of a `NetworkFenceClass`.
 pub(crate) const FENCE: Reserved = Reserved {
     prefix: names::FENCE_PREFIX,
     name: names::FENCE_SECRET_NAME,

@@ -216,7 +216,7 @@ impl Next {
         self.set("Degraded", "True", "Error", "is degraded");
         match aim {
             Aim::Promote | Aim::Demote => {
-                self.set("Resyncing", "False", "NotResyncing", "is not resyncing")
+                self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
             }
             Aim::Resync => self.set("Resyncing", "False", "FailedToResync", &why),
         }

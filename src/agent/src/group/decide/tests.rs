@@ -98,7 +98,7 @@ fn with(edit: impl FnOnce(&mut GroupView)) -> GroupView {
 #[test]
 fn one_thing_after_the_other() {
     let away = || DriverView::Away { why: "x".into() };
-    let cases = [
+    let cases = vec![
         ("Report", view()),
         ("Mark", with(|v| v.finalizer = Mark::Absent)),
         ("Mark", with(|v| v.named = Mark::Absent)),
