@@ -14,10 +14,6 @@ mod view;
 /// Works on one fence until it comes to rest.
 #[instrument(name = "reconcile", parent = None, skip_all, fields(fence = %name))]
 pub(crate) async fn pass(agent: &Agent, name: String) -> Next {
-    if !agent.caches.fences_synced() {
-        // Every fence is woken when the rest is read.
-        return Next::Wait;
-    }
     for _ in 0..STEPS {
         let Some(view) = gather::gather(agent, &name).await else {
             agent.settled(&crate::cache::Work::Fence(name));

@@ -18,12 +18,6 @@ impl Caches {
         inner.fence_classes.get(&name.to_owned()).cloned()
     }
 
-    /// Whether fences and their classes were read. Without the kind of the classes there is none.
-    pub(crate) fn fences_synced(&self) -> bool {
-        let inner = self.inner.read();
-        inner.synced.contains(&Kind::Fences) && inner.synced.contains(&Kind::FenceClasses)
-    }
-
     /// Takes news of fences; answers what to work on.
     pub(crate) fn fences_changed(&self, event: WatchEvent<NetworkFence>) -> Vec<Work> {
         let mut inner = self.inner.write();

@@ -38,18 +38,21 @@ pub(super) enum Decision {
 /// Decides the next step for one fence.
 pub(super) fn decide(v: &FenceView, now: Timestamp) -> Decision {
     match v.life {
-        Life::Ending if v.finalizer == Mark::There && v.by != By::Foreign => Decision::Release,
-        Life::Ending => Decision::Leave,
+        Life::Ending if v.finalizer == Mark::Absent => Decision::Leave,
+        Life::Ending => match v.by {
+            By::Foreign | By::Unread => Decision::Leave,
+            By::Unknown { .. } | By::Ours(_) => Decision::Release,
+        },
         Life::Living => living(v, now).unwrap_or_else(Decision::Refuse),
     }
 }
 
 fn living(v: &FenceView, now: Timestamp) -> Result<Decision, Refusal> {
-    if v.by == By::Foreign || done(v) {
+    if done(v) {
         return Ok(Decision::Leave);
     }
     let means = match &v.by {
-        By::Foreign => return Ok(Decision::Leave),
+        By::Foreign | By::Unread => return Ok(Decision::Leave),
         By::Unknown { why } => return Err(Refusal::because(why)),
         By::Ours(means) => means,
     };
@@ -183,11 +186,10 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_left_and_what_is_not_in_order_is_said() {
-        let foreign = FenceView {
-            by: By::Foreign,
-            ..view()
-        };
-        assert_eq!(decide(&foreign, now()), Decision::Leave);
+        for by in [By::Foreign, By::Unread] {
+            let left = FenceView { by, ..view() };
+            assert_eq!(decide(&left, now()), Decision::Leave);
+        }
         let odd = [
             FenceView {
                 by: By::Unknown { why: "x".into() },

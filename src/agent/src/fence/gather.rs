@@ -7,7 +7,7 @@ use lifeboat_kit::hash::fnv;
 
 use super::view::{By, FenceView, Means};
 use crate::agent::Agent;
-use crate::cache::{Caches, Work};
+use crate::cache::{Caches, Kind, Work};
 use crate::gather::has_finalizer;
 use crate::parameters;
 use crate::view::{DriverView, Key, Life, Mark, SecretView};
@@ -26,7 +26,7 @@ pub(super) async fn gather(agent: &Agent, name: &str) -> Option<FenceView> {
             };
             (agent.fleet.view(&means.driver), secret)
         }
-        By::Foreign | By::Unknown { .. } => {
+        By::Foreign | By::Unread | By::Unknown { .. } => {
             (DriverView::Unknown, SecretView::Present(Secrets::default()))
         }
     };
@@ -76,6 +76,9 @@ fn by(caches: &Caches, spec: &NetworkFenceSpec, serves: impl Fn(&str) -> bool) -
             }),
         };
     };
+    if !caches.is_synced(Kind::FenceClasses) {
+        return By::Unread;
+    }
     let Some(class) = caches.fence_class(class) else {
         return match &spec.driver {
             Some(driver) if !serves(driver) => By::Foreign,

@@ -28,6 +28,8 @@ pub(super) struct FenceView {
 pub(super) enum By {
     /// One that we do not serve.
     Foreign,
+    /// The class that says so has not been read yet.
+    Unread,
     /// That cannot be told.
     Unknown {
         why: String,

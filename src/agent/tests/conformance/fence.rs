@@ -13,7 +13,7 @@ const FENCED: &str = "Succeeded | fencing operation successful";
 const UNFENCED: &str = "Succeeded | unfencing operation successful";
 
 impl World {
-    fn fence(&self, spec: &Value) {
+    pub(crate) fn fence(&self, spec: &Value) {
         let mut whole = json!({"cidrs": ["10.0.0.1/32", "10.0.0.2/32"]});
         for (key, value) in spec.as_object().unwrap() {
             whole[key] = value.clone();
@@ -36,7 +36,7 @@ impl World {
             .unwrap();
     }
 
-    async fn until_fence(&self, text: &str) {
+    pub(crate) async fn until_fence(&self, text: &str) {
         self.until(text, async |w| {
             let fence = w.fences().get("east").await.unwrap();
             let status = fence.status.unwrap_or_default();
@@ -55,7 +55,7 @@ impl World {
     }
 }
 
-fn direct() -> Value {
+pub(crate) fn direct() -> Value {
     json!({
         "driver": DRIVER, "secret": {"name": "creds", "namespace": NS},
         "parameters": {"clusterID": "c1"},

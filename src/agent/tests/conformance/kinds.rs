@@ -40,6 +40,16 @@ async fn refusal(world: &World, patch: &Value) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn row_64_fences_are_served_where_their_classes_are_not_installed() {
+    let mut world = World::without("networkfenceclasses");
+    world.start();
+    world.fence(&crate::fence::direct());
+    world
+        .until_fence("Succeeded | fencing operation successful")
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_67_to_69_what_the_kinds_refuse() {
     let world = World::new().await;
     world.claim("db").await;
