@@ -16,7 +16,10 @@ use crate::agent::Agent;
 use crate::decide::{Decision, ForceRule, Refusal};
 use crate::gather::fingerprint;
 use crate::outcome::{Aim, Failed, NotTold, Outcome, Prerequisite};
-use crate::view::{Backing, Class, DriverView, Key, Mark, SecretView, SourceView, VolumeView};
+use crate::view::{
+    Backing, ClaimView, Class, DriverView, GroupHandle, GroupSource, Key, Mark, SecretView,
+    SourceView, VolumeView,
+};
 use crate::writes::Wrote;
 use crate::{ownership, pace, status, writes};
 
@@ -37,7 +40,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Rewrite => rewrite(agent, v).await,
         Decision::Refuse(refusal) => refuse(agent, v, refusal, begun).await,
         Decision::Accept => again(accept(agent, v).await, v),
-        Decision::Claim => again(writes::claim(agent, &v.key, claim_name(v)).await, v),
+        Decision::Claim => again(writes::claim(agent, &v.key, &v.source).await, v),
         Decision::IssueResync { epoch, enable } => {
             let epoch = epoch.to_string();
             match writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&epoch)).await {
@@ -133,38 +136,30 @@ async fn release(agent: &Agent, v: &VolumeView, why: Option<String>) -> Step {
     if let Some(why) = why {
         warn_about(agent, v, "ReleasedWithoutDisable", "Delete", why).await;
     }
-    let ours = match &v.source {
-        SourceView::Claim(claim) if claim.owner == crate::view::Owner::Us => {
-            Some(claim.name.as_str())
-        }
-        SourceView::Claim(_) | SourceView::NoClaim { .. } | SourceView::UnsupportedKind => None,
-    };
-    match writes::release(agent, &v.key, ours).await {
+    match writes::release(agent, &v.key, &v.source).await {
         Ok(()) => Step::Rest(Next::Wait),
         Err(error) => again(Err(error), v),
     }
 }
 
-fn claim_name(v: &VolumeView) -> &str {
-    match &v.source {
-        SourceView::Claim(claim) => &claim.name,
-        SourceView::NoClaim { name } => name,
-        SourceView::UnsupportedKind => "",
-    }
-}
-
 /// The driver and what to tell it; `None` cannot happen after a decision to call it, and means to look again.
 fn target<'a>(agent: &'a Agent, v: &VolumeView) -> Option<(&'a Driver, Volume)> {
-    let (Class::Ours(class), SecretView::Present(secrets), SourceView::Claim(claim)) =
-        (&v.class, &v.secret, &v.source)
-    else {
+    let (Class::Ours(class), SecretView::Present(secrets)) = (&v.class, &v.secret) else {
         return None;
     };
-    let Backing::Handle(handle) = &claim.volume else {
-        return None;
+    let source = match &v.source {
+        SourceView::Claim(ClaimView {
+            volume: Backing::Handle(handle),
+            ..
+        }) => Source::Volume(handle.clone()),
+        SourceView::Group(GroupSource {
+            handle: GroupHandle::Known(handle),
+            ..
+        }) => Source::Group(handle.clone()),
+        _ => return None,
     };
     let volume = Volume {
-        source: Source::Volume(handle.clone()),
+        source,
         parameters: class.parameters.clone(),
         secrets: secrets.clone(),
         replication_id: v.replication_id.clone(),
@@ -404,7 +399,7 @@ async fn disable(caller: &Caller<'_>, begun: Timestamp) -> Step {
             };
         }
     }
-    match writes::release(agent, &v.key, Some(claim_name(v))).await {
+    match writes::release(agent, &v.key, &v.source).await {
         Ok(()) => Step::Rest(Next::Wait),
         Err(error) => again(Err(error), v),
     }
@@ -412,6 +407,7 @@ async fn disable(caller: &Caller<'_>, begun: Timestamp) -> Step {
 
 fn about(agent: &Agent, v: &VolumeView, begun: Timestamp) -> status::About {
     status::About {
+        subject: status::Subject::of(&v.source),
         generation: v.generation,
         wanted: v.wanted,
         begun,

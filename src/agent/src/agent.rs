@@ -1,11 +1,13 @@
 //! What all parts of a running agent share.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, Client};
 use lifeboat_api::{DROwnership, VolumeReplication};
 use lifeboat_kit::events::Recorder;
+use lifeboat_kit::hash::fnv;
 use lifeboat_kit::lease::Held;
 use lifeboat_kit::{SharedClock, WorkQueue};
 use parking_lot::Mutex;
@@ -16,6 +18,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::secrets::SecretReader;
+use crate::tries::Tries;
 use crate::view::{Key, Memory};
 
 /// What all parts of a running agent share.
@@ -31,6 +34,7 @@ pub(crate) struct Agent {
     pub(crate) metrics: Metrics,
     pub(crate) held: watch::Receiver<Held>,
     pub(crate) memories: Mutex<BTreeMap<Key, Memory>>,
+    pub(crate) tries: Mutex<BTreeMap<Work, Tries>>,
 }
 
 impl Agent {
@@ -76,5 +80,31 @@ impl Agent {
     pub(crate) fn forget(&self, key: &Key) {
         self.memories.lock().remove(key);
         self.queue.forget(&Work::Volume(key.clone()));
+    }
+
+    /// Takes what our own write returned, and wakes whoever waits for it.
+    pub(crate) fn wrote_volume(&self, volume: VolumeReplication) {
+        self.wake(self.caches.wrote_volume(volume));
+    }
+
+    /// How calls for a group or fence went. Another fingerprint starts afresh.
+    pub(crate) fn tries(&self, work: &Work, fingerprint: u64) -> Tries {
+        let all = self.tries.lock();
+        let known = all
+            .get(work)
+            .filter(|tries| tries.fingerprint == fingerprint);
+        known.cloned().unwrap_or_else(|| Tries::new(fingerprint))
+    }
+
+    /// Notes a failed call for a group or fence; answers how long to wait before the next.
+    pub(crate) fn failed(&self, work: &Work, tries: &Tries) -> Duration {
+        let (next, wait) = tries.after_failure(self.clock.now(), fnv(&format!("{work:?}")));
+        self.tries.lock().insert(work.clone(), next);
+        wait
+    }
+
+    /// A group or fence is gone, or its call succeeded.
+    pub(crate) fn settled(&self, work: &Work) {
+        self.tries.lock().remove(work);
     }
 }

@@ -4,23 +4,34 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use lifeboat_api::{DROwnership, VolumeReplication, VolumeReplicationClass, names};
+use lifeboat_api::{
+    DROwnership, NetworkFence, NetworkFenceClass, VolumeGroupReplication,
+    VolumeGroupReplicationClass, VolumeGroupReplicationContent, VolumeReplication,
+    VolumeReplicationClass, names,
+};
 use lifeboat_kit::WatchEvent;
 use parking_lot::RwLock;
 
 use crate::view::Key;
 
 mod facts;
+mod fences;
+mod groups;
 mod store;
 
 use facts::PvFacts;
 use store::{Store, key_of, version};
 
 pub(crate) use facts::ClaimFacts;
+pub(crate) use groups::{content_name, names_it, selector, selects, volume_name};
 
 /// What the agent works on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
+    /// A fence.
+    Fence(String),
+    /// A group of volumes.
+    Group(Key),
     /// An ownership record: store its epoch.
     Ownership(Key),
     /// A volume.
@@ -35,6 +46,11 @@ pub(crate) enum Kind {
     Claims,
     PersistentVolumes,
     Ownerships,
+    Groups,
+    GroupClasses,
+    Contents,
+    Fences,
+    FenceClasses,
 }
 
 impl Kind {
@@ -45,6 +61,11 @@ impl Kind {
             Self::Claims => "watch persistentvolumeclaims",
             Self::PersistentVolumes => "watch persistentvolumes",
             Self::Ownerships => "watch drownerships",
+            Self::Groups => "watch volumegroupreplications",
+            Self::GroupClasses => "watch volumegroupreplicationclasses",
+            Self::Contents => "watch volumegroupreplicationcontents",
+            Self::Fences => "watch networkfences",
+            Self::FenceClasses => "watch networkfenceclasses",
         }
     }
 }
@@ -56,8 +77,14 @@ struct Inner {
     claims: Store<Key, ClaimFacts>,
     pvs: Store<String, PvFacts>,
     ownerships: Store<Key, Arc<DROwnership>>,
+    groups: Store<Key, Arc<VolumeGroupReplication>>,
+    group_classes: Store<String, Arc<VolumeGroupReplicationClass>>,
+    contents: Store<String, Arc<VolumeGroupReplicationContent>>,
+    fences: Store<String, Arc<NetworkFence>>,
+    fence_classes: Store<String, Arc<NetworkFenceClass>>,
     by_class: BTreeMap<String, BTreeSet<Key>>,
     by_claim: BTreeMap<Key, BTreeSet<Key>>,
+    by_group: BTreeMap<Key, BTreeSet<Key>>,
     by_ownership: BTreeMap<Key, BTreeSet<Key>>,
     synced: BTreeSet<Kind>,
     /// Highest epoch seen per record, whatever its object says now.
@@ -79,8 +106,14 @@ impl Caches {
                 claims: Store::new(),
                 pvs: Store::new(),
                 ownerships: Store::new(),
+                groups: Store::new(),
+                group_classes: Store::new(),
+                contents: Store::new(),
+                fences: Store::new(),
+                fence_classes: Store::new(),
                 by_class: BTreeMap::new(),
                 by_claim: BTreeMap::new(),
+                by_group: BTreeMap::new(),
                 by_ownership: BTreeMap::new(),
                 synced: BTreeSet::new(),
                 epochs: BTreeMap::new(),
@@ -122,11 +155,13 @@ impl Caches {
         let records = inner.ownerships.items.keys().cloned().map(Work::Ownership);
         records
             .chain(inner.volumes.items.keys().cloned().map(Work::Volume))
+            .chain(inner.groups.items.keys().cloned().map(Work::Group))
+            .chain(inner.fences.items.keys().cloned().map(Work::Fence))
             .collect()
     }
 
-    /// Every volume whose class names this driver.
-    pub(crate) fn volumes_of(&self, driver: &str) -> Vec<Work> {
+    /// Everything whose class names this driver.
+    pub(crate) fn work_of(&self, driver: &str) -> Vec<Work> {
         let inner = self.inner.read();
         let ours = inner
             .classes
@@ -135,16 +170,21 @@ impl Caches {
             .filter(|(_, (_, class))| class.spec.provisioner == driver);
         ours.flat_map(|(name, _)| inner.by_class.get(name).cloned().unwrap_or_default())
             .map(Work::Volume)
+            .chain(inner.groups_of_driver(driver))
+            .chain(inner.fences_of_driver(driver))
             .collect()
     }
 
-    /// Takes what our own write returned, if the object is still known.
-    pub(crate) fn wrote_volume(&self, volume: VolumeReplication) {
+    /// Takes what our own write returned, if the object is still known; answers who else it is news for.
+    pub(crate) fn wrote_volume(&self, volume: VolumeReplication) -> Vec<Work> {
         let mut inner = self.inner.write();
         let key = key_of(&volume.metadata);
-        if inner.volumes.get(&key).is_some() {
-            inner.put_volume(volume);
+        if inner.volumes.get(&key).is_none() {
+            return Vec::new();
         }
+        let group = refers_to(&key, &volume).group;
+        inner.put_volume(volume);
+        group.map(Work::Group).into_iter().collect()
     }
 
     /// Takes what our own write returned, if the object is still known.
@@ -181,6 +221,7 @@ impl Caches {
                 }
                 for volume in all {
                     let key = key_of(&volume.metadata);
+                    woken.extend(refers_to(&key, &volume).group.map(Work::Group));
                     inner.put_volume(volume);
                     woken.insert(Work::Volume(key));
                 }
@@ -188,8 +229,10 @@ impl Caches {
             }
             WatchEvent::Apply(volume) => {
                 let key = key_of(&volume.metadata);
+                let group = refers_to(&key, &volume).group;
                 if inner.put_volume(volume) {
                     woken.insert(Work::Volume(key));
+                    woken.extend(group.map(Work::Group));
                 }
             }
             WatchEvent::Delete(volume) => {
@@ -242,40 +285,54 @@ impl Caches {
     /// Takes news of claims; answers what to work on.
     pub(crate) fn claims_changed(&self, event: WatchEvent<PersistentVolumeClaim>) -> Vec<Work> {
         let mut inner = self.inner.write();
-        let changed: Vec<Key> = match event {
+        let mut changed: Vec<Key> = Vec::new();
+        // A claim that changes its labels bears on the group it leaves and on the one it joins.
+        let mut work = BTreeSet::new();
+        match event {
             WatchEvent::Synced(all) => {
                 let kept = all.iter().map(|c| key_of(&c.metadata)).collect();
-                let mut changed = inner.claims.without(&kept);
-                for gone in &changed {
-                    inner.claims.remove(gone);
+                for gone in inner.claims.without(&kept) {
+                    work.extend(inner.groups_of_claim(&gone));
+                    inner.claims.remove(&gone);
+                    changed.push(gone);
                 }
                 for claim in &all {
                     let key = key_of(&claim.metadata);
+                    work.extend(inner.groups_of_claim(&key));
                     inner
                         .claims
                         .put(key.clone(), version(&claim.metadata), ClaimFacts::of(claim));
                     changed.push(key);
                 }
                 inner.synced.insert(Kind::Claims);
-                changed
             }
             WatchEvent::Apply(claim) => {
                 let key = key_of(&claim.metadata);
+                work.extend(inner.groups_of_claim(&key));
                 let news = inner.claims.put(
                     key.clone(),
                     version(&claim.metadata),
                     ClaimFacts::of(&claim),
                 );
-                if news { vec![key] } else { Vec::new() }
+                if news {
+                    changed.push(key);
+                } else {
+                    work.clear();
+                }
             }
             WatchEvent::Delete(claim) => {
                 let key = key_of(&claim.metadata);
+                work.extend(inner.groups_of_claim(&key));
                 inner.claims.remove(&key);
-                vec![key]
+                changed.push(key);
             }
-            WatchEvent::Lost(_) => Vec::new(),
-        };
-        inner.users_of(&changed)
+            WatchEvent::Lost(_) => {}
+        }
+        for key in &changed {
+            work.extend(inner.groups_of_claim(key));
+        }
+        work.extend(inner.users_of(&changed));
+        work.into_iter().collect()
     }
 
     /// Takes news of persistent volumes; answers what to work on.
@@ -306,7 +363,13 @@ impl Caches {
             }
             WatchEvent::Lost(_) => {}
         }
-        inner.users_of(&claims)
+        let mut work = inner.users_of(&claims);
+        let groups: BTreeSet<Work> = claims
+            .iter()
+            .flat_map(|claim| inner.groups_of_claim(claim))
+            .collect();
+        work.extend(groups);
+        work
     }
 
     /// Takes news of ownership records; answers what to work on.
@@ -348,7 +411,7 @@ impl Inner {
     fn put_volume(&mut self, volume: VolumeReplication) -> bool {
         let key = key_of(&volume.metadata);
         let version = version(&volume.metadata);
-        let (class, claim, ownership) = refers_to(&key, &volume);
+        let refs = refers_to(&key, &volume);
         let old = self.volumes.get(&key).cloned();
         if !self.volumes.put(key.clone(), version, Arc::new(volume)) {
             return false;
@@ -356,33 +419,45 @@ impl Inner {
         if let Some(old) = old {
             self.unlink(&key, &old);
         }
-        self.by_class.entry(class).or_default().insert(key.clone());
-        self.by_claim.entry(claim).or_default().insert(key.clone());
-        if let Some(ownership) = ownership {
-            self.by_ownership.entry(ownership).or_default().insert(key);
-        }
+        let link = |index: &mut BTreeMap<Key, BTreeSet<Key>>, at: Option<Key>| {
+            if let Some(at) = at {
+                index.entry(at).or_default().insert(key.clone());
+            }
+        };
+        link(&mut self.by_claim, refs.claim);
+        link(&mut self.by_group, refs.group);
+        link(&mut self.by_ownership, refs.ownership);
+        self.by_class.entry(refs.class).or_default().insert(key);
         true
     }
 
-    /// Removes a volume; answers what to work on: itself, and those that waited for its claim.
+    /// Removes a volume; answers what to work on: itself, its group, and those that waited for its claim.
     fn remove_volume(&mut self, key: &Key) -> Vec<Work> {
         let Some(old) = self.volumes.remove(key) else {
             return Vec::new();
         };
         self.unlink(key, &old);
-        let (_, claim, _) = refers_to(key, &old);
+        let refs = refers_to(key, &old);
         let mut work = vec![Work::Volume(key.clone())];
-        work.extend(self.users_of(&[claim]));
+        if let Some(claim) = refs.claim {
+            work.extend(self.groups_of_claim(&claim));
+            work.extend(self.users_of(&[claim]));
+        }
+        work.extend(refs.group.map(Work::Group));
         work
     }
 
     fn unlink(&mut self, key: &Key, old: &VolumeReplication) {
-        let (class, claim, ownership) = refers_to(key, old);
-        remove_from(&mut self.by_class, &class, key);
-        remove_from(&mut self.by_claim, &claim, key);
-        if let Some(ownership) = ownership {
-            remove_from(&mut self.by_ownership, &ownership, key);
-        }
+        let refs = refers_to(key, old);
+        remove_from(&mut self.by_class, &refs.class, key);
+        let unlink = |index: &mut BTreeMap<Key, BTreeSet<Key>>, at: Option<Key>| {
+            if let Some(at) = at {
+                remove_from(index, &at, key);
+            }
+        };
+        unlink(&mut self.by_claim, refs.claim);
+        unlink(&mut self.by_group, refs.group);
+        unlink(&mut self.by_ownership, refs.ownership);
     }
 
     fn put_ownership(&mut self, record: DROwnership) -> Key {
@@ -418,16 +493,51 @@ fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key
     }
 }
 
-/// The class, claim and ownership record that a volume refers to.
-fn refers_to(key: &Key, volume: &VolumeReplication) -> (String, Key, Option<Key>) {
+/// What a volume refers to.
+struct Refs {
+    class: String,
+    claim: Option<Key>,
+    group: Option<Key>,
+    ownership: Option<Key>,
+}
+
+fn refers_to(key: &Key, volume: &VolumeReplication) -> Refs {
     let annotation = volume
         .metadata
         .annotations
         .as_ref()
         .and_then(|a| a.get(names::OWNERSHIP));
-    (
-        volume.spec.volume_replication_class.clone(),
-        Key::new(&key.namespace, &volume.spec.data_source.name),
-        annotation.map(|name| Key::new(&key.namespace, name)),
-    )
+    let source = Key::new(&key.namespace, &volume.spec.data_source.name);
+    let (claim, group) = match SourceKind::of(volume) {
+        SourceKind::Group => (None, Some(source)),
+        SourceKind::Claim | SourceKind::Unsupported => (Some(source), None),
+    };
+    Refs {
+        class: volume.spec.volume_replication_class.clone(),
+        claim,
+        group,
+        ownership: annotation.map(|name| Key::new(&key.namespace, name)),
+    }
+}
+
+/// What kind of thing a VolumeReplication is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceKind {
+    Claim,
+    Group,
+    Unsupported,
+}
+
+impl SourceKind {
+    pub(crate) fn of(volume: &VolumeReplication) -> Self {
+        let data = &volume.spec.data_source;
+        match (
+            data.kind.as_str(),
+            data.api_group.as_deref().unwrap_or_default(),
+        ) {
+            ("PersistentVolumeClaim", "") => Self::Claim,
+            ("VolumeGroupReplication", "replication.storage.openshift.io") => Self::Group,
+            _ => Self::Unsupported,
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// How many volumes are worked on at once.
     pub concurrency: usize,
+    /// How many claims a VolumeGroupReplication may select, 100 at most.
+    pub max_group_claims: usize,
     /// Whether VolumeReplications are served.
     pub replication: Replication,
     /// How often drivers are asked.
@@ -85,6 +87,7 @@ impl Config {
             lease_ttl: Duration::from_secs(15),
             admin: None,
             concurrency: 64,
+            max_group_claims: 100,
             replication: Replication::On,
             polls: Polls::default(),
         }

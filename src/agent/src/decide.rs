@@ -17,8 +17,8 @@ use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{Capability, Force};
 
 use crate::view::{
-    Backing, ClaimView, Class, DriverView, Grant, HubRule, Life, Mark, Owner, Rule, SecretView,
-    SourceView, VolumeView,
+    Backing, ClaimView, Class, DriverView, Grant, GroupHandle, GroupSource, HubRule, Life, Mark,
+    Owner, Rule, SecretView, SourceView, VolumeView,
 };
 
 /// What to do next about a volume.
@@ -81,7 +81,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn because(text: impl Into<String>) -> Self {
+    pub(crate) fn because(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             event: None,
@@ -91,7 +91,7 @@ impl Refusal {
 }
 
 /// A Secret is not watched: reading every Secret of a cluster is more than the agent should be able to do.
-const SECRET_AGAIN: Duration = Duration::from_secs(2);
+pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(2);
 
 /// Decides the next step for one volume.
 pub(crate) fn decide(v: &VolumeView, now: Timestamp) -> Decision {
@@ -124,7 +124,10 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
             ..Refusal::because(why)
         });
     }
-    let claim = usable_claim(v, &class.driver)?;
+    if matches!(v.source, SourceView::Unread) {
+        return Ok(Decision::Leave);
+    }
+    let source_marked = usable_source(v, &class.driver)?;
     let wait = |until: Option<Timestamp>| {
         until
             .filter(|until| *until > now)
@@ -135,8 +138,7 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
         ReplicationState::Secondary => secondary(v),
         ReplicationState::Resync => resync(v),
     };
-    let marks =
-        v.finalizer == Mark::There && claim.finalizer == Mark::There && claim.owner == Owner::Us;
+    let marks = v.finalizer == Mark::There && source_marked == Mark::There;
     match action {
         Decision::Leave | Decision::Refresh => {
             return Ok(if marks { action } else { Decision::Claim });
@@ -299,16 +301,24 @@ fn left(until: Timestamp, now: Timestamp) -> Duration {
     until.duration_since(now).try_into().unwrap_or_default()
 }
 
-fn usable_claim<'a>(v: &'a VolumeView, driver: &str) -> Result<&'a ClaimView, Refusal> {
-    let claim = match &v.source {
-        SourceView::UnsupportedKind => return Err(Refusal::because("unsupported datasource kind")),
-        SourceView::NoClaim { name } => {
-            return Err(Refusal::because(format!(
-                "PersistentVolumeClaim {name:?} does not exist"
-            )));
+/// Whether the source carries our marks, if it can be used.
+fn usable_source(v: &VolumeView, driver: &str) -> Result<Mark, Refusal> {
+    match &v.source {
+        SourceView::UnsupportedKind | SourceView::Unread => {
+            Err(Refusal::because("unsupported datasource kind"))
         }
-        SourceView::Claim(claim) => claim,
-    };
+        SourceView::NoClaim { name } => Err(Refusal::because(format!(
+            "PersistentVolumeClaim {name:?} does not exist"
+        ))),
+        SourceView::Claim(claim) => usable_claim(claim, driver),
+        SourceView::NoGroup { name } => Err(Refusal::because(format!(
+            "VolumeGroupReplication {name:?} does not exist"
+        ))),
+        SourceView::Group(group) => usable_group(group, driver),
+    }
+}
+
+fn usable_claim(claim: &ClaimView, driver: &str) -> Result<Mark, Refusal> {
     let name = &claim.name;
     match &claim.owner {
         Owner::Nobody | Owner::Us => {}
@@ -330,23 +340,47 @@ fn usable_claim<'a>(v: &'a VolumeView, driver: &str) -> Result<&'a ClaimView, Re
             "PersistentVolumeClaim {name:?} is marked for deletion"
         )));
     }
-    match &claim.volume {
-        Backing::NotBound => Err(Refusal::because(format!(
-            "PersistentVolumeClaim {name:?} is not bound to any PersistentVolume"
-        ))),
-        Backing::NoVolume { name } => Err(Refusal::because(format!(
-            "PersistentVolume {name:?} does not exist"
-        ))),
-        Backing::NotCsi { name } => Err(Refusal::because(format!(
-            "PersistentVolume {name:?} is not a CSI volume"
-        ))),
+    match backing_trouble(name, &claim.volume, driver) {
+        Some(trouble) => Err(Refusal::because(trouble)),
+        None => Ok(Mark::of(
+            claim.finalizer == Mark::There && claim.owner == Owner::Us,
+        )),
+    }
+}
+
+/// What is wrong with the volume behind a claim, for a class of this driver.
+pub(crate) fn backing_trouble(claim: &str, backing: &Backing, driver: &str) -> Option<String> {
+    match backing {
+        Backing::NotBound => Some(format!(
+            "PersistentVolumeClaim {claim:?} is not bound to any PersistentVolume"
+        )),
+        Backing::NoVolume { name } => Some(format!("PersistentVolume {name:?} does not exist")),
+        Backing::NotCsi { name } => Some(format!("PersistentVolume {name:?} is not a CSI volume")),
         Backing::Driver {
             name,
             driver: other,
-        } => Err(Refusal::because(format!(
+        } => Some(format!(
             "PersistentVolume {name:?} is of driver {other}, the class is of driver {driver}"
+        )),
+        Backing::Handle(_) => None,
+    }
+}
+
+fn usable_group(group: &GroupSource, driver: &str) -> Result<Mark, Refusal> {
+    let name = &group.name;
+    if let Owner::Other { name: owner } = &group.owner {
+        return Err(Refusal::because(format!(
+            "VolumeGroupReplication {name:?} is already replicated by VolumeReplication {owner:?}; delete one of the two"
+        )));
+    }
+    match &group.handle {
+        GroupHandle::Known(_) => Ok(group.marked),
+        GroupHandle::Pending | GroupHandle::NoContent => Err(Refusal::because(format!(
+            "the driver has not made the group of VolumeGroupReplication {name:?} yet; see its status"
         ))),
-        Backing::Handle(_) => Ok(claim),
+        GroupHandle::Driver(other) => Err(Refusal::because(format!(
+            "VolumeGroupReplication {name:?} is of driver {other}, the class is of driver {driver}"
+        ))),
     }
 }
 
@@ -359,24 +393,24 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
     {
         return released;
     }
-    let claim = match &v.source {
-        SourceView::UnsupportedKind => return Decision::Release { why: None },
-        SourceView::NoClaim { name } => {
-            let why = format!(
-                "PersistentVolumeClaim {name:?} is gone, and with it the volume's handle: let go without Disable"
-            );
-            return Decision::Release { why: Some(why) };
-        }
-        SourceView::Claim(claim) => claim,
+    let let_go = match &v.source {
+        SourceView::Unread => return Decision::Leave,
+        SourceView::UnsupportedKind => Some(None),
+        SourceView::NoClaim { name } => Some(Some(format!(
+            "PersistentVolumeClaim {name:?} is gone, and with it the volume's handle: let go without Disable"
+        ))),
+        SourceView::NoGroup { name } => Some(Some(format!(
+            "VolumeGroupReplication {name:?} is gone, and with it the group's handle: let go without Disable"
+        ))),
+        SourceView::Claim(claim) => not_ours_to_stop(claim).then_some(None),
+        SourceView::Group(group) => match (&group.owner, group.marked, &group.handle) {
+            (Owner::Us, Mark::There, GroupHandle::Known(_) | GroupHandle::Driver(_)) => None,
+            // No call was made for it, or there is nothing left to make one for.
+            _ => Some(None),
+        },
     };
-    match &claim.owner {
-        Owner::Us => {}
-        // An older controller marks the claim with its finalizer alone.
-        Owner::Nobody if claim.finalizer == Mark::There => {}
-        // Not ours to stop: no call was made for it, or its owner goes on replicating it.
-        Owner::Nobody | Owner::Other { .. } | Owner::Group { .. } => {
-            return Decision::Release { why: None };
-        }
+    if let Some(why) = let_go {
+        return Decision::Release { why };
     }
     let class = match &v.class {
         Class::Ours(class) => class,
@@ -389,25 +423,14 @@ fn ending(v: &VolumeView, now: Timestamp) -> Decision {
         }
         Class::Broken { why } => return Decision::Stuck { why: why.clone() },
     };
-    let blocked = match (&v.secret, &claim.volume, &v.driver) {
+    let blocked = match (&v.secret, no_handle(v, &class.driver), &v.driver) {
         (SecretView::Unusable { why }, _, _) => Some(why.clone()),
-        (_, Backing::Handle(_), DriverView::Ready(_)) => None,
-        (_, Backing::Handle(_), DriverView::Unknown) => return Decision::Leave,
-        (_, Backing::Handle(_), DriverView::Away { why }) => {
+        (_, Some(why), _) => Some(why),
+        (_, None, DriverView::Ready(_)) => None,
+        (_, None, DriverView::Unknown) => return Decision::Leave,
+        (_, None, DriverView::Away { why }) => {
             Some(format!("driver {} is not ready: {why}", class.driver))
         }
-        (_, Backing::NotBound, _) => Some(format!(
-            "PersistentVolumeClaim {:?} is not bound",
-            claim.name
-        )),
-        (
-            _,
-            Backing::NoVolume { name } | Backing::NotCsi { name } | Backing::Driver { name, .. },
-            _,
-        ) => Some(format!(
-            "PersistentVolume {name:?} does not exist, or is not of driver {}",
-            class.driver
-        )),
     };
     if let Some(why) = blocked {
         return Decision::Stuck { why };
@@ -433,6 +456,47 @@ fn kept_on(v: &VolumeView, hub: &HubRule) -> Option<Decision> {
             );
             Some(Decision::Release { why: Some(why) })
         }
+    }
+}
+
+/// Whether a claim is not ours to stop: no call was made for it, or its owner goes on replicating it.
+fn not_ours_to_stop(claim: &ClaimView) -> bool {
+    match &claim.owner {
+        Owner::Us => false,
+        // An older controller marks the claim with its finalizer alone.
+        Owner::Nobody => claim.finalizer == Mark::Absent,
+        Owner::Other { .. } | Owner::Group { .. } => true,
+    }
+}
+
+/// Why there is no handle to name to the driver.
+fn no_handle(v: &VolumeView, driver: &str) -> Option<String> {
+    match &v.source {
+        SourceView::Claim(claim) => match &claim.volume {
+            Backing::Handle(_) => None,
+            Backing::NotBound => Some(format!(
+                "PersistentVolumeClaim {:?} is not bound",
+                claim.name
+            )),
+            Backing::NoVolume { name }
+            | Backing::NotCsi { name }
+            | Backing::Driver { name, .. } => Some(format!(
+                "PersistentVolume {name:?} does not exist, or is not of driver {driver}"
+            )),
+        },
+        SourceView::Group(group) => match &group.handle {
+            GroupHandle::Known(_) => None,
+            GroupHandle::NoContent | GroupHandle::Pending | GroupHandle::Driver(_) => {
+                Some(format!(
+                    "VolumeGroupReplicationContent {:?} does not exist, or is not of driver {driver}",
+                    group.content
+                ))
+            }
+        },
+        SourceView::UnsupportedKind
+        | SourceView::Unread
+        | SourceView::NoClaim { .. }
+        | SourceView::NoGroup { .. } => Some("what it replicates is not known".to_owned()),
     }
 }
 

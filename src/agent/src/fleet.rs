@@ -159,7 +159,7 @@ pub(crate) async fn supervise(agent: Arc<Agent>, name: String, cancel: Cancellat
             DriverView::Away { .. } | DriverView::Unknown => agent.config.polls.probe_away,
         };
         if agent.fleet.learn(&name, view.clone()) {
-            agent.wake(agent.caches.volumes_of(&name));
+            agent.wake(agent.caches.work_of(&name));
             tell(&agent, &name, &view).await;
         }
         tokio::select! {

@@ -1,7 +1,5 @@
 //! From the caches to one view.
 
-use std::collections::BTreeMap;
-
 use kube::Resource;
 use lifeboat_api::replication::VolumeReplicationClass;
 use lifeboat_api::{VolumeReplication, names};
@@ -9,16 +7,12 @@ use lifeboat_drivers::{Force, Secrets};
 use lifeboat_kit::hash::fnv;
 
 use crate::agent::Agent;
-use crate::cache::{Caches, ClaimFacts, Kind};
+use crate::cache::{Caches, ClaimFacts, Kind, SourceKind, content_name, volume_name};
+use crate::parameters;
 use crate::view::{
-    Backing, ClaimView, Class, ClassFacts, DriverView, Grant, GrantFacts, HubRule, Key, Life, Mark,
-    Owner, Rule, SecretView, SourceView, VolumeView,
+    Backing, ClaimView, Class, ClassFacts, DriverView, Grant, GrantFacts, GroupHandle, GroupSource,
+    HubRule, Key, Life, Mark, Owner, Rule, SecretView, SourceView, VolumeView,
 };
-
-/// Reserved keys that name a Secret for single volumes and for groups; the latter are accepted and not read.
-const GROUP_SECRET_NAME: &str = "replication.storage.openshift.io/group-replication-secret-name";
-const GROUP_SECRET_NAMESPACE: &str =
-    "replication.storage.openshift.io/group-replication-secret-namespace";
 
 /// Everything that bears on one volume now; `None` if it does not exist.
 pub(crate) async fn gather(agent: &Agent, key: &Key) -> Option<VolumeView> {
@@ -92,8 +86,15 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
     let pv = claim
         .and_then(|c| caches.pv(&c.volume))
         .map(|pv| format!("{:?}", pv.csi));
+    let group = match SourceKind::of(&volume) {
+        SourceKind::Group => caches.group(&Key::new(&key.namespace, &volume.spec.data_source.name)),
+        SourceKind::Claim | SourceKind::Unsupported => None,
+    };
+    let group = group
+        .and_then(|group| caches.content(&content_name(&group)))
+        .map(|content| format!("{:?}", content.spec.volume_group_replication_handle));
     Some(fnv(&format!(
-        "{:?}|{:?}|{:?}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}",
+        "{:?}|{:?}|{:?}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
         volume.metadata.uid,
         volume.metadata.generation,
         volume.metadata.deletion_timestamp.is_some(),
@@ -169,56 +170,21 @@ fn class(agent: &Agent, name: &str) -> Class {
     }
 }
 
-/// Splits a class's parameters into those for the driver and those for us.
 fn parameters(class: &VolumeReplicationClass) -> Result<ClassFacts, String> {
-    let (mut rest, mut name, mut namespace) = (BTreeMap::new(), None, None);
-    for (key, value) in class.spec.parameters.iter().flatten() {
-        let slot = match key.as_str() {
-            names::SECRET_NAME => Some(&mut name),
-            names::SECRET_NAMESPACE => Some(&mut namespace),
-            GROUP_SECRET_NAME | GROUP_SECRET_NAMESPACE => None,
-            reserved if reserved.starts_with(names::RESERVED_PREFIX) => {
-                return Err(format!(
-                    "parameter {reserved:?} of the class is reserved and not known"
-                ));
-            }
-            _ => {
-                rest.insert(key.clone(), value.clone());
-                continue;
-            }
-        };
-        if value.is_empty() {
-            let which = if key.ends_with("-namespace") {
-                "namespace"
-            } else {
-                "name"
-            };
-            return Err(format!("secret {which} cannot be empty"));
-        }
-        if let Some(slot) = slot {
-            *slot = Some(value.clone());
-        }
-    }
-    // Half a pair names no Secret.
-    let secret = namespace
-        .zip(name)
-        .map(|(namespace, name)| Key::new(&namespace, &name));
+    let split = parameters::split(class.spec.parameters.as_ref(), parameters::VOLUME)?;
     Ok(ClassFacts {
         driver: class.spec.provisioner.clone(),
-        parameters: rest,
-        secret,
+        parameters: split.rest,
+        secret: split.secret,
     })
 }
 
 fn source(caches: &Caches, key: &Key, volume: &VolumeReplication, class: &Class) -> SourceView {
     let data = &volume.spec.data_source;
-    if data.kind != "PersistentVolumeClaim"
-        || data
-            .api_group
-            .as_deref()
-            .is_some_and(|group| !group.is_empty())
-    {
-        return SourceView::UnsupportedKind;
+    match SourceKind::of(volume) {
+        SourceKind::Unsupported => return SourceView::UnsupportedKind,
+        SourceKind::Group => return group_source(caches, key, &data.name, class),
+        SourceKind::Claim => {}
     }
     let Some(claim) = caches.claim(&Key::new(&key.namespace, &data.name)) else {
         return SourceView::NoClaim {
@@ -234,8 +200,53 @@ fn source(caches: &Caches, key: &Key, volume: &VolumeReplication, class: &Class)
         },
         finalizer: Mark::of(has_finalizer(Some(&claim.finalizers), names::PVC_FINALIZER)),
         owner: owner(caches, key, &claim),
-        volume: backing(caches, &claim, class),
+        volume: backing(caches, &claim, driver_of(class)),
     })
+}
+
+/// The group that a VolumeReplication is for.
+fn group_source(caches: &Caches, key: &Key, name: &str, class: &Class) -> SourceView {
+    if !caches.groups_synced() {
+        return SourceView::Unread;
+    }
+    let Some(group) = caches.group(&Key::new(&key.namespace, name)) else {
+        return SourceView::NoGroup {
+            name: name.to_owned(),
+        };
+    };
+    let wanted = volume_name(&group);
+    let content = content_name(&group);
+    let known = caches.content(&content);
+    let handle = match &known {
+        None => GroupHandle::NoContent,
+        Some(content) => match &content.spec.volume_group_replication_handle {
+            _ if driver_of(class).is_some_and(|driver| driver != content.spec.provisioner) => {
+                GroupHandle::Driver(content.spec.provisioner.clone())
+            }
+            Some(handle) if !handle.is_empty() => GroupHandle::Known(handle.clone()),
+            Some(_) | None => GroupHandle::Pending,
+        },
+    };
+    SourceView::Group(GroupSource {
+        name: name.to_owned(),
+        marked: Mark::of(known.as_ref().is_some_and(|content| {
+            has_finalizer(content.meta().finalizers.as_deref(), names::VR_FINALIZER)
+        })),
+        content,
+        owner: if wanted == key.name {
+            Owner::Us
+        } else {
+            Owner::Other { name: wanted }
+        },
+        handle,
+    })
+}
+
+fn driver_of(class: &Class) -> Option<&str> {
+    match class {
+        Class::Ours(class) => Some(&class.driver),
+        Class::Missing { .. } | Class::Foreign | Class::Broken { .. } => None,
+    }
 }
 
 fn owner(caches: &Caches, key: &Key, claim: &ClaimFacts) -> Owner {
@@ -259,7 +270,7 @@ fn owner(caches: &Caches, key: &Key, claim: &ClaimFacts) -> Owner {
     }
 }
 
-fn backing(caches: &Caches, claim: &ClaimFacts, class: &Class) -> Backing {
+pub(crate) fn backing(caches: &Caches, claim: &ClaimFacts, driver: Option<&str>) -> Backing {
     if !claim.bound || claim.volume.is_empty() {
         return Backing::NotBound;
     }
@@ -267,11 +278,9 @@ fn backing(caches: &Caches, claim: &ClaimFacts, class: &Class) -> Backing {
     let Some(pv) = caches.pv(&name) else {
         return Backing::NoVolume { name };
     };
-    match (pv.csi, class) {
+    match (pv.csi, driver) {
         (None, _) => Backing::NotCsi { name },
-        (Some((driver, _)), Class::Ours(class)) if class.driver != driver => {
-            Backing::Driver { name, driver }
-        }
+        (Some((driver, _)), Some(wanted)) if wanted != driver => Backing::Driver { name, driver },
         (Some((_, handle)), _) => Backing::Handle(handle),
     }
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use lifeboat_api::{DROwnership, VolumeReplication, VolumeReplicationClass, names};
+use lifeboat_api::{
+    DROwnership, NetworkFence, NetworkFenceClass, VolumeGroupReplication,
+    VolumeGroupReplicationClass, VolumeGroupReplicationContent, VolumeReplication,
+    VolumeReplicationClass, names,
+};
 use lifeboat_kit::events::Recorder;
 use lifeboat_kit::lease::{Lease, LeaseConfig};
 use lifeboat_kit::task::{Task, spawn};
@@ -24,17 +28,19 @@ use crate::agent::Agent;
 use crate::cache::{Caches, Kind, Work};
 use crate::config::{Config, Replication};
 use crate::decide::decide;
+use crate::fence;
 use crate::fleet::{Fleet, supervise};
 use crate::gather::gather;
+use crate::group;
 use crate::metrics::Metrics;
 use crate::ownership;
 use crate::secrets::SecretReader;
 use crate::view::Key;
 
 /// More steps than any volume needs in one go.
-const STEPS: usize = 16;
+pub(crate) const STEPS: usize = 16;
 /// How long a volume rests that needed more.
-const REST: Duration = Duration::from_secs(1);
+pub(crate) const REST: Duration = Duration::from_secs(1);
 /// How long a watch lives before it is renewed: a silently broken connection is noticed that soon.
 const WATCH_SECONDS: u32 = 60;
 
@@ -104,6 +110,7 @@ pub async fn run(
         caches: Caches::new(),
         queue: WorkQueue::new(),
         memories: Mutex::default(),
+        tries: Mutex::default(),
         client,
         clock,
         fleet,
@@ -118,6 +125,7 @@ pub async fn run(
     let serving = serve_admin(&agent, &readiness, Arc::new(registry), &cancel);
     if agent.config.replication == Replication::On {
         tasks.extend(watches(&agent, &readiness, &cancel));
+        tasks.extend(optional_watches(&agent, &cancel));
         tasks.push(wake_when_held(&agent, &cancel));
     }
     info!(drivers = ?agent.fleet.names(), "agent runs");
@@ -224,15 +232,72 @@ where
         + serde::de::DeserializeOwned
         + 'static,
 {
-    let (agent, readiness) = (agent.clone(), readiness.clone());
+    let readiness = readiness.clone();
     readiness.set(kind.as_str(), Ready::No("not read yet".to_owned()));
-    let api: Api<K> = Api::all(agent.client.clone());
-    let sink = move |event: WatchEvent<K>| {
+    follow(agent, cancel, kind, move |caches, event| {
         match &event {
             WatchEvent::Synced(_) => readiness.set(kind.as_str(), Ready::Yes),
             WatchEvent::Lost(why) => readiness.set(kind.as_str(), Ready::No(why.clone())),
             WatchEvent::Apply(_) | WatchEvent::Delete(_) => {}
         }
+        take(caches, event)
+    })
+}
+
+/// Kinds that need not be installed: what there is of them is served, and the agent is ready without them. Their watches
+/// go on trying, so that they are served as soon as they are installed.
+fn optional_watches(agent: &Arc<Agent>, cancel: &CancellationToken) -> Vec<Task<()>> {
+    vec![
+        follow(
+            agent,
+            cancel,
+            Kind::Groups,
+            |caches, e: WatchEvent<VolumeGroupReplication>| caches.groups_changed(e),
+        ),
+        follow(
+            agent,
+            cancel,
+            Kind::GroupClasses,
+            |caches, e: WatchEvent<VolumeGroupReplicationClass>| caches.group_classes_changed(e),
+        ),
+        follow(
+            agent,
+            cancel,
+            Kind::Contents,
+            |caches, e: WatchEvent<VolumeGroupReplicationContent>| caches.contents_changed(e),
+        ),
+        follow(
+            agent,
+            cancel,
+            Kind::Fences,
+            |caches, e: WatchEvent<NetworkFence>| caches.fences_changed(e),
+        ),
+        follow(
+            agent,
+            cancel,
+            Kind::FenceClasses,
+            |caches, e: WatchEvent<NetworkFenceClass>| caches.fence_classes_changed(e),
+        ),
+    ]
+}
+
+fn follow<K>(
+    agent: &Arc<Agent>,
+    cancel: &CancellationToken,
+    kind: Kind,
+    take: impl Fn(&Caches, WatchEvent<K>) -> Vec<Work> + Send + Sync + 'static,
+) -> Task<()>
+where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + serde::de::DeserializeOwned
+        + 'static,
+{
+    let agent = agent.clone();
+    let api: Api<K> = Api::all(agent.client.clone());
+    let sink = move |event: WatchEvent<K>| {
         let work = take(&agent.caches, event);
         agent.wake(work);
     };
@@ -279,6 +344,8 @@ async fn pass(agent: Arc<Agent>, work: Work) -> Next {
     }
     match work {
         Work::Volume(key) => volume(&agent, key).await,
+        Work::Group(key) => group::pass(&agent, key).await,
+        Work::Fence(name) => fence::pass(&agent, name).await,
         Work::Ownership(key) => match ownership::store(&agent, &key).await {
             Ok(()) => Next::Wait,
             Err(error) => {

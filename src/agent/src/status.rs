@@ -8,15 +8,43 @@ use lifeboat_drivers::{Health, Info};
 
 use crate::outcome::{Aim, Failed, NotTold, Outcome, Prerequisite};
 use crate::schedule::go_duration;
+use crate::view::SourceView;
 
 /// What a status speaks of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct About {
+    pub(crate) subject: Subject,
     pub(crate) generation: i64,
     pub(crate) wanted: ReplicationState,
     /// When the step began.
     pub(crate) begun: Timestamp,
     pub(crate) now: Timestamp,
+}
+
+/// What conditions speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Volume,
+    Group,
+}
+
+impl Subject {
+    pub(crate) fn of(source: &SourceView) -> Self {
+        match source {
+            SourceView::Group(_) | SourceView::NoGroup { .. } => Self::Group,
+            SourceView::UnsupportedKind
+            | SourceView::Unread
+            | SourceView::NoClaim { .. }
+            | SourceView::Claim(_) => Self::Volume,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Volume => "volume",
+            Self::Group => "volume group",
+        }
+    }
 }
 
 /// The status after `outcome`. Every condition that stays speaks of this generation.
@@ -55,12 +83,14 @@ struct Next {
 }
 
 impl Next {
+    /// `message` follows the words `volume` or `volume group`.
     fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
+        let message = format!("{} {message}", self.about.subject.as_str());
         let condition = Condition {
             type_: kind.to_owned(),
             status: status.to_owned(),
             reason: reason.to_owned(),
-            message: message.to_owned(),
+            message,
             observed_generation: Some(self.about.generation),
             last_transition_time: to_time(self.about.now),
         };
@@ -110,22 +140,17 @@ impl Next {
             "Completed",
             "True",
             "Promoted",
-            "volume is promoted to primary and replicating to secondary",
+            "is promoted to primary and replicating to secondary",
         );
-        self.set("Degraded", "False", "Healthy", "volume is healthy");
-        self.set(
-            "Resyncing",
-            "False",
-            "NotResyncing",
-            "volume is not resyncing",
-        );
+        self.set("Degraded", "False", "Healthy", "is healthy");
+        self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
         // Said once that it is not met, it must be said that it is: consumers wait for it.
         if self.has("Validated") {
             self.set(
                 "Validated",
                 "True",
                 "PrerequisiteMet",
-                "volume prerequisites are met",
+                "prerequisites are met",
             );
         }
     }
@@ -134,31 +159,16 @@ impl Next {
         self.begin();
         self.status.state = Some("Secondary".to_owned());
         self.status.message = Some("volume is marked secondary and is degraded".to_owned());
-        self.set(
-            "Completed",
-            "True",
-            "Demoted",
-            "volume is demoted to secondary",
-        );
-        self.set("Degraded", "True", "VolumeDegraded", "volume is degraded");
-        self.set(
-            "Resyncing",
-            "False",
-            "NotResyncing",
-            "volume is not resyncing",
-        );
+        self.set("Completed", "True", "Demoted", "is demoted to secondary");
+        self.set("Degraded", "True", "VolumeDegraded", "is degraded");
+        self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
     }
 
     fn not_in_step(&mut self) {
         self.status.message = Some("volume is degraded".to_owned());
-        self.set(
-            "Completed",
-            "True",
-            "Demoted",
-            "volume is demoted to secondary",
-        );
-        self.set("Degraded", "True", "VolumeDegraded", "volume is degraded");
-        let text = "volume is resyncing changes from primary to secondary";
+        self.set("Completed", "True", "Demoted", "is demoted to secondary");
+        self.set("Degraded", "True", "VolumeDegraded", "is degraded");
+        let text = "is resyncing changes from primary to secondary";
         self.set("Resyncing", "True", "ResyncTriggered", text);
         self.drop("Replicating");
     }
@@ -171,19 +181,9 @@ impl Next {
             ReplicationState::Primary | ReplicationState::Secondary => "volume is marked secondary",
         };
         self.status.message = Some(message.to_owned());
-        self.set(
-            "Completed",
-            "True",
-            "Demoted",
-            "volume is demoted to secondary",
-        );
-        self.set("Degraded", "False", "Healthy", "volume is healthy");
-        self.set(
-            "Resyncing",
-            "False",
-            "NotResyncing",
-            "volume is not resyncing",
-        );
+        self.set("Completed", "True", "Demoted", "is demoted to secondary");
+        self.set("Degraded", "False", "Healthy", "is healthy");
+        self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
         self.drop("Replicating");
         // What a primary knew of its copies says nothing about a secondary.
         self.status.last_sync_time = None;
@@ -199,10 +199,10 @@ impl Next {
                     "Validated",
                     "True",
                     "PrerequisiteMet",
-                    "volume prerequisites are met",
+                    "prerequisites are met",
                 ),
                 Prerequisite::NotMet => {
-                    let text = format!("volume prerequisites are not met: {}", failed.text);
+                    let text = format!("prerequisites are not met: {}", failed.text);
                     self.set("Validated", "False", "PrerequisiteNotMet", &text);
                 }
             }
@@ -211,16 +211,13 @@ impl Next {
 
     fn failed_for(&mut self, aim: Aim, text: &str, message: &str) {
         self.status.message = Some(message.to_owned());
-        let why = format!("volume failed to {}: {text}", aim.verb());
+        let why = format!("failed to {}: {text}", aim.verb());
         self.set("Completed", "False", aim.reason(), &why);
-        self.set("Degraded", "True", "Error", "volume is degraded");
+        self.set("Degraded", "True", "Error", "is degraded");
         match aim {
-            Aim::Promote | Aim::Demote => self.set(
-                "Resyncing",
-                "False",
-                "NotResyncing",
-                "volume is not resyncing",
-            ),
+            Aim::Promote | Aim::Demote => {
+                self.set("Resyncing", "False", "NotResyncing", "is not resyncing");
+            }
             Aim::Resync => self.set("Resyncing", "False", "FailedToResync", &why),
         }
     }
@@ -242,7 +239,7 @@ impl Next {
                     "Replicating",
                     "True",
                     "Replicating",
-                    &format!("volume is replicating: {words}"),
+                    &format!("is replicating: {words}"),
                 );
             }
             Health::Degraded | Health::Error => {
@@ -250,11 +247,11 @@ impl Next {
                     "Replicating",
                     "False",
                     "NotReplicating",
-                    &format!("volume is not replicating: {words}"),
+                    &format!("is not replicating: {words}"),
                 );
             }
             Health::Unknown => {
-                let text = format!("volume replication status is unknown: {words}");
+                let text = format!("replication status is unknown: {words}");
                 self.set("Replicating", "Unknown", "Replicating", &text);
             }
         }
@@ -265,7 +262,7 @@ impl Next {
             NotTold::NotOffered => self.drop("Replicating"),
             NotTold::Nothing => {}
             NotTold::Failed(text) => {
-                let text = format!("volume replication status is unknown: {text}");
+                let text = format!("replication status is unknown: {text}");
                 self.set("Replicating", "Unknown", "Replicating", &text);
             }
         }
@@ -280,17 +277,17 @@ impl Next {
                     kind,
                     "True",
                     "DestinationInfoUpdated",
-                    "volume destination is known",
+                    "destination is known",
                 );
             }
             Ok(None) => self.set(
                 kind,
                 "False",
                 "DestinationInfoPending",
-                "volume destination is not known yet",
+                "destination is not known yet",
             ),
             Err(text) => {
-                let text = format!("volume destination is not known: {text}");
+                let text = format!("destination is not known: {text}");
                 self.set(kind, "False", "FailedToGetDestinationInfo", &text);
             }
         }

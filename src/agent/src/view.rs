@@ -149,8 +149,39 @@ pub(crate) enum SecretView {
 #[derive(Debug, Clone)]
 pub(crate) enum SourceView {
     UnsupportedKind,
-    NoClaim { name: String },
+    /// Groups have not been read yet.
+    Unread,
+    NoClaim {
+        name: String,
+    },
     Claim(ClaimView),
+    NoGroup {
+        name: String,
+    },
+    Group(GroupSource),
+}
+
+/// A group of volumes that is replicated as one.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupSource {
+    pub(crate) name: String,
+    /// Name of its content.
+    pub(crate) content: String,
+    /// Whether the content carries our finalizer.
+    pub(crate) marked: Mark,
+    pub(crate) owner: Owner,
+    pub(crate) handle: GroupHandle,
+}
+
+/// What the driver calls a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GroupHandle {
+    NoContent,
+    /// The driver has not made it yet.
+    Pending,
+    /// It is of this driver, not of the class's.
+    Driver(String),
+    Known(String),
 }
 
 /// The claim.

@@ -1,22 +1,27 @@
 //! Our marks on objects, and their status. Metadata and status only: nothing here moves a generation.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Api, Resource};
 use lifeboat_api::replication::VolumeReplicationStatus;
-use lifeboat_api::{VolumeReplication, names};
+use lifeboat_api::{VolumeGroupReplicationContent, VolumeReplication, names};
 use lifeboat_kit::{CallError, patch_metadata, patch_status};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
 use crate::cache::ClaimFacts;
 use crate::gather::has_finalizer;
-use crate::view::Key;
+use crate::view::{Key, Owner, SourceView};
 
 /// How often a write is tried again on a newer version of the object.
 const TRIES: usize = 5;
 /// Fields of a status that a later one may lack.
-const OPTIONAL: [&str; 10] = [
+pub(crate) const OPTIONAL: [&str; 10] = [
     "state",
     "message",
     "conditions",
@@ -29,36 +34,72 @@ const OPTIONAL: [&str; 10] = [
     "destinationVolumeID",
 ];
 
-/// Puts our finalizer on the VolumeReplication, then our annotation and finalizer on its claim.
+/// Puts our finalizer on the VolumeReplication, then our marks on its claim, or our finalizer on its group's content.
 /// Idempotent because each is only added when it is missing. Undo: [`release`]. If interrupted: nothing was asked of a
 /// driver yet.
-pub(crate) async fn claim(agent: &Agent, key: &Key, claim: &str) -> Result<(), CallError> {
+pub(crate) async fn claim(agent: &Agent, key: &Key, source: &SourceView) -> Result<(), CallError> {
     edit_volume(agent, key, |finalizers| {
         add(finalizers, names::VR_FINALIZER)
     })
     .await?;
-    edit_claim(agent, &Key::new(&key.namespace, claim), |facts| {
-        let finalizers = add(&facts.finalizers, names::PVC_FINALIZER);
-        let annotation = (facts.owner.as_deref() != Some(&key.name)).then(|| json!(key.name));
-        (finalizers, annotation)
-    })
-    .await
+    match source {
+        SourceView::Claim(claim) => {
+            let at = Key::new(&key.namespace, &claim.name);
+            edit_claim(agent, &at, names::VR_OWNER, |facts| {
+                // A group that was quicker keeps it; the next look at the claim says so.
+                if facts.group.is_some() {
+                    return (None, None);
+                }
+                let finalizers = add(&facts.finalizers, names::PVC_FINALIZER);
+                let annotation =
+                    (facts.owner.as_deref() != Some(&key.name)).then(|| json!(key.name));
+                (finalizers, annotation)
+            })
+            .await
+        }
+        SourceView::Group(group) => {
+            edit_content(agent, &group.content, |finalizers| {
+                add(finalizers, names::VR_FINALIZER)
+            })
+            .await
+        }
+        SourceView::UnsupportedKind
+        | SourceView::Unread
+        | SourceView::NoClaim { .. }
+        | SourceView::NoGroup { .. } => Ok(()),
+    }
 }
 
-/// Removes our annotation and finalizer from the claim, then our finalizer from the VolumeReplication.
+/// Removes our marks from the claim, or our finalizer from the group's content, if they are this volume's; then our
+/// finalizer from the VolumeReplication.
 /// Idempotent because each is only removed when it is there. If interrupted: the finalizer of the VolumeReplication goes
 /// last, so deletion starts over.
 pub(crate) async fn release(
     agent: &Agent,
     key: &Key,
-    claim: Option<&str>,
+    source: &SourceView,
 ) -> Result<(), CallError> {
-    if let Some(claim) = claim {
-        edit_claim(agent, &Key::new(&key.namespace, claim), |facts| {
-            let finalizers = remove(&facts.finalizers, names::PVC_FINALIZER);
-            (finalizers, facts.owner.is_some().then_some(Value::Null))
-        })
-        .await?;
+    match source {
+        SourceView::Claim(claim) if matches!(claim.owner, Owner::Us | Owner::Nobody) => {
+            let at = Key::new(&key.namespace, &claim.name);
+            edit_claim(agent, &at, names::VR_OWNER, |facts| {
+                let finalizers = remove(&facts.finalizers, names::PVC_FINALIZER);
+                (finalizers, facts.owner.is_some().then_some(Value::Null))
+            })
+            .await?;
+        }
+        SourceView::Group(group) if group.owner == Owner::Us => {
+            edit_content(agent, &group.content, |finalizers| {
+                remove(finalizers, names::VR_FINALIZER)
+            })
+            .await?;
+        }
+        SourceView::Claim(_)
+        | SourceView::Group(_)
+        | SourceView::UnsupportedKind
+        | SourceView::Unread
+        | SourceView::NoClaim { .. }
+        | SourceView::NoGroup { .. } => {}
     }
     edit_volume(agent, key, |finalizers| {
         remove(finalizers, names::VR_FINALIZER)
@@ -76,11 +117,11 @@ pub(crate) async fn annotate(
     let api = agent.volumes(&key.namespace);
     let metadata = json!({ "annotations": { name: value } });
     let written = patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await?;
-    agent.caches.wrote_volume(written);
+    agent.wrote_volume(written);
     Ok(())
 }
 
-fn add(finalizers: &[String], name: &str) -> Option<Vec<String>> {
+pub(crate) fn add(finalizers: &[String], name: &str) -> Option<Vec<String>> {
     if has_finalizer(Some(finalizers), name) {
         return None;
     }
@@ -89,7 +130,7 @@ fn add(finalizers: &[String], name: &str) -> Option<Vec<String>> {
     Some(all)
 }
 
-fn remove(finalizers: &[String], name: &str) -> Option<Vec<String>> {
+pub(crate) fn remove(finalizers: &[String], name: &str) -> Option<Vec<String>> {
     has_finalizer(Some(finalizers), name)
         .then(|| finalizers.iter().filter(|f| *f != name).cloned().collect())
 }
@@ -110,7 +151,7 @@ async fn edit_volume(
         let metadata = json!({ "resourceVersion": volume.metadata.resource_version, "finalizers": finalizers });
         match patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await {
             Ok(written) => {
-                agent.caches.wrote_volume(written);
+                agent.wrote_volume(written);
                 return Ok(());
             }
             Err(error) if error.is_not_found() => return Ok(()),
@@ -123,9 +164,11 @@ async fn edit_volume(
     Ok(())
 }
 
-async fn edit_claim(
+/// Changes finalizers and one annotation of a claim.
+pub(crate) async fn edit_claim(
     agent: &Agent,
     key: &Key,
+    annotation: &str,
     edit: impl Fn(&ClaimFacts) -> (Option<Vec<String>>, Option<Value>),
 ) -> Result<(), CallError> {
     let api = agent.claims(&key.namespace);
@@ -135,7 +178,7 @@ async fn edit_claim(
         let (finalizers, owner) = edit(&facts);
         let mut metadata = Map::new();
         if let Some(owner) = owner {
-            metadata.insert("annotations".to_owned(), json!({ names::VR_OWNER: owner }));
+            metadata.insert("annotations".to_owned(), json!({ annotation: owner }));
         }
         if let Some(finalizers) = finalizers {
             metadata.insert("finalizers".to_owned(), json!(finalizers));
@@ -165,12 +208,104 @@ async fn edit_claim(
                     call,
                 )
                 .await?;
+                if let Some(claim) = &read {
+                    agent.caches.wrote_claim(claim);
+                }
                 current = read.as_ref().map(ClaimFacts::of);
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Changes the finalizers of a content.
+pub(crate) async fn edit_content(
+    agent: &Agent,
+    name: &str,
+    edit: impl Fn(&[String]) -> Option<Vec<String>>,
+) -> Result<(), CallError> {
+    let Some(content) = agent.caches.content(name) else {
+        return Ok(());
+    };
+    let api: Api<VolumeGroupReplicationContent> = Api::all(agent.client.clone());
+    if let Some(written) = edit_finalizers(&api, &content.metadata, edit).await? {
+        agent.wake(agent.caches.wrote_content(written));
+    }
+    Ok(())
+}
+
+/// Changes the finalizers of an object of any kind, known by its metadata; answers what was written, if anything was.
+pub(crate) async fn edit_finalizers<K>(
+    api: &Api<K>,
+    known: &ObjectMeta,
+    edit: impl Fn(&[String]) -> Option<Vec<String>>,
+) -> Result<Option<K>, CallError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let name = known.name.clone().unwrap_or_default();
+    let mut current = Some(known.clone());
+    for attempt in 1.. {
+        let Some(meta) = current else { return Ok(None) };
+        let Some(finalizers) = edit(meta.finalizers.as_deref().unwrap_or_default()) else {
+            return Ok(None);
+        };
+        let metadata =
+            json!({ "resourceVersion": meta.resource_version, "finalizers": finalizers });
+        match patch_metadata(api, &name, names::AGENT_MANAGER, metadata).await {
+            Ok(written) => return Ok(Some(written)),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_conflict() && attempt < TRIES => {
+                current = reread_meta(api, known).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Writes the status of an object of any kind, known by its metadata; answers what was written.
+/// On a conflict the same status is written again: what was done on the driver is not done twice for it.
+pub(crate) async fn write_status<K>(
+    api: &Api<K>,
+    known: &ObjectMeta,
+    body: &Value,
+) -> Result<Option<K>, CallError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let name = known.name.clone().unwrap_or_default();
+    let mut current = Some(known.clone());
+    for attempt in 1.. {
+        let Some(meta) = current else { return Ok(None) };
+        let version = meta.resource_version.unwrap_or_default();
+        match patch_status(api, &name, names::AGENT_MANAGER, body.clone(), &version).await {
+            Ok(written) => return Ok(Some(written)),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_conflict() && attempt < TRIES => {
+                current = reread_meta(api, known).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// The metadata of an object as it is now, if it is still the same one.
+async fn reread_meta<K>(api: &Api<K>, known: &ObjectMeta) -> Result<Option<ObjectMeta>, CallError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let name = known.name.clone().unwrap_or_default();
+    let read = lifeboat_kit::deadline(
+        format!("get {name}"),
+        lifeboat_kit::apply::WRITE_DEADLINE,
+        api.get_opt(&name),
+    )
+    .await?;
+    let meta = read.map(|object| object.meta().clone());
+    Ok(meta.filter(|meta| meta.uid == known.uid))
 }
 
 /// Writes a status if it differs from what is there. On a conflict the object is read again and the same status written
@@ -202,7 +337,7 @@ pub(crate) async fn status(
         {
             Ok(written) => {
                 agent.metrics.status_written();
-                agent.caches.wrote_volume(written);
+                agent.wrote_volume(written);
                 return Ok(Wrote::Something);
             }
             Err(error) if error.is_not_found() => return Ok(Wrote::Nothing),
@@ -238,18 +373,23 @@ async fn reread(
     .await?;
     let same = read.filter(|volume| volume.metadata.uid.as_deref() == uid);
     if let Some(volume) = &same {
-        agent.caches.wrote_volume(volume.clone());
+        agent.wrote_volume(volume.clone());
     }
     Ok(same.map(Arc::new))
 }
 
 fn with_nulls(status: &VolumeReplicationStatus) -> Value {
+    nulled(status, &OPTIONAL)
+}
+
+/// A status as a patch that also removes what the status lacks.
+pub(crate) fn nulled(status: &impl Serialize, optional: &[&str]) -> Value {
     let mut body = match serde_json::to_value(status) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
     };
-    for field in OPTIONAL {
-        body.entry(field).or_insert(Value::Null);
+    for field in optional {
+        body.entry(*field).or_insert(Value::Null);
     }
     Value::Object(body)
 }

@@ -14,6 +14,8 @@
 
 pub mod cluster;
 pub mod common;
+pub mod fence;
+pub mod group;
 pub mod names;
 pub mod ownership;
 pub mod placement;
@@ -21,6 +23,10 @@ pub mod policy;
 pub mod replication;
 
 pub use cluster::{DRCluster, DRClusterSpec, DRClusterStatus};
+pub use fence::{NetworkFence, NetworkFenceClass};
+pub use group::{
+    VolumeGroupReplication, VolumeGroupReplicationClass, VolumeGroupReplicationContent,
+};
 pub use ownership::{DROwnership, DROwnershipSpec, DROwnershipStatus};
 pub use placement::{DRPlacement, DRPlacementSpec, DRPlacementStatus};
 pub use policy::{DRPolicy, DRPolicySpec, DRPolicyStatus};
@@ -38,6 +44,8 @@ pub fn hub_crds() -> Vec<CustomResourceDefinition> {
 pub fn spoke_crds() -> Vec<CustomResourceDefinition> {
     let mut all = vec![DROwnership::crd()];
     all.extend(replication::crds());
+    all.extend(group::crds());
+    all.extend(fence::crds());
     all
 }
 

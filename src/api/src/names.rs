@@ -50,6 +50,31 @@ pub const PVC_FINALIZER: &str = "replication.storage.openshift.io/pvc-protection
 pub const VR_OWNER: &str = "replication.storage.openshift.io/volume-replication-name";
 /// Upstream's annotation on a claim: name of the VolumeGroupReplication that owns it.
 pub const VGR_OWNER: &str = "replication.storage.openshift.io/volume-group-replication-name";
+/// Upstream's finalizer of a group: on the VolumeGroupReplication, its content and its claims.
+pub const VGR_FINALIZER: &str = "replication.storage.openshift.io/vgr-protection";
+/// Upstream's annotation on a VolumeGroupReplication: its selector as text.
+pub const VGR_SELECTOR: &str = "pvcSelector";
+/// Upstream's annotation on a VolumeGroupReplication: name of its content.
+pub const VGR_CONTENT: &str =
+    "replication.storage.openshift.io/volume-group-replication-content-name";
+/// Upstream's annotation on what was made for a group: `namespace/name` of the VolumeGroupReplication.
+pub const VGR_REF: &str = "replication.storage.openshift.io/volumegroupref";
+/// Upstream's annotation on a content: name of the driver.
+pub const PROVISIONED_BY: &str = "replication.storage.openshift.io/provisioned-by";
+/// Upstream's finalizer on a NetworkFence.
+pub const FENCE_FINALIZER: &str = "csiaddons.openshift.io/network-fence";
+/// Prefix of parameters that a NetworkFenceClass reserves for the controller.
+pub const FENCE_PREFIX: &str = "csiaddons.openshift.io/";
+/// Parameter of a NetworkFenceClass: name of the Secret that is handed to the driver.
+pub const FENCE_SECRET_NAME: &str = "csiaddons.openshift.io/networkfence-secret-name";
+/// Parameter of a NetworkFenceClass: namespace of that Secret.
+pub const FENCE_SECRET_NAMESPACE: &str = "csiaddons.openshift.io/networkfence-secret-namespace";
+/// Parameter of a VolumeGroupReplicationClass: name of the Secret that is handed to the driver.
+pub const GROUP_SECRET_NAME: &str =
+    "replication.storage.openshift.io/group-replication-secret-name";
+/// Parameter of a VolumeGroupReplicationClass: namespace of that Secret.
+pub const GROUP_SECRET_NAMESPACE: &str =
+    "replication.storage.openshift.io/group-replication-secret-namespace";
 /// Prefix of parameters that a VolumeReplicationClass reserves for the controller.
 pub const RESERVED_PREFIX: &str = "replication.storage.openshift.io/";
 /// Parameter: name of the Secret that is handed to the driver.

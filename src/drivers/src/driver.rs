@@ -223,15 +223,27 @@ impl Driver {
         self.timed(rpc, self.name(), IDENTITY_DEADLINE, call).await
     }
 
-    /// A call about a volume: alone for its handle, under the deadline.
-    #[instrument(name = "rpc", skip_all, fields(%rpc, driver = self.name(), handle = volume.source.handle()))]
+    /// A call about the role of a volume or group.
     async fn on<T>(
         &self,
         rpc: Rpc,
         volume: &Volume,
         call: impl AsyncFnOnce(ControllerClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, DriverError> {
-        let handle = volume.source.handle();
+        self.alone(rpc, volume.source.handle(), async |channel| {
+            call(ControllerClient::new(channel)).await
+        })
+        .await
+    }
+
+    /// A call about a volume, group or fence: alone for its handle, under the deadline.
+    #[instrument(name = "rpc", skip_all, fields(%rpc, driver = self.name(), handle))]
+    pub(crate) async fn alone<T>(
+        &self,
+        rpc: Rpc,
+        handle: &str,
+        call: impl AsyncFnOnce(Channel) -> Result<Response<T>, Status>,
+    ) -> Result<T, DriverError> {
         let gate = self
             .inner
             .gates
@@ -243,9 +255,7 @@ impl Driver {
         let after = self.inner.config.rpc_timeout;
         let answer = self
             .timed(rpc, handle, after, async |channel| {
-                call(ControllerClient::new(channel))
-                    .await
-                    .map(Response::into_inner)
+                call(channel).await.map(Response::into_inner)
             })
             .await;
         drop(turn);
@@ -318,7 +328,7 @@ impl Driver {
         Ok(channel)
     }
 
-    fn request<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.inner.config.rpc_timeout + MARGIN);
         request

@@ -21,6 +21,16 @@ pub enum Rpc {
     Info,
     /// Ask what the volume is called at the peer.
     DestinationInfo,
+    /// Make a group of volumes.
+    CreateGroup,
+    /// Change which volumes are in it.
+    ModifyGroup,
+    /// Remove it.
+    DeleteGroup,
+    /// Cut networks off the storage.
+    Fence,
+    /// Let them reach it again.
+    Unfence,
     /// Ask who the driver is.
     Identify,
     /// Ask whether it is ready.
@@ -38,6 +48,11 @@ impl Rpc {
             Self::Resync => "ResyncVolume",
             Self::Info => "GetVolumeReplicationInfo",
             Self::DestinationInfo => "GetReplicationDestinationInfo",
+            Self::CreateGroup => "CreateVolumeGroup",
+            Self::ModifyGroup => "ModifyVolumeGroupMembership",
+            Self::DeleteGroup => "DeleteVolumeGroup",
+            Self::Fence => "FenceClusterNetwork",
+            Self::Unfence => "UnfenceClusterNetwork",
             Self::Identify => "GetIdentity",
             Self::Probe => "Probe",
         }
@@ -56,7 +71,7 @@ impl fmt::Display for Rpc {
 pub struct DriverError {
     /// The call.
     pub rpc: Rpc,
-    /// The volume it was for; the driver's name for calls about the driver itself.
+    /// The volume, group or fence it was for; the driver's name for calls about the driver itself.
     pub handle: String,
     /// The gRPC code.
     pub code: Code,

@@ -12,7 +12,20 @@ pub mod replication {
 pub mod identity {
     tonic::include_proto!("identity");
 }
+/// `volumegroup.Controller`: volumes that are replicated as one.
+pub mod volumegroup {
+    tonic::include_proto!("volumegroup");
+}
+/// `fence.FenceController`: who may reach the storage.
+pub mod fence {
+    tonic::include_proto!("fence");
+}
 /// `csi.v1.Identity`: who an older driver is.
 pub mod csi {
     tonic::include_proto!("csi.v1");
+
+    /// Where generated code of other packages looks for this one.
+    pub mod v1 {
+        pub use super::Volume;
+    }
 }

@@ -1,5 +1,7 @@
 //! What is kept of an object: a few fields, not the whole of it.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use lifeboat_api::names;
 
@@ -15,6 +17,7 @@ pub(crate) struct ClaimFacts {
     pub(crate) finalizers: Vec<String>,
     pub(crate) owner: Option<String>,
     pub(crate) group: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl ClaimFacts {
@@ -40,6 +43,7 @@ impl ClaimFacts {
             finalizers: claim.metadata.finalizers.clone().unwrap_or_default(),
             owner: annotation(names::VR_OWNER),
             group: annotation(names::VGR_OWNER),
+            labels: claim.metadata.labels.clone().unwrap_or_default(),
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Objects at the newest version seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use lifeboat_kit::WatchEvent;
 
 use crate::view::Key;
 
@@ -60,4 +63,52 @@ pub(super) fn key_of(meta: &ObjectMeta) -> Key {
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default(),
     )
+}
+
+/// Takes news of one kind into its store; answers the keys that changed.
+pub(super) fn take<K: Ord + Clone, O>(
+    store: &mut Store<K, Arc<O>>,
+    event: WatchEvent<O>,
+    key: impl Fn(&ObjectMeta) -> K,
+) -> Vec<K>
+where
+    O: Resource,
+{
+    match event {
+        WatchEvent::Synced(all) => {
+            let kept = all.iter().map(|o| key(o.meta())).collect();
+            let mut changed = store.without(&kept);
+            for gone in &changed {
+                store.remove(gone);
+            }
+            for object in all {
+                let key = key(object.meta());
+                store.put(key.clone(), version(object.meta()), Arc::new(object));
+                changed.push(key);
+            }
+            changed
+        }
+        WatchEvent::Apply(object) => {
+            let key = key(object.meta());
+            let news = store.put(key.clone(), version(object.meta()), Arc::new(object));
+            if news { vec![key] } else { Vec::new() }
+        }
+        WatchEvent::Delete(object) => {
+            let key = key(object.meta());
+            store.remove(&key);
+            vec![key]
+        }
+        WatchEvent::Lost(_) => Vec::new(),
+    }
+}
+
+/// Takes what our own write returned, if the object is still known.
+pub(super) fn wrote<K: Ord + Clone, O: Resource>(store: &mut Store<K, Arc<O>>, key: K, object: O) {
+    if store.get(&key).is_some() {
+        store.put(key, version(object.meta()), Arc::new(object));
+    }
+}
+
+pub(super) fn name_of(meta: &ObjectMeta) -> String {
+    meta.name.clone().unwrap_or_default()
 }

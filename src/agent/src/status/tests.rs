@@ -6,6 +6,7 @@ use lifeboat_drivers::Retry;
 fn about(wanted: ReplicationState) -> About {
     let at = "2026-01-02T03:04:05Z".parse().unwrap();
     About {
+        subject: Subject::Volume,
         generation: 3,
         wanted,
         begun: at,

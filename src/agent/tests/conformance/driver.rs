@@ -1,7 +1,7 @@
 //! A storage driver that does what it is told and notes what it was asked.
 //! Virtual time: the clock is paused in every test that uses this.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,15 @@ use hyper_util::rt::TokioIo;
 use lifeboat_drivers::{ConnectError, Endpoint, connector};
 use lifeboat_proto::replication::controller_server::{Controller, ControllerServer};
 use lifeboat_proto::replication::{self as wire, replication_source};
-use lifeboat_proto::{csi, identity};
-use tokio::io::DuplexStream;
+use lifeboat_proto::{csi, fence, identity, volumegroup};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
+
+mod more;
 
 /// What the driver does when called.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub(crate) struct Seen {
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) secrets: BTreeMap<String, String>,
     pub(crate) replication_id: String,
+    /// Volumes of a group, or networks of a fence.
+    pub(crate) members: Vec<String>,
     pub(crate) at: Duration,
 }
 
@@ -54,6 +58,8 @@ struct State {
     overlaps: Vec<String>,
     open: Option<CancellationToken>,
     probes: usize,
+    lacks: Vec<&'static str>,
+    destination: Option<Result<String, Code>>,
 }
 
 pub(crate) struct Driver {
@@ -97,6 +103,37 @@ impl Driver {
         self.state.lock().always.insert(letter, answer);
     }
 
+    /// It does not offer this, by the name that [`Capability`](lifeboat_drivers::Capability) has for it.
+    pub(crate) fn lacks(&self, capability: &'static str) {
+        self.state.lock().lacks.push(capability);
+    }
+
+    /// It knows what volumes are called at the peer, or fails to say.
+    pub(crate) fn destination(&self, answer: Result<&str, Code>) {
+        self.state.lock().destination = Some(answer.map(str::to_owned));
+    }
+
+    /// Everything that was asked, with its handle, but for questions about replication.
+    pub(crate) fn story(&self) -> Vec<String> {
+        let seen = self.seen();
+        let acts = seen.iter().filter(|s| s.letter != "I");
+        acts.map(|s| format!("{} {} {}", s.letter, s.handle, s.members.join(",")))
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    }
+
+    /// Listens on a unix socket.
+    pub(crate) fn listen(self: &Arc<Self>, path: &std::path::Path) -> Endpoint {
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        let me = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                me.serve(stream);
+            }
+        });
+        Endpoint::Unix(path.to_owned())
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().seen.clone()
     }
@@ -129,6 +166,11 @@ impl Driver {
 
     pub(crate) fn overlaps(&self) -> Vec<String> {
         self.state.lock().overlaps.clone()
+    }
+
+    /// The time by which it notes calls.
+    pub(crate) fn clock(&self) -> Duration {
+        self.start.elapsed()
     }
 
     pub(crate) fn probes(&self) -> usize {
@@ -183,10 +225,20 @@ impl Driver {
             .map_err(|e| ConnectError::Injected(e.to_string()))
     }
 
-    fn serve(self: &Arc<Self>, stream: DuplexStream) {
+    fn serve<S>(self: &Arc<Self>, stream: S)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Connected + Send + Unpin + 'static,
+    {
         let service = Service(self.clone());
         let mut server = Server::builder();
-        let router = server.add_service(ControllerServer::new(service.clone()));
+        let router = server
+            .add_service(ControllerServer::new(service.clone()))
+            .add_service(volumegroup::controller_server::ControllerServer::new(
+                service.clone(),
+            ))
+            .add_service(fence::fence_controller_server::FenceControllerServer::new(
+                service.clone(),
+            ));
         let router = match self.identity {
             Identity::Addons => {
                 router.add_service(identity::identity_server::IdentityServer::new(service))
@@ -263,6 +315,7 @@ macro_rules! seen {
             parameters: $parameters,
             secrets: request.secrets.clone().into_iter().collect(),
             replication_id: request.replication_id.clone(),
+            members: Vec::new(),
             at: $self.0.start.elapsed(),
         }
     }};
@@ -347,9 +400,52 @@ impl Controller for Service {
 
     async fn get_replication_destination_info(
         &self,
-        _: Request<wire::GetReplicationDestinationInfoRequest>,
+        request: Request<wire::GetReplicationDestinationInfoRequest>,
     ) -> Result<Response<wire::GetReplicationDestinationInfoResponse>, Status> {
-        Err(Status::unimplemented("not offered"))
+        let request = request.into_inner();
+        let handle = match request.replication_source.and_then(|s| s.r#type) {
+            Some(replication_source::Type::Volume(v)) => v.volume_id,
+            Some(replication_source::Type::Volumegroup(g)) => g.volume_group_id,
+            None => String::new(),
+        };
+        self.about("X", handle, request.secrets, HashMap::new(), Vec::new())
+            .await?;
+        let known = self.0.state.lock().destination.clone();
+        let volume_id = match known {
+            None => return Err(Status::unimplemented("not offered")),
+            Some(Err(code)) => return Err(Status::new(code, "not known yet")),
+            Some(Ok(handle)) => handle,
+        };
+        let volume = wire::replication_destination::VolumeDestination { volume_id };
+        let destination = wire::ReplicationDestination {
+            r#type: Some(wire::replication_destination::Type::Volume(volume)),
+        };
+        Ok(Response::new(wire::GetReplicationDestinationInfoResponse {
+            replication_destination: Some(destination),
+        }))
+    }
+}
+
+impl Service {
+    async fn about(
+        &self,
+        letter: &'static str,
+        handle: String,
+        secrets: HashMap<String, String>,
+        parameters: HashMap<String, String>,
+        members: Vec<String>,
+    ) -> Result<Answer, Status> {
+        let seen = Seen {
+            letter,
+            handle,
+            volume_id: String::new(),
+            parameters: parameters.into_iter().collect(),
+            secrets: secrets.into_iter().collect(),
+            replication_id: String::new(),
+            members,
+            at: self.0.start.elapsed(),
+        };
+        self.0.called(seen).await
     }
 }
 
@@ -370,15 +466,44 @@ impl identity::identity_server::Identity for Service {
         &self,
         _: Request<identity::GetCapabilitiesRequest>,
     ) -> Result<Response<identity::GetCapabilitiesResponse>, Status> {
-        use identity::capability::{Type, VolumeReplication, volume_replication};
-        let replication = VolumeReplication {
-            r#type: volume_replication::Type::VolumeReplication.into(),
+        use identity::capability::{
+            NetworkFence, Type, VolumeGroup, VolumeReplication, network_fence, volume_group,
+            volume_replication,
         };
-        let capability = identity::Capability {
-            r#type: Some(Type::VolumeReplication(replication)),
+        let replication = |kind: volume_replication::Type| {
+            let r#type = kind.into();
+            Type::VolumeReplication(VolumeReplication { r#type })
         };
+        let group = |kind: volume_group::Type| {
+            let r#type = kind.into();
+            Type::VolumeGroup(VolumeGroup { r#type })
+        };
+        let fencing = NetworkFence {
+            r#type: network_fence::Type::NetworkFence.into(),
+        };
+        let mut all = vec![
+            (
+                "VOLUME_REPLICATION",
+                replication(volume_replication::Type::VolumeReplication),
+            ),
+            ("VOLUME_GROUP", group(volume_group::Type::VolumeGroup)),
+            (
+                "MODIFY_VOLUME_GROUP",
+                group(volume_group::Type::ModifyVolumeGroup),
+            ),
+            ("NETWORK_FENCE", Type::NetworkFence(fencing)),
+        ];
+        let state = self.0.state.lock();
+        all.retain(|(name, _)| !state.lacks.contains(name));
+        if state.destination.is_some() {
+            let kind = volume_replication::Type::GetReplicationDestinationInfo;
+            all.push(("", replication(kind)));
+        }
+        let capabilities = all
+            .into_iter()
+            .map(|(_, kind)| identity::Capability { r#type: Some(kind) });
         Ok(Response::new(identity::GetCapabilitiesResponse {
-            capabilities: vec![capability],
+            capabilities: capabilities.collect(),
         }))
     }
 

@@ -8,7 +8,10 @@
 
 mod demote;
 mod driver;
+mod fence;
+mod group;
 mod hub;
+mod kinds;
 mod promote;
 mod refuse;
 mod release;

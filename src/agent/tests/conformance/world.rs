@@ -56,6 +56,25 @@ impl World {
     }
 
     pub(crate) fn with_identity(identity: Identity) -> Self {
+        let world = Self::bare(identity, "no kind is called that");
+        world.class("gold", DRIVER, &json!({}));
+        world
+    }
+
+    /// A cluster without the kinds whose names start like this.
+    pub(crate) fn without(kinds: &str) -> Self {
+        Self::bare(Identity::Addons, kinds)
+    }
+
+    /// Installs the kinds that are missing.
+    pub(crate) fn install_all(&self) {
+        for crd in lifeboat_api::spoke_crds() {
+            let text = serde_json::to_string(&crd).unwrap();
+            self.server.apply_yaml(&text).unwrap();
+        }
+    }
+
+    fn bare(identity: Identity, without: &str) -> Self {
         // `RUST_LOG=debug` shows what the agent thought; without it nothing is shown.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         drop(
@@ -67,6 +86,9 @@ impl World {
         let clock = SimClock::at("2026-01-02T03:04:05Z".parse().unwrap());
         let server = ApiServer::new("east", clock);
         for crd in lifeboat_api::spoke_crds() {
+            if crd.spec.names.plural.starts_with(without) {
+                continue;
+            }
             server
                 .apply_yaml(&serde_json::to_string(&crd).unwrap())
                 .unwrap();
@@ -84,7 +106,6 @@ impl World {
         };
         world.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}}));
         world.secret();
-        world.class("gold", DRIVER, &json!({}));
         world
     }
 

@@ -45,6 +45,15 @@ pub(crate) struct AgentArgs {
         value_name = "N"
     )]
     concurrency: usize,
+    /// How many claims a VolumeGroupReplication may select (1-100).
+    #[arg(
+        long = "max-group-pvc",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u8).range(1..=100),
+        env = "LIFEBOAT_MAX_GROUP_PVC",
+        value_name = "N"
+    )]
+    max_group_claims: u8,
     /// Where /healthz, /readyz and /metrics are served, or `off`.
     #[arg(
         long,
@@ -90,6 +99,7 @@ impl AgentArgs {
         config.rpc_timeout = self.rpc_timeout;
         config.lease_ttl = self.lease_ttl;
         config.concurrency = self.concurrency;
+        config.max_group_claims = usize::from(self.max_group_claims);
         config.admin = self.admin_address.address();
         config.replication = if self.no_replication {
             Replication::Off

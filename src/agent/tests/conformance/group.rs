@@ -1,0 +1,520 @@
+//! Rows 73-78: groups of volumes that are replicated as one.
+
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use lifeboat_api::{VolumeGroupReplication, VolumeGroupReplicationContent};
+use lifeboat_proto::replication::get_volume_replication_info_response::Status;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::driver::Answer;
+use crate::promote::info;
+use crate::world::{DRIVER, NS, World};
+
+const FINALIZER: &str = "replication.storage.openshift.io/vgr-protection";
+const OWNER: &str = "replication.storage.openshift.io/volume-group-replication-name";
+const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
+
+impl World {
+    pub(crate) fn group_class(&self, name: &str, driver: &str, parameters: &Value) {
+        self.apply(&json!({
+            "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeGroupReplicationClass",
+            "metadata": {"name": name}, "spec": {"provisioner": driver, "parameters": parameters},
+        }));
+    }
+
+    /// Claims with the label that the group `all` selects.
+    async fn labelled(&self, names: &[&str]) {
+        for name in names {
+            self.claim(name).await;
+            self.patch_claim(name, &json!({"labels": {"app": "shop"}}))
+                .await;
+        }
+    }
+
+    fn group_with(&self, state: &str, spec: &Value) {
+        let mut whole = json!({
+            "volumeGroupReplicationClassName": "together", "volumeReplicationClassName": "gold",
+            "replicationState": state, "source": {"selector": {"matchLabels": {"app": "shop"}}},
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        self.apply(&json!({
+            "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeGroupReplication",
+            "metadata": {"name": "all", "namespace": NS}, "spec": whole,
+        }));
+    }
+
+    fn groups(&self) -> Api<VolumeGroupReplication> {
+        Api::namespaced(self.admin.clone(), NS)
+    }
+
+    async fn group(&self) -> VolumeGroupReplication {
+        self.groups().get("all").await.unwrap()
+    }
+
+    async fn ask_group(&self, state: &str) {
+        let patch = json!({"spec": {"replicationState": state}});
+        self.groups()
+            .patch("all", &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+
+    async fn content(&self) -> Option<VolumeGroupReplicationContent> {
+        let name = format!("vgrcontent-{}", self.group().await.metadata.uid.unwrap());
+        Api::all(self.admin.clone()).get_opt(&name).await.unwrap()
+    }
+
+    async fn group_summary(&self) -> String {
+        let status = self.group().await.status.unwrap_or_default().replication;
+        let conditions = status.conditions.iter();
+        let conditions = conditions.map(|c| format!("{}={}/{}", c.type_, c.status, c.reason));
+        format!(
+            "{} | {} | {}",
+            status.state.unwrap_or_default(),
+            status.message.unwrap_or_default(),
+            conditions.collect::<Vec<_>>().join(" ")
+        )
+    }
+
+    /// Waits until the group says `text`, of its present generation.
+    async fn until_group(&self, text: &str) {
+        self.until(&format!("group: {text}"), async |w| {
+            let group = w.group().await;
+            let status = group.status.unwrap_or_default().replication;
+            w.group_summary().await.contains(text)
+                && status.observed_generation == group.metadata.generation
+        })
+        .await;
+    }
+
+    async fn members(&self) -> Vec<String> {
+        let status = self.group().await.status.unwrap_or_default();
+        let list = status.persistent_volume_claims_ref_list;
+        list.into_iter().map(|r| r.name).collect()
+    }
+
+    /// Whether a claim carries the marks of the group.
+    async fn is_marked(&self, claim: &str) -> bool {
+        let meta = self.claims().get(claim).await.unwrap().metadata;
+        let owner = meta.annotations.unwrap_or_default().get(OWNER).cloned();
+        let finalizer = meta
+            .finalizers
+            .unwrap_or_default()
+            .contains(&FINALIZER.to_owned());
+        assert_eq!(owner.as_deref() == Some("all"), finalizer, "{claim}");
+        finalizer
+    }
+}
+
+fn credentials() -> Value {
+    json!({
+        "replication.storage.openshift.io/group-replication-secret-name": "creds",
+        "replication.storage.openshift.io/group-replication-secret-namespace": NS,
+        "consistency": "crash",
+    })
+}
+
+async fn shop() -> World {
+    let world = World::new().await;
+    world.group_class("together", DRIVER, &credentials());
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_000)));
+    world
+}
+
+async fn primary() -> World {
+    let world = shop().await;
+    world.labelled(&["a", "b", "c"]).await;
+    world.group_with("primary", &json!({}));
+    world.until_group(PROMOTED).await;
+    world.until_group("Replicating=True/Replicating").await;
+    world
+}
+
+async fn assert_row_73(world: &World) {
+    let group = world.group().await;
+    let uid = group.metadata.uid.clone().unwrap();
+    let (content_name, volume_name) = (format!("vgrcontent-{uid}"), format!("vr-{uid}"));
+    assert_eq!(
+        world.driver.story(),
+        [
+            format!("Create {content_name} h-a,h-b,h-c"),
+            "E g-1".to_owned(),
+            "P g-1".to_owned()
+        ]
+    );
+    let seen = world.driver.seen();
+    assert!(seen.iter().all(|s| s.secrets["userKey"] == "hunter2"));
+    assert_eq!(seen[0].parameters["consistency"], "crash");
+    assert!(seen.iter().all(|s| s.volume_id.is_empty()));
+    assert!(seen.iter().any(|s| s.letter == "I" && s.handle == "g-1"));
+
+    let content = world.content().await.unwrap();
+    let spec = content.spec;
+    assert_eq!(spec.volume_group_replication_handle.as_deref(), Some("g-1"));
+    assert_eq!(spec.volume_group_attributes.unwrap()["pool"], "fast");
+    assert_eq!(spec.source.volume_handles, ["h-a", "h-b", "h-c"]);
+    assert_eq!(spec.provisioner, DRIVER);
+    assert_eq!(
+        spec.volume_group_replication_ref.unwrap().uid.as_ref(),
+        Some(&uid)
+    );
+    let annotations = content.metadata.annotations.unwrap();
+    assert_eq!(
+        annotations["replication.storage.openshift.io/provisioned-by"],
+        DRIVER
+    );
+    assert_eq!(
+        annotations["replication.storage.openshift.io/volumegroupref"],
+        "shop/all"
+    );
+    let mut finalizers = content.metadata.finalizers.unwrap();
+    finalizers.sort();
+    assert_eq!(finalizers, ["replication.storage.openshift.io", FINALIZER]);
+    let told = content.status.unwrap().persistent_volume_mapping_list;
+    assert_eq!(told[0].name, "pv-a");
+
+    let volume = world.volume(&volume_name).await;
+    assert_eq!(volume.spec.data_source.kind, "VolumeGroupReplication");
+    assert_eq!(volume.spec.data_source.name, "all");
+    assert_eq!(volume.metadata.owner_references.unwrap()[0].uid, uid);
+    let status = group.status.unwrap();
+    let theirs = volume.status.unwrap();
+    assert_eq!(status.replication.last_sync_time, theirs.last_sync_time);
+    assert!(
+        status.replication.conditions[0]
+            .message
+            .starts_with("volume group is promoted")
+    );
+    assert_eq!(world.members().await, ["a", "b", "c"]);
+    let annotations = group.metadata.annotations.unwrap();
+    assert_eq!(annotations["pvcSelector"], "app=shop");
+    assert_eq!(
+        annotations["replication.storage.openshift.io/volume-replication-name"],
+        volume_name
+    );
+    assert_eq!(
+        group.spec.volume_group_replication_content_name,
+        Some(content_name)
+    );
+    assert_eq!(group.metadata.finalizers.unwrap(), [FINALIZER]);
+    for claim in ["a", "b", "c"] {
+        assert!(world.is_marked(claim).await, "{claim}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_73_three_claims_become_one_group_that_is_promoted_as_one() {
+    assert_row_73(&primary().await).await;
+}
+
+/// Without the paused clock: a real socket does not know it.
+#[tokio::test]
+async fn row_73_over_a_unix_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::cold();
+    let endpoint = world.driver.listen(&dir.path().join("csi-addons.sock"));
+    world.start_with(|config| config.drivers = vec![(DRIVER.to_owned(), endpoint)]);
+    world.group_class("together", DRIVER, &credentials());
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.labelled(&["a", "b", "c"]).await;
+    world.group_with("primary", &json!({}));
+    world.until_group("Replicating=True/Replicating").await;
+    assert_row_73(&world).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_nothing() {
+    let mut world = primary().await;
+    let before = world.group().await;
+    world.kill();
+    world.start();
+    world.pass(60).await;
+    let after = world.group().await;
+    assert_eq!(world.driver.story().len(), 3, "{:?}", world.driver.story());
+    let since = |group: &VolumeGroupReplication| {
+        let conditions = group.status.clone().unwrap().replication.conditions;
+        let times = conditions.into_iter().map(|c| c.last_transition_time);
+        times.collect::<Vec<_>>()
+    };
+    assert_eq!(since(&before), since(&after));
+
+    let world = shop().await;
+    world.labelled(&["a"]).await;
+    let claims = world.claims();
+    *world.driver.before.lock().await = Some(Box::new(move |letter| {
+        let claims = claims.clone();
+        Box::pin(async move {
+            let claim = claims.get("a").await.unwrap().metadata;
+            assert!(
+                claim.finalizers.unwrap().contains(&FINALIZER.to_owned()),
+                "{letter}"
+            );
+        })
+    }));
+    world.group_with("primary", &json!({}));
+    world.until_group(PROMOTED).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_follows_its_role_there_and_back() {
+    let world = primary().await;
+    world.ask_group("secondary").await;
+    world
+        .until_group("Secondary | volume is marked secondary | Completed=True/Demoted")
+        .await;
+    world.ask_group("primary").await;
+    world.until_group(PROMOTED).await;
+    let story = world.driver.story()[3..].join(" ");
+    assert_eq!(story, "M g-1 M g-1 R g-1 E g-1 P g-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_74_a_claim_leaves_and_another_joins() {
+    let world = primary().await;
+    world
+        .patch_claim("b", &json!({"labels": {"app": null}}))
+        .await;
+    world
+        .until("left", async |w| w.members().await == ["a", "c"])
+        .await;
+    assert!(!world.is_marked("b").await);
+    assert_eq!(world.driver.story()[3], "Modify g-1 h-a,h-c");
+    world.labelled(&["d"]).await;
+    world
+        .until("joined", async |w| w.members().await == ["a", "c", "d"])
+        .await;
+    assert!(world.is_marked("d").await);
+    assert_eq!(world.driver.story()[4], "Modify g-1 h-a,h-c,h-d");
+    world.pass(600).await;
+    assert_eq!(world.driver.story().len(), 5, "told once");
+    assert!(world.group_summary().await.starts_with(PROMOTED));
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_74_who_leaves_is_freed_only_after_the_driver_knows() {
+    let world = primary().await;
+    world
+        .driver
+        .always("Modify", Answer::Fail(Code::ResourceExhausted, "too many"));
+    world
+        .patch_claim("b", &json!({"labels": {"app": null}}))
+        .await;
+    world.until_group("too many").await;
+    assert!(world.is_marked("b").await);
+    // A role is passed on all the same.
+    world.ask_group("secondary").await;
+    world
+        .until("demoted", async |w| !w.driver.times("R").is_empty())
+        .await;
+    world.driver.always("Modify", Answer::Ok);
+    world
+        .until("freed", async |w| !w.is_marked("b").await)
+        .await;
+    world.until_group("Secondary |").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for() {
+    let mut world = World::cold();
+    world.group_class("together", DRIVER, &credentials());
+    world.start_with(|config| config.max_group_claims = 2);
+    world.labelled(&["a", "b", "c"]).await;
+    world.group_with("primary", &json!({}));
+    world
+        .until_group("matches 3 PersistentVolumeClaims, and a group may have 2")
+        .await;
+    assert!(world.group_summary().await.starts_with("Unknown |"));
+    // One less, and it is a group.
+    world
+        .patch_claim("c", &json!({"labels": {"app": null}}))
+        .await;
+    world.until_group(PROMOTED).await;
+
+    let world = shop().await;
+    world.pv("b", "other.csi.example.com");
+    world.unbound("b");
+    world.bind("b").await;
+    world
+        .patch_claim("b", &json!({"labels": {"app": "shop"}}))
+        .await;
+    world.labelled(&["a"]).await;
+    world.group_with("primary", &json!({}));
+    world
+        .until_group("\"pv-b\" is of driver other.csi.example.com")
+        .await;
+    assert!(world.group_summary().await.starts_with("Unknown |"));
+    assert!(world.driver.seen().is_empty());
+    assert!(!world.is_marked("a").await);
+    assert_eq!(world.group().await.metadata.finalizers, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_75_classes_that_make_no_sense_are_said() {
+    let misplaced = json!({"replication.storage.openshift.io/replication-secret-name": "creds"});
+    let cases = [
+        (json!({}), misplaced, "is for a VolumeReplicationClass"),
+        (
+            json!({}),
+            json!({"replication.storage.openshift.io/typo": "x"}),
+            "typo\\\" of the class is reserved",
+        ),
+        (
+            json!({"volumeGroupReplicationClassName": "none"}),
+            credentials(),
+            "VolumeGroupReplicationClass \"none\" does not exist",
+        ),
+        (
+            json!({"source": {"selector": {"matchLabels": {"app": "nothing"}}}}),
+            credentials(),
+            "matches no PersistentVolumeClaim",
+        ),
+    ];
+    for (spec, parameters, expected) in cases {
+        let world = World::new().await;
+        world.group_class("together", DRIVER, &parameters);
+        world.labelled(&["a"]).await;
+        world.group_with("primary", &spec);
+        world.until_group(&expected.replace("\\\"", "\"")).await;
+        assert!(world.driver.seen().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_has_one_owner_a_volume_replication_or_a_group() {
+    let world = shop().await;
+    world.labelled(&["a", "b"]).await;
+    world.ask("b", "primary");
+    world.until_status("b", PROMOTED).await;
+    world.group_with("primary", &json!({}));
+    world
+        .until_group("\"b\" is already replicated by VolumeReplication \"b\"")
+        .await;
+    assert_eq!(world.driver.trace("h-b"), "E P");
+    // The group takes it when it is free, and then a VolumeReplication is refused.
+    world.delete_volume("b").await;
+    world.until_group(PROMOTED).await;
+    world.ask("b", "primary");
+    world
+        .until_status("b", "already replicated by VolumeGroupReplication \"all\"")
+        .await;
+    world.delete_volume("b").await;
+    world.pass(60).await;
+    assert_eq!(world.driver.trace("h-b"), "E P D");
+    assert!(world.is_marked("b").await);
+    // Nor may a second VolumeReplication give the group a role.
+    let source = json!({"dataSource": {
+        "apiGroup": "replication.storage.openshift.io", "kind": "VolumeGroupReplication", "name": "all",
+    }});
+    world.ask_with("rival", "secondary", &source, &json!({}));
+    world
+        .until_status(
+            "rival",
+            "\"all\" is already replicated by VolumeReplication",
+        )
+        .await;
+    world.delete_volume("rival").await;
+    world.pass(60).await;
+    assert_eq!(world.driver.trace("g-1"), "E P");
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_and_said() {
+    let world = shop().await;
+    world.labelled(&["a"]).await;
+    world
+        .driver
+        .always("Create", Answer::Fail(Code::FailedPrecondition, "no room"));
+    world.group_with("primary", &json!({}));
+    world
+        .until_group("Unknown | no room | Completed=False/FailedToPromote")
+        .await;
+    world.pass(60).await;
+    let tries = world.driver.times("Create").len();
+    assert!((4..=12).contains(&tries), "{tries} tries in a minute");
+    assert_eq!(world.driver.trace("g-1"), "");
+    world.driver.always("Create", Answer::Ok);
+    world.until_group(PROMOTED).await;
+    assert!(
+        world
+            .event_reasons()
+            .await
+            .contains(&"FailedToGroup".to_owned())
+    );
+
+    let mut world = World::cold();
+    world.driver.lacks("VOLUME_GROUP");
+    world.group_class("together", DRIVER, &credentials());
+    world.start();
+    world.labelled(&["a"]).await;
+    world.group_with("primary", &json!({}));
+    world
+        .until_group("does not offer volume_group.VOLUME_GROUP")
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_77_a_group_of_another_controller_is_left_alone() {
+    let world = shop().await;
+    world.labelled(&["a"]).await;
+    world.group_with("primary", &json!({"external": true}));
+    world.pass(60).await;
+    let group = world.group().await;
+    assert_eq!((group.metadata.finalizers, group.status), (None, None));
+    assert!(world.driver.seen().is_empty());
+    assert!(!world.is_marked("a").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn row_78_a_group_is_deleted_in_order() {
+    let world = primary().await;
+    world
+        .driver
+        .always("Modify", Answer::Fail(Code::Internal, "not now"));
+    let group = world.group().await;
+    world
+        .groups()
+        .delete("all", &DeleteParams::default())
+        .await
+        .unwrap();
+    world
+        .until("explained", async |w| {
+            w.group_summary().await.contains("not now")
+        })
+        .await;
+    assert!(world.is_marked("a").await, "claims are freed last");
+    let conditions = world.group().await.status.unwrap().replication.conditions;
+    assert_eq!(
+        conditions,
+        group.status.unwrap().replication.conditions,
+        "no condition moves"
+    );
+    world
+        .driver
+        .always("Modify", Answer::Fail(Code::NotFound, "no such group"));
+    world
+        .until("gone", async |w| {
+            w.groups().get_opt("all").await.unwrap().is_none()
+        })
+        .await;
+    let mut story = world.driver.story()[3..].to_vec();
+    story.dedup();
+    assert_eq!(story, ["D g-1", "Modify g-1", "Delete g-1"]);
+    let contents: Api<VolumeGroupReplicationContent> = Api::all(world.admin.clone());
+    let left = contents.list(&kube::api::ListParams::default()).await;
+    assert!(left.unwrap().items.is_empty());
+    let volumes = world
+        .volumes()
+        .list(&kube::api::ListParams::default())
+        .await;
+    assert!(volumes.unwrap().items.is_empty());
+    for claim in ["a", "b", "c"] {
+        assert!(!world.is_marked(claim).await, "{claim}");
+    }
+}
