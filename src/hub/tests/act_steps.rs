@@ -390,17 +390,15 @@ async fn protection_is_set_up_and_taken_away_again() {
 
 #[tokio::test(start_paused = true)]
 async fn replication_is_switched_off_by_a_word_that_is_stored_before_the_deletion() {
-    let end = |release: bool| match release {
-        true => Step::Release {
-            cluster: id("dr1"),
-            claims: vec![claim()],
-        },
-        false => Step::Unprotect {
-            cluster: id("dr1"),
-            claims: claims(),
-        },
+    let release = Step::Release {
+        cluster: id("dr1"),
+        claims: vec![claim()],
     };
-    for (release, word) in [(true, None), (false, Some("true"))] {
+    let unprotect = Step::Unprotect {
+        cluster: id("dr1"),
+        claims: claims(),
+    };
+    for (step, word) in [(release, None), (unprotect, Some("true"))] {
         let world = World::new();
         world.bind("dr1").await;
         world.twice(replicate("dr1", Role::Primary, 1)).await;
@@ -413,13 +411,13 @@ async fn replication_is_switched_off_by_a_word_that_is_stored_before_the_deletio
         if word.is_some() {
             // Whether the word was stored is not known: nothing is deleted.
             world.link("dr1").lose_next_replies(2);
-            let outcome = world.run(&end(release)).await;
+            let outcome = world.run(&step).await;
             assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
             world.link("dr1").lose_next_replies(0);
             let meta = vr.get("db").await.unwrap().metadata;
             assert!(meta.deletion_timestamp.is_none());
         }
-        world.twice(end(release)).await;
+        world.twice(step).await;
         let meta = vr.get("db").await.unwrap().metadata;
         assert!(meta.deletion_timestamp.is_some());
         let said = meta.annotations.unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Rows 50-53, 55-57: letting go.
 
 use kube::api::DeleteParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::driver::Answer;
@@ -154,7 +154,10 @@ async fn owned() -> World {
     world
 }
 
-const WORD: &str = "lifeboat.dev/disable";
+/// The hub's, that replication is to be switched off.
+fn word() -> Value {
+    json!({"metadata": {"annotations": {"lifeboat.dev/disable": "true"}}})
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew() {
@@ -178,8 +181,7 @@ async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_w
 #[tokio::test(start_paused = true)]
 async fn a_hub_managed_volume_is_switched_off_on_the_hubs_word() {
     let world = owned().await;
-    let word = json!({"metadata": {"annotations": {WORD: "true"}}});
-    world.patch_volume("db", &word).await;
+    world.patch_volume("db", &word()).await;
     world.delete_volume("db").await;
     gone(&world).await;
     assert_eq!(world.driver.trace("h-db"), "E P D");
@@ -192,8 +194,7 @@ async fn the_volume_of_a_cluster_that_was_left_goes_quietly_and_never_off() {
     world.grant("west", 2, None);
     world.ask_as_hub("db", "secondary", 2);
     world.until_status("db", "Secondary | ").await;
-    let word = json!({"metadata": {"annotations": {WORD: "true"}}});
-    world.patch_volume("db", &word).await;
+    world.patch_volume("db", &word()).await;
     world.delete_volume("db").await;
     gone(&world).await;
     assert!(!world.driver.trace("h-db").contains('D'));
