@@ -24,7 +24,7 @@ pub(super) fn meanwhile(v: &View<'_>, draft: Draft) -> Draft {
 /// Before anybody is asked to be primary, clusters that answer and may still take themselves for the owner learn better.
 pub(super) fn old_owners(v: &View<'_>) -> Vec<Step> {
     let others = v.others().filter(|id| v.fresh(id));
-    let all = others.flat_map(|id| {
+    let all = others.filter_map(|id| {
         let facts = v.at(id);
         let concerned = facts.record.is_some() || !our_claims(facts).is_empty();
         concerned.then(|| stop(v, id, &old_workloads(v, facts)))

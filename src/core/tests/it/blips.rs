@@ -30,15 +30,10 @@ fn commits(plan: &Plan) -> bool {
 
 #[test]
 fn a_failover_takes_no_blip_for_a_loss() {
-    let steady = |m: &mut Model| fail_over(m, "b");
-    let stopping = |m: &mut Model| {
-        fail_over(m, "b");
-        step_to(m, "Relocating");
-    };
-    let ways: [(&str, &dyn Fn(&mut Model)); 2] = [("steady", &steady), ("stopping", &stopping)];
-    for (what, begin) in ways {
+    for what in ["Steady", "Relocating"] {
         let mut model = protected();
-        begin(&mut model);
+        fail_over(&mut model, "b");
+        step_to(&mut model, what);
         let (since, why) = (model.now, "its Pods are being read".to_owned());
         let behind = Contact::Behind {
             since,

@@ -128,8 +128,8 @@ fn handed_over(
         if !source.contact.is_fresh() || !all || captured(observed).is_empty() {
             found.push("a relocation is committed and the source is not drained".into());
         }
-    } else if !source.contact.is_silent(now)
-        && !(source.contact.is_fresh() && source.holders.is_empty())
+    } else if !(source.contact.is_silent(now)
+        || source.contact.is_fresh() && source.holders.is_empty())
     {
         found.push("a failover is committed while the source may well run".into());
     }
