@@ -142,22 +142,22 @@ async fn a_partition_silences_calls_and_replication_until_it_heals() {
     world.partition(HUB, "west").unwrap();
     let silent = tokio::time::timeout(10 * SECOND, maps.list(&ListParams::default())).await;
     assert!(silent.is_err() || silent.unwrap().is_err());
-    let synced = array.info(&handle).unwrap().best.last_sync;
+    let synced = array.info(&handle).unwrap().slowest.last_sync;
     tokio::time::sleep(5 * SECOND).await;
     assert!(
-        array.info(&handle).unwrap().best.last_sync > synced,
+        array.info(&handle).unwrap().slowest.last_sync > synced,
         "the hub is not on the way of replication"
     );
     world.heal(HUB, "west").unwrap();
     maps.list(&ListParams::default()).await.unwrap();
 
     world.partition("east", "west").unwrap();
-    let synced = array.info(&handle).unwrap().best.last_sync;
+    let synced = array.info(&handle).unwrap().slowest.last_sync;
     tokio::time::sleep(5 * SECOND).await;
-    assert_eq!(array.info(&handle).unwrap().best.last_sync, synced);
+    assert_eq!(array.info(&handle).unwrap().slowest.last_sync, synced);
     world.heal_all().unwrap();
     until("replication", || async {
-        (array.info(&handle).unwrap().best.last_sync > synced).then_some(())
+        (array.info(&handle).unwrap().slowest.last_sync > synced).then_some(())
     })
     .await;
     assert!(world.partition("east", "nowhere").is_err());

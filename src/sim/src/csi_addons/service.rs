@@ -143,7 +143,7 @@ fn handle(source: Option<ReplicationSource>, volume_id: String) -> String {
 }
 
 fn info_answer(info: &SyncInfo) -> GetVolumeReplicationInfoResponse {
-    let taken = info.best.last_sync;
+    let taken = info.slowest.last_sync;
     let last_sync_time = prost_types::Timestamp {
         seconds: taken.as_second(),
         nanos: taken.subsec_nanosecond(),
@@ -156,8 +156,8 @@ fn info_answer(info: &SyncInfo) -> GetVolumeReplicationInfoResponse {
     };
     GetVolumeReplicationInfoResponse {
         last_sync_time: Some(last_sync_time),
-        last_sync_duration: prost_types::Duration::try_from(info.best.took).ok(),
-        last_sync_bytes: info.best.bytes,
+        last_sync_duration: prost_types::Duration::try_from(info.slowest.took).ok(),
+        last_sync_bytes: info.slowest.bytes,
         status: status.into(),
         status_message: status_message.to_owned(),
     }

@@ -8,7 +8,7 @@ use super::{
     StorageError,
     network::SiteId,
     state::State,
-    volume::{Copy, Role, Volume},
+    volume::{Copy, Rebuild, Role, Shipment, Volume},
 };
 
 /// How mirroring fares.
@@ -38,12 +38,23 @@ pub struct PeerSync {
 /// What a primary knows of its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncInfo {
-    /// The best-synced peer.
-    pub best: PeerSync,
+    /// The peer that is furthest behind, of those that are reached: one that is being copied anew counts from the
+    /// beginning of the reign. What is said of a single time has to hold for every copy.
+    pub slowest: PeerSync,
     /// Each peer that holds something, by site.
     pub peers: BTreeMap<String, PeerSync>,
     /// How mirroring fares.
     pub health: Health,
+}
+
+impl PeerSync {
+    fn of(s: &Shipment) -> Self {
+        Self {
+            last_sync: s.taken,
+            took: s.took,
+            bytes: s.bytes,
+        }
+    }
 }
 
 impl State {
@@ -63,26 +74,40 @@ impl State {
         let peers: BTreeMap<String, PeerSync> = copy
             .shipped
             .iter()
-            .map(|(peer, s)| {
-                (
-                    self.net.name(*peer).to_owned(),
-                    PeerSync {
-                        last_sync: s.taken,
-                        took: s.took,
-                        bytes: s.bytes,
-                    },
-                )
-            })
+            .map(|(peer, s)| (self.net.name(*peer).to_owned(), PeerSync::of(s)))
             .collect();
-        let best = peers.values().max_by_key(|p| p.last_sync).copied();
-        let best = best.ok_or_else(|| StorageError::NotSyncedYet {
+        let slowest = self.slowest(site, &name);
+        let slowest = slowest.ok_or_else(|| StorageError::NotSyncedYet {
             handle: handle.to_owned(),
         })?;
         Ok(SyncInfo {
-            best,
+            slowest,
             peers,
             health: self.health(site, &name),
         })
+    }
+
+    /// None: no peer holds anything. With no peer in reach the newest of what was confirmed stands.
+    fn slowest(&self, site: SiteId, name: &str) -> Option<PeerSync> {
+        let volume = self.volumes.get(name)?;
+        let copy = volume.copies.get(&site)?;
+        let newest = copy
+            .shipped
+            .values()
+            .max_by_key(|s| s.taken)
+            .map(PeerSync::of)?;
+        let rebuilt = PeerSync {
+            last_sync: copy.base,
+            took: Duration::ZERO,
+            bytes: 0,
+        };
+        let reached = volume.copies.iter();
+        let reached = reached.filter(|(peer, _)| **peer != site && self.net.reaches(site, **peer));
+        let known = reached.filter_map(|(peer, c)| match copy.shipped.get(peer) {
+            Some(shipment) => Some(PeerSync::of(shipment)),
+            None => (c.rebuild == Rebuild::Asked && c.synced.is_none()).then_some(rebuilt),
+        });
+        Some(known.min_by_key(|p| p.last_sync).unwrap_or(newest))
     }
 
     pub(super) fn health(&self, site: SiteId, name: &str) -> Health {

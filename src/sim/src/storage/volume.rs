@@ -73,7 +73,7 @@ pub(super) struct Copy {
     /// The last reign that this copy led itself, until it follows another.
     pub(super) led: Option<Term>,
     /// Phase of the snapshots while it leads.
-    base: Timestamp,
+    pub(super) base: Timestamp,
     /// Time of the final snapshot, once it leads no more.
     final_at: Option<Timestamp>,
     /// Time of the newest complete snapshot here; none: nothing usable.
