@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use lifeboat_api::{
     DROwnership, NetworkFence, NetworkFenceClass, VolumeGroupReplication,
     VolumeGroupReplicationClass, VolumeGroupReplicationContent, VolumeReplication,
-    VolumeReplicationClass, names,
+    VolumeReplicationClass,
 };
 use lifeboat_kit::WatchEvent;
 use parking_lot::RwLock;
@@ -17,13 +17,16 @@ use crate::view::Key;
 mod facts;
 mod fences;
 mod groups;
+mod refs;
 mod store;
 
 use facts::PvFacts;
+use refs::refers_to;
 use store::{Store, key_of, version};
 
 pub(crate) use facts::ClaimFacts;
 pub(crate) use groups::{content_name, names_it, selector, selects, volume_name};
+pub(crate) use refs::SourceKind;
 
 /// What the agent works on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -489,55 +492,6 @@ fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key
         keys.remove(key);
         if keys.is_empty() {
             index.remove(at);
-        }
-    }
-}
-
-/// What a volume refers to.
-struct Refs {
-    class: String,
-    claim: Option<Key>,
-    group: Option<Key>,
-    ownership: Option<Key>,
-}
-
-fn refers_to(key: &Key, volume: &VolumeReplication) -> Refs {
-    let annotation = volume
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get(names::OWNERSHIP));
-    let source = Key::new(&key.namespace, &volume.spec.data_source.name);
-    let (claim, group) = match SourceKind::of(volume) {
-        SourceKind::Group => (None, Some(source)),
-        SourceKind::Claim | SourceKind::Unsupported => (Some(source), None),
-    };
-    Refs {
-        class: volume.spec.volume_replication_class.clone(),
-        claim,
-        group,
-        ownership: annotation.map(|name| Key::new(&key.namespace, name)),
-    }
-}
-
-/// What kind of thing a VolumeReplication is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SourceKind {
-    Claim,
-    Group,
-    Unsupported,
-}
-
-impl SourceKind {
-    pub(crate) fn of(volume: &VolumeReplication) -> Self {
-        let data = &volume.spec.data_source;
-        match (
-            data.kind.as_str(),
-            data.api_group.as_deref().unwrap_or_default(),
-        ) {
-            ("PersistentVolumeClaim", "") => Self::Claim,
-            ("VolumeGroupReplication", "replication.storage.openshift.io") => Self::Group,
-            _ => Self::Unsupported,
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub(crate) mod agent;
 mod changed;
+mod kept;
 mod member;
 pub(crate) mod print;
 mod replication;

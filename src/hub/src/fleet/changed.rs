@@ -8,10 +8,11 @@ use kube::api::DynamicObject;
 use lifeboat_api::{DROwnership, VolumeReplication};
 use serde::de::DeserializeOwned;
 
+use super::kept::Touch;
 use super::rows::{
     ClaimRow, DeploymentRow, NamespaceRow, OwnershipRow, ReplicationRow, StatefulSetRow, VolumeRow,
 };
-use super::view::{Touch, View};
+use super::view::View;
 
 /// What an API server answered to a write.
 #[derive(Debug, Clone)]

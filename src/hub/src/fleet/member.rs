@@ -23,11 +23,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::kept::{Kept, Touch};
 use super::rows::{
     AttachmentRow, ClaimRow, DeploymentRow, NamespaceRow, OwnershipRow, PodRow,
     ReplicationClassRow, ReplicationRow, StatefulSetRow, StorageClassRow, VolumeRow,
 };
-use super::view::{Healed, Kept, LEASE, Moment, Touch, Trouble, View};
+use super::view::{Healed, LEASE, Moment, Trouble, View};
 use super::{FleetConfig, Wake, WakeFn};
 use crate::connect::Connect;
 
