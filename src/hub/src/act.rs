@@ -16,10 +16,10 @@ mod remove;
 mod replicate;
 mod restore;
 mod start;
+mod turns;
 mod volumes;
 mod workloads;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,15 +30,12 @@ use lifeboat_capture::Marks;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Epoch, Outcome, Step};
 use lifeboat_kit::SharedClock;
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::archive_view::ArchiveView;
-use crate::resolve::Scope;
+use crate::resolve::{PlacementKey, Scope};
 use remote::Remote;
-
-/// How many steps may be under way on one cluster: one whose writes hang must not take up every placement's time.
-const TURNS: usize = 16;
+use turns::Turns;
+pub use turns::{Crowded, Turn, WakePlacement};
 
 /// What the API server answered to a write.
 #[derive(Debug, Clone)]
@@ -65,17 +62,19 @@ pub struct Executor {
     clock: SharedClock,
     hub: kube::Client,
     deadline: Duration,
-    turns: Arc<Mutex<BTreeMap<ClusterId, Arc<Semaphore>>>>,
+    turns: Turns,
 }
 
 impl Executor {
     /// An executor that writes to `members`, keeps captures in the archive behind `captures`, and gives each call `deadline`.
+    /// Whoever has waited for a turn is woken by `wake`.
     pub fn new(
         members: Arc<dyn Members>,
         captures: Arc<ArchiveView>,
         clock: SharedClock,
         hub: kube::Client,
         deadline: Duration,
+        wake: WakePlacement,
     ) -> Self {
         Self {
             members,
@@ -83,23 +82,14 @@ impl Executor {
             clock,
             hub,
             deadline,
-            turns: Arc::default(),
+            turns: Turns::new(wake),
         }
     }
 
-    /// A turn on the cluster of a step, until it is dropped; or why there is none now.
-    pub fn turn(&self, step: &Step) -> Result<Option<OwnedSemaphorePermit>, String> {
-        let Some(cluster) = step.cluster() else {
-            return Ok(None);
-        };
-        let mut turns = self.turns.lock();
-        let there = turns
-            .entry(cluster.clone())
-            .or_insert_with(|| Arc::new(Semaphore::new(TURNS)));
-        let turn = there.clone().try_acquire_owned();
-        turn.map(Some).map_err(|_| {
-            format!("waits for its turn on {cluster}: {TURNS} steps are under way there")
-        })
+    /// A turn on the cluster of a step, until it is dropped; none is needed for a step on the hub alone.
+    pub fn turn(&self, step: &Step, key: &PlacementKey) -> Result<Option<Turn>, Crowded> {
+        let cluster = step.cluster();
+        cluster.map(|c| self.turns.take(c, key)).transpose()
     }
 
     /// Carries out one step. Whatever is not acknowledged is `Unknown`.

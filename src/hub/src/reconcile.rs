@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, instrument, warn};
 
+use crate::act::Crowded;
 use crate::context::{Context, Stuck, step_backoff};
 use crate::observe::observe;
 use crate::resolve::{Invalid, PlacementKey, Resolved, resolve};
@@ -25,8 +26,8 @@ const ROUNDS: usize = 16;
 /// When the same steps are planned again right after they were done: nothing of them can be seen yet.
 const SAME_AGAIN: Duration = Duration::from_millis(500);
 
-/// When a placement that found no turn on a cluster asks again.
-const NEXT_TURN: Duration = Duration::from_millis(500);
+/// After this time a placement tells that it waits for its turn on a cluster.
+const LONG_WAIT: Duration = Duration::from_secs(2);
 
 /// How long mere progress waits for more of it, so that twenty volumes are not twenty writes. News never wait.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -140,17 +141,19 @@ impl Look<'_> {
         if memory.done.as_ref() == Some(&plan.steps) {
             return self.rest(&plan, None, Some(SAME_AGAIN)).await;
         }
-        let crowded = plan.steps.first().map(|s| self.context.executor.turn(s));
-        if let Some(Err(why)) = crowded {
-            return self.wait_for_turn(plan, why).await;
-        }
+        let turn = |step| self.context.executor.turn(step, self.key());
+        // Before anything is asked: whoever has to wait in line costs the API server nothing.
+        let mut first = match plan.steps.first().map(turn).transpose() {
+            Ok(first) => first.flatten(),
+            Err(crowded) => return self.wait_for_turn(plan, crowded).await,
+        };
         if let Some(turn) = self.confirm(memory).await {
             return turn;
         }
         for step in &plan.steps {
-            let _turn = match self.context.executor.turn(step) {
+            let _turn = match first.take().map_or_else(|| turn(step), |t| Ok(Some(t))) {
                 Ok(turn) => turn,
-                Err(why) => return self.wait_for_turn(plan.clone(), why).await,
+                Err(crowded) => return self.wait_for_turn(plan.clone(), crowded).await,
             };
             match self.run(step).await {
                 Outcome::Done => {}
@@ -233,10 +236,13 @@ impl Look<'_> {
         outcome
     }
 
-    /// Comes back for a turn on a cluster, and takes up nobody's time meanwhile.
-    async fn wait_for_turn(&self, mut plan: Plan, why: String) -> Turn {
-        plan.report.step = why;
-        self.rest(&plan, None, Some(NEXT_TURN)).await
+    /// Comes back for a turn on a cluster when it is woken for it. A wait that is long enough to be noticed is told.
+    async fn wait_for_turn(&self, mut plan: Plan, crowded: Crowded) -> Turn {
+        if crowded.waited < LONG_WAIT {
+            return Turn::Stop(Next::After(LONG_WAIT));
+        }
+        plan.report.step = crowded.why;
+        self.rest(&plan, None, Some(LONG_WAIT)).await
     }
 
     /// The trouble of the last try, as long as nothing has changed since and its time has not come.

@@ -124,12 +124,14 @@ fn context(
         Arc::new(move |scope, cluster| source_fingerprint(&eyes, scope, cluster)),
     ));
     let members = Arc::new(fleet.clone());
+    let waiting = queues.placements.clone();
     let executor = Executor::new(
         members,
         captures.clone(),
         clock.clone(),
         hub.clone(),
         config.call_deadline,
+        Arc::new(move |key| waiting.wake(key)),
     );
     Context {
         config,

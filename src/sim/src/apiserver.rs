@@ -266,7 +266,8 @@ impl ApiServer {
         self.enforce_rbac.store(on, Ordering::Relaxed);
     }
 
-    /// How many changes of each resource a watch can look back on before it gets 410; 1024 unless said.
+    /// How many changes of each resource a watch can look back on before it gets 410, and two for each object if that is
+    /// more; 1024 unless said.
     pub fn set_log_cap(&self, entries: usize) {
         self.state.lock().log_cap = entries;
     }

@@ -362,20 +362,3 @@ async fn a_namespace_on_its_way_out_is_named() {
         Reason::NamespaceTerminating
     );
 }
-
-#[tokio::test(start_paused = true)]
-async fn one_cluster_has_no_more_than_its_share_of_steps() {
-    let world = World::new();
-    let turn = |cluster: &str| {
-        let cluster = id(cluster);
-        world.executor.turn(&Step::Forget { cluster })
-    };
-    let mut taken: Vec<_> = (0..16).map(|_| turn("dr1").unwrap()).collect();
-    assert_eq!(
-        turn("dr1").unwrap_err(),
-        "waits for its turn on dr1: 16 steps are under way there"
-    );
-    assert!(turn("dr2").is_ok() && world.executor.turn(&Step::Finish).is_ok());
-    taken.pop();
-    assert!(turn("dr1").is_ok());
-}

@@ -126,6 +126,7 @@ impl World {
             clock,
             hub.admin(),
             Duration::from_secs(5),
+            Arc::new(|_| {}),
         );
         let world = Self {
             servers,

@@ -259,6 +259,9 @@ impl State {
             facts: Facts::of(&stored, &obj),
             before: before.map(|b| Facts::of(&stored, b)),
         });
+        // As the real server's watch cache does, the log grows with what there is to change: a burst that touches every
+        // object once must not send every watch back to a list.
+        let cap = cap.max(table.objects.len().saturating_mul(2));
         while table.log.len() > cap {
             table.floor = table.log.pop_front().map_or(rv, |e| e.rv);
         }
