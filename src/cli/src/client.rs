@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use lifeboat_kit::client::bounded;
 
 /// How long one read may take.
 pub(crate) const READ_DEADLINE: Duration = Duration::from_secs(15);
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long hub, agent and CLI let a watch of these clients last, in seconds.
+pub(crate) const WATCH_SECONDS: u32 = 60;
 
 /// A cluster cannot be talked to, for a reason on this side.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +66,7 @@ pub(crate) async fn connect(
         .unwrap_or("(current)")
         .to_owned();
     let made = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let mut config = made.map_err(|source| ClientError::Context { context, source })?;
-    config.connect_timeout = Some(CONNECT);
-    session(config)
+    session(made.map_err(|source| ClientError::Context { context, source })?)
 }
 
 /// A client for the cluster this process runs in, or else for the current context: how hub and agent find their API server.
@@ -77,6 +76,7 @@ pub(crate) async fn infer() -> Result<Session, ClientError> {
 
 fn session(config: Config) -> Result<Session, ClientError> {
     let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).map_err(ClientError::Build)?;
+    let client =
+        bounded(config, Duration::from_secs(WATCH_SECONDS.into())).map_err(ClientError::Build)?;
     Ok(Session { client, namespace })
 }

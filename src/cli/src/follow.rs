@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::client::WATCH_SECONDS;
 use crate::failure::Failure;
 use crate::output::say;
 use crate::placement::{Subject, Wish};
@@ -28,7 +29,9 @@ pub(crate) async fn follow(
     limit: Duration,
 ) -> Result<(), Failure> {
     let (send, mut events) = mpsc::unbounded_channel();
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", subject.name));
+    let config = watcher::Config::default()
+        .timeout(WATCH_SECONDS)
+        .fields(&format!("metadata.name={}", subject.name));
     let stop = CancellationToken::new();
     let sink = move |event| drop(send.send(event));
     let _watch = spawn(

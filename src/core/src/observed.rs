@@ -36,18 +36,25 @@ pub enum Contact {
     },
     /// It is not even tried: its credentials are refused.
     Refused {
+        /// Since when.
+        since: Timestamp,
         /// What is wrong with them.
         why: String,
     },
     /// No DRCluster of that name exists.
     Unregistered {
+        /// Since when, as far as this hub knows.
+        since: Timestamp,
         /// The same in words.
         why: String,
     },
 }
 
-/// How long a cluster that was never heard may be about to answer: longer than its first probes take.
-const UNHEARD: SignedDuration = SignedDuration::from_secs(5);
+/// How long a cluster must not have been heard to count as silent: longer than a load balancer reloads, or somebody
+/// takes to replace credentials. One refused connection is no loss.
+const QUIET: SignedDuration = SignedDuration::from_secs(10);
+/// How long a cluster that was never heard may be about to answer: longer than its first connection and probe take.
+const UNHEARD: SignedDuration = SignedDuration::from_secs(15);
 /// How long one that answers may be out of step before it counts as silent: longer than an API server restarts, or a
 /// large cluster is read. Its applications run all the while.
 const OUT_OF_STEP: SignedDuration = SignedDuration::from_secs(60);
@@ -60,12 +67,20 @@ impl Contact {
     /// Whether it can be taken for silent, and not for one that is seen again in a moment. Not the opposite of fresh:
     /// between the two nothing is done that needs the cluster stopped, or gone.
     pub fn is_silent(&self, now: Timestamp) -> bool {
-        match self {
-            Self::Fresh => false,
-            Self::Behind { since, .. } => now.duration_since(*since) >= OUT_OF_STEP,
-            Self::Never { since, .. } => now.duration_since(*since) >= UNHEARD,
-            Self::Stale { .. } | Self::Refused { .. } | Self::Unregistered { .. } => true,
-        }
+        self.silent_in(now).is_some_and(|left| left.is_zero())
+    }
+    /// How long until it can be taken for silent if nothing changes; nothing left: it can. None for one that answers.
+    pub fn silent_in(&self, now: Timestamp) -> Option<SignedDuration> {
+        let (since, patience) = match self {
+            Self::Fresh => return None,
+            Self::Behind { since, .. } => (since, OUT_OF_STEP),
+            Self::Never { since, .. } => (since, UNHEARD),
+            Self::Stale { since, .. }
+            | Self::Refused { since, .. }
+            | Self::Unregistered { since, .. } => (since, QUIET),
+        };
+        let passed = now.duration_since(*since);
+        Some(patience.saturating_sub(passed).max(SignedDuration::ZERO))
     }
     /// In words, for messages.
     pub fn describe(&self) -> String {
@@ -74,7 +89,7 @@ impl Contact {
             Self::Behind { since, why } => format!("has been out of step since {since} ({why})"),
             Self::Stale { since, why } => format!("has not answered since {since} ({why})"),
             Self::Never { since: _, why } => format!("was not reached yet ({why})"),
-            Self::Refused { why } | Self::Unregistered { why } => why.clone(),
+            Self::Refused { since: _, why } | Self::Unregistered { since: _, why } => why.clone(),
         }
     }
 }
@@ -124,6 +139,7 @@ impl Default for ClusterFacts {
     fn default() -> Self {
         Self {
             contact: Contact::Unregistered {
+                since: Timestamp::UNIX_EPOCH,
                 why: "no DRCluster of that name exists".into(),
             },
             agent: AgentFacts::Unseen,

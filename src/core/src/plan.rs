@@ -39,10 +39,19 @@ pub struct Plan {
     pub journal: Option<Journal>,
     /// Steps to take now, one after the other; a step that is not Done ends the list.
     pub steps: Vec<Step>,
+    /// More steps to take now, whatever becomes of `steps`: a sick cluster must not keep another one from its protection.
+    pub aside: Vec<Step>,
     /// When to look again even if nothing is seen to change, in milliseconds.
     pub again_after_ms: Option<u64>,
     /// What to tell.
     pub report: Report,
+}
+
+impl Plan {
+    /// All steps, those aside last.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().chain(&self.aside)
+    }
 }
 
 /// Decides. Total: for every input it answers, and never panics.
@@ -61,7 +70,7 @@ pub fn plan(
         journal,
         oldest_capture: journal.capture,
     };
-    let draft = decide(&v);
+    let draft = failover::look_again(&v, decide(&v));
     tell::finish(&v, draft)
 }
 
@@ -74,6 +83,12 @@ fn decide(v: &View<'_>) -> Draft {
     match &v.journal.phase {
         Phase::Undecided => undecided::next(v),
         Phase::Steady | Phase::CleaningUp { .. } if leaving => {
+            Draft::journal(v, |j| j.phase = Phase::Removing)
+        }
+        // Whoever takes the owner's DRCluster away has given it up: nothing of the move is waited for any more.
+        Phase::Cancelling { .. } | Phase::Promoting { .. } | Phase::Starting { .. }
+            if leaving && v.owner_gone() =>
+        {
             Draft::journal(v, |j| j.phase = Phase::Removing)
         }
         Phase::Steady => steady::next(v),

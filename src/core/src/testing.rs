@@ -8,7 +8,7 @@ mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
 use crate::intent::{Failovers, Intent, Life, MoveKind, Policy, Request, Workloads};
@@ -243,8 +243,9 @@ impl Model {
                 site.seen = site.truth.clone();
                 site.seen.contact = Contact::Fresh;
             } else if site.seen.contact.is_fresh() {
+                // Told when it is certain: shorter silences are tests of their own.
                 site.seen.contact = Contact::Stale {
-                    since: self.now,
+                    since: self.now - SignedDuration::from_mins(1),
                     why: "no route".into(),
                 };
             }
@@ -286,12 +287,14 @@ impl Model {
             self.journal = journal.clone();
             return;
         }
-        for step in plan.steps.iter().take(cut.unwrap_or(usize::MAX)) {
-            for _ in 1..times {
-                self.act(step);
-            }
-            if self.act(step) != Outcome::Done {
-                return;
+        for steps in [&plan.steps, &plan.aside] {
+            for step in steps.iter().take(cut.unwrap_or(usize::MAX)) {
+                for _ in 1..times {
+                    self.act(step);
+                }
+                if self.act(step) != Outcome::Done {
+                    break;
+                }
             }
         }
     }

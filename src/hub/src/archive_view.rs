@@ -15,7 +15,7 @@ use crate::archive::{Archive, ArchiveError, Put, Stored};
 use crate::resolve::Scope;
 
 /// How many whole captures are kept in memory: a move reads its capture several times.
-const KEPT: usize = 256;
+const KEPT: usize = 1024;
 /// How long a failed read of the archive is left alone.
 const AGAIN: Duration = Duration::from_secs(5);
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use lifeboat_kit::client::bounded;
 use thiserror::Error;
 
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::fleet::FleetConfig;
 
 /// Makes clients of managed clusters.
 pub trait Connect: Send + Sync + 'static {
@@ -36,9 +36,11 @@ pub enum ConnectError {
     Unknown(String),
 }
 
-/// Connects for real: TLS verified, no retries of the client's own, a bounded time to connect.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RealConnect;
+/// Connects for real: TLS verified, no retries of the client's own, no connection that says nothing for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct RealConnect {
+    longest_watch: Duration,
+}
 
 impl Connect for RealConnect {
     fn connect<'a>(
@@ -52,9 +54,17 @@ impl Connect for RealConnect {
                 .map_err(|e| ConnectError::Kubeconfig(Box::new(e)))?;
             // A sick member is the normal case here: its 503s must reach us at once, not after the client's retries.
             config.default_retry = false;
-            config.connect_timeout = Some(CONNECT_TIMEOUT);
-            Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))
+            bounded(config, self.longest_watch).map_err(|e| ConnectError::Client(Box::new(e)))
         })
+    }
+}
+
+impl RealConnect {
+    /// For clusters that are watched with these times.
+    pub fn new(fleet: &FleetConfig) -> Self {
+        Self {
+            longest_watch: Duration::from_secs(fleet.watch_timeout.into()),
+        }
     }
 }
 

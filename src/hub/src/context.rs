@@ -56,6 +56,7 @@ pub(crate) struct Context {
     pub(crate) news: mpsc::Sender<(ObjectReference, News)>,
     pub(crate) held: watch::Receiver<Held>,
     pub(crate) stuck: Mutex<BTreeMap<PlacementKey, Stuck>>,
+    pub(crate) repeats: Mutex<BTreeMap<PlacementKey, Repeat>>,
     /// When a placement's status was last written without a decision.
     pub(crate) reported: Mutex<BTreeMap<PlacementKey, Instant>>,
     /// The uid that each cluster had with its present credentials.
@@ -70,6 +71,13 @@ pub(crate) struct Stuck {
     pub(crate) failures: u32,
     pub(crate) until: Instant,
     pub(crate) blocker: Blocker,
+}
+
+/// What was done last for a placement, and how often in a row.
+pub(crate) struct Repeat {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) times: u32,
+    pub(crate) at: Instant,
 }
 
 impl Context {
@@ -95,6 +103,7 @@ impl Context {
         self.index.remove(key);
         self.metrics.forget(key);
         self.stuck.lock().remove(key);
+        self.repeats.lock().remove(key);
         self.reported.lock().remove(key);
         self.queues.placements.forget(key);
     }
@@ -179,5 +188,14 @@ pub(crate) fn step_backoff(failures: u32) -> Duration {
     const LONGEST: Duration = Duration::from_secs(15);
     FIRST
         .saturating_mul(1 << failures.saturating_sub(1).min(8))
+        .min(LONGEST)
+}
+
+/// The wait before the same steps are done again that were done n times in a row.
+pub(crate) fn repeat_backoff(times: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(5);
+    FIRST
+        .saturating_mul(1 << times.saturating_sub(1).min(8))
         .min(LONGEST)
 }

@@ -119,6 +119,10 @@ struct Inner {
     wake: WakeFn,
     cancel: CancellationToken,
     members: RwLock<BTreeMap<ClusterId, Member>>,
+    /// Since when this hub looks.
+    started: Timestamp,
+    /// When clusters were forgotten that are not registered any more.
+    absent: RwLock<BTreeMap<ClusterId, Timestamp>>,
 }
 
 struct Member {
@@ -147,9 +151,12 @@ impl Fleet {
         wake: WakeFn,
         cancel: CancellationToken,
     ) -> Self {
-        let members = RwLock::new(BTreeMap::new());
+        let (members, absent) = (RwLock::default(), RwLock::default());
+        let started = clock.now();
         Self {
             inner: Arc::new(Inner {
+                started,
+                absent,
                 connect,
                 clock,
                 config,
@@ -200,6 +207,7 @@ impl Fleet {
         };
         let old = self.inner.members.write().insert(id.clone(), member);
         drop(old);
+        self.inner.absent.write().remove(id);
         (self.inner.wake)(Wake::Cluster(id.clone()));
     }
 
@@ -208,6 +216,8 @@ impl Fleet {
         let old = self.inner.members.write().remove(id);
         if old.is_some() {
             drop(old);
+            let now = self.inner.clock.now();
+            self.inner.absent.write().insert(id.clone(), now);
             (self.inner.wake)(Wake::Cluster(id.clone()));
         }
     }
@@ -231,6 +241,12 @@ impl Fleet {
             let touched = object.into().note(&mut shared.view.write());
             shared.tell(touched);
         }
+    }
+
+    /// Since when a cluster is not registered, as far as this hub knows.
+    pub(crate) fn absent_since(&self, id: &ClusterId) -> Timestamp {
+        let absent = self.inner.absent.read();
+        absent.get(id).copied().unwrap_or(self.inner.started)
     }
 
     /// What is known of a cluster. None: not registered.

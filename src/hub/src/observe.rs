@@ -43,7 +43,10 @@ pub fn observe(
             return if registered(id) {
                 unseen(never("not connected yet"))
             } else {
-                ClusterFacts::default()
+                unseen(Contact::Unregistered {
+                    since: fleet.absent_since(id),
+                    why: "no DRCluster of that name exists".to_owned(),
+                })
             };
         };
         let contact = member.contact();

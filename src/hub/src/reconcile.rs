@@ -1,30 +1,36 @@
 //! The loop: observe, plan, journal, act, report; once per placement, with no hint of what changed.
 
+mod object;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Api, Resource};
+use kube::Resource;
 use lifeboat_api::{DRPlacement, DRPlacementStatus, names};
 use lifeboat_core::intent::Life;
 use lifeboat_core::report::Severity;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Journal, Observed, Outcome, Plan, Step, plan};
+use lifeboat_kit::Next;
 use lifeboat_kit::events::EventKind;
-use lifeboat_kit::{CallError, Next, apply_status, deadline, patch_metadata};
-use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, instrument, warn};
 
-use crate::act::Crowded;
-use crate::context::{Context, Stuck, step_backoff};
+use crate::act::{self, Crowded};
+use crate::context::{Context, Repeat, Stuck, repeat_backoff, step_backoff};
 use crate::observe::observe;
-use crate::resolve::{Invalid, PlacementKey, Resolved, resolve};
+use crate::resolve::{PlacementKey, Resolved, resolve};
 use crate::status::{self, Told};
+use object::{fresh, hold, lost, reject, reject_or_let_go, unreadable, write};
 
 /// How often one call of the loop plans before others have their turn.
 const ROUNDS: usize = 16;
-/// When the same steps are planned again right after they were done: nothing of them can be seen yet.
+/// When a placement that was let go is looked at once more.
 const SAME_AGAIN: Duration = Duration::from_millis(500);
+/// After so many times the same trouble is told in other words.
+const OFTEN: u32 = 5;
+/// After this time the same steps are no repetition any more.
+const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// After this time a placement tells that it waits for its turn on a cluster.
 const LONG_WAIT: Duration = Duration::from_secs(2);
@@ -40,11 +46,15 @@ enum Turn {
     Stop(Next),
 }
 
+/// Why steps were not taken, or not all of them.
+enum NotDone {
+    Crowded(Crowded),
+    Failed(Blocker),
+}
+
 /// What earlier turns of one call of the loop leave to later ones.
 #[derive(Default)]
 struct Memory {
-    /// Steps that were all done in the turn before.
-    done: Option<Vec<Step>>,
     /// resourceVersion at which this call itself has just seen the placement on the API server.
     confirmed: Option<String>,
 }
@@ -130,7 +140,7 @@ impl Look<'_> {
         if let Some(journal) = plan.journal.as_ref().filter(|j| *j != self.journal) {
             return self.remember(&plan, journal, memory).await;
         }
-        if plan.steps.is_empty() {
+        if plan.all_steps().next().is_none() {
             self.context.stuck.lock().remove(self.key());
             return self.rest(&plan, None, None).await;
         }
@@ -138,47 +148,102 @@ impl Look<'_> {
             let wait = stuck.until.saturating_duration_since(Instant::now());
             return self.rest(&plan, Some(&stuck.blocker), Some(wait)).await;
         }
-        if memory.done.as_ref() == Some(&plan.steps) {
-            return self.rest(&plan, None, Some(SAME_AGAIN)).await;
+        if let Some((wait, told)) = self.just_done(&plan) {
+            return self.rest(&plan, told.as_ref(), Some(wait)).await;
         }
-        let turn = |step| self.context.executor.turn(step, self.key());
         // Before anything is asked: whoever has to wait in line costs the API server nothing.
-        let mut first = match plan.steps.first().map(turn).transpose() {
-            Ok(first) => first.flatten(),
-            Err(crowded) => return self.wait_for_turn(plan, crowded).await,
+        let mut first = match plan.steps.first().map(|s| self.turn_for(s)).transpose() {
+            Err(crowded) if plan.aside.is_empty() => {
+                return self.wait_for_turn(plan, crowded).await;
+            }
+            first => first.ok().flatten().flatten(),
         };
         if let Some(turn) = self.confirm(memory).await {
             return turn;
         }
-        for step in &plan.steps {
-            let _turn = match first.take().map_or_else(|| turn(step), |t| Ok(Some(t))) {
-                Ok(turn) => turn,
-                Err(crowded) => return self.wait_for_turn(plan.clone(), crowded).await,
+        let taken = self.take(&plan.steps, &mut first).await;
+        let aside = self.take(&plan.aside, &mut None).await;
+        match taken.and(aside) {
+            Ok(()) => {}
+            Err(NotDone::Crowded(crowded)) => return self.wait_for_turn(plan, crowded).await,
+            Err(NotDone::Failed(blocker)) => return self.hold_up(&plan, blocker).await,
+        }
+        self.context.stuck.lock().remove(self.key());
+        if plan.all_steps().any(|s| matches!(s, Step::Finish)) {
+            return Turn::Stop(Next::After(SAME_AGAIN));
+        }
+        self.note_done(&plan);
+        Turn::Again
+    }
+
+    /// Takes steps one after the other, each in its turn, until one is not done.
+    async fn take(&self, steps: &[Step], first: &mut Option<act::Turn>) -> Result<(), NotDone> {
+        for step in steps {
+            let _turn = match first.take() {
+                Some(turn) => Some(turn),
+                None => self.turn_for(step).map_err(NotDone::Crowded)?,
             };
             match self.run(step).await {
                 Outcome::Done => {}
-                Outcome::Unknown { why } => {
-                    let remedy = "Nothing needs to be done: what became of it is read back, and it is tried again.";
-                    return self
-                        .hold_up(
-                            &plan,
-                            Blocker::new(
-                                Reason::StepFailed,
-                                format!("{}: {why}", step.name()),
-                                remedy,
-                            ),
-                        )
-                        .await;
-                }
-                Outcome::Failed(blocker) => return self.hold_up(&plan, blocker).await,
+                Outcome::Unknown { why } => return Err(NotDone::Failed(self.unknown(step, &why))),
+                Outcome::Failed(blocker) => return Err(NotDone::Failed(blocker)),
             }
         }
-        self.context.stuck.lock().remove(self.key());
-        if plan.steps.iter().any(|s| matches!(s, Step::Finish)) {
-            return Turn::Stop(Next::After(SAME_AGAIN));
-        }
-        memory.done = Some(plan.steps);
-        Turn::Again
+        Ok(())
+    }
+
+    fn turn_for(&self, step: &Step) -> Result<Option<act::Turn>, Crowded> {
+        self.context.executor.turn(step, self.key())
+    }
+
+    /// What is said of a step of which nobody knows whether it was done.
+    fn unknown(&self, step: &Step, why: &str) -> Blocker {
+        let tried = self
+            .context
+            .stuck
+            .lock()
+            .get(self.key())
+            .map_or(0, |s| s.failures);
+        let remedy = match step.cluster().filter(|_| tried >= OFTEN) {
+            None => {
+                "Nothing needs to be done: what became of it is read back, and it is tried again."
+                    .to_owned()
+            }
+            Some(cluster) => format!(
+                "It is tried again every few seconds. Look at what {cluster} says; if it cannot be repaired soon and the application is to run elsewhere, take the kubeconfig of its DRCluster away: a cluster that cannot be reached is not waited for."
+            ),
+        };
+        Blocker::new(
+            Reason::StepFailed,
+            format!("{}: {why}", step.name()),
+            remedy,
+        )
+    }
+
+    /// The same steps again, right after they were done: how long to wait, and what to say if it goes on like that.
+    /// Nothing of them may be seen yet, nothing may come of them, or somebody may undo them.
+    fn just_done(&self, plan: &Plan) -> Option<(Duration, Option<Blocker>)> {
+        let repeats = self.context.repeats.lock();
+        let last = repeats
+            .get(self.key())
+            .filter(|r| plan.all_steps().eq(&r.steps))?;
+        let wait = repeat_backoff(last.times).checked_sub(last.at.elapsed())?;
+        let told = plan.all_steps().next().filter(|_| last.times >= OFTEN).map(|step| {
+            let message = format!("{} was done {} times, and nothing came of it", step.name(), last.times);
+            let remedy = "Look who undoes it, an autoscaler or a GitOps controller for example, or why the cluster does not take it up; it is done again every few seconds.";
+            Blocker::new(Reason::StepFailed, message, remedy)
+        });
+        (!wait.is_zero()).then_some((wait, told))
+    }
+
+    fn note_done(&self, plan: &Plan) {
+        let steps: Vec<Step> = plan.all_steps().cloned().collect();
+        let at = Instant::now();
+        let mut repeats = self.context.repeats.lock();
+        let last = repeats.get(self.key());
+        let same = last.filter(|r| r.steps == steps && at.duration_since(r.at) < FORGOTTEN);
+        let times = same.map_or(1, |r| r.times.saturating_add(1));
+        repeats.insert(self.key().clone(), Repeat { steps, times, at });
     }
 
     /// Writes the journal, by compare and swap. Nothing else is done before it is written.
@@ -190,7 +255,6 @@ impl Look<'_> {
                 memory
                     .confirmed
                     .clone_from(&written.metadata.resource_version);
-                memory.done = None;
                 self.context.stores.placements.put(written);
                 self.told(plan, journal);
                 Turn::Again
@@ -248,19 +312,19 @@ impl Look<'_> {
     /// The trouble of the last try, as long as nothing has changed since and its time has not come.
     fn still_stuck(&self, plan: &Plan) -> Option<Stuck> {
         let stuck = self.context.stuck.lock().get(self.key()).cloned()?;
-        let same = stuck.steps == plan.steps && stuck.observed == self.observed;
+        let same = plan.all_steps().eq(&stuck.steps) && stuck.observed == self.observed;
         (same && Instant::now() < stuck.until).then_some(stuck)
     }
 
     /// Notes that a step was not done, and tries again later, or as soon as something is seen to have changed.
     async fn hold_up(&self, plan: &Plan, blocker: Blocker) -> Turn {
         let before = self.context.stuck.lock().get(self.key()).cloned();
-        let same = before.filter(|b| b.steps == plan.steps && b.observed == self.observed);
+        let same = before.filter(|b| plan.all_steps().eq(&b.steps) && b.observed == self.observed);
         let failures = same.map_or(1, |b| b.failures.saturating_add(1));
         let wait = step_backoff(failures);
         warn!(placement = %self.key(), reason = ?blocker.reason, why = %blocker.message, "step not done");
         let stuck = Stuck {
-            steps: plan.steps.clone(),
+            steps: plan.all_steps().cloned().collect(),
             observed: self.observed.clone(),
             failures,
             until: Instant::now() + wait,
@@ -352,147 +416,5 @@ impl Look<'_> {
                 &event.message,
             );
         }
-    }
-}
-
-fn unreadable(error: &status::JournalUnreadable) -> Invalid {
-    Invalid {
-        reason: "JournalUnreadable",
-        message: lifeboat_kit::error::full(error),
-        remedy: "Restore status.journal from a backup, or run the version of the hub that wrote it. Nothing is done until then.".to_owned(),
-    }
-}
-
-/// A placement that was never decided on and is being deleted holds nothing: it may go whatever its policy says.
-async fn reject_or_let_go(
-    context: &Context,
-    placement: &DRPlacement,
-    journal: &Journal,
-    invalid: &Invalid,
-) -> Turn {
-    if placement.metadata.deletion_timestamp.is_some() && *journal == Journal::default() {
-        let held = placement.metadata.finalizers.iter().flatten();
-        let left: Vec<&String> = held.filter(|f| *f != names::FINALIZER).collect();
-        return set_finalizers(context, placement, &left).await;
-    }
-    reject(context, placement, invalid).await
-}
-
-async fn reject(context: &Context, placement: &DRPlacement, invalid: &Invalid) -> Turn {
-    let before = placement.status.as_ref();
-    let status = status::rejected(
-        invalid,
-        before,
-        placement.metadata.generation,
-        context.now(),
-    );
-    if before == Some(&status) {
-        return Turn::Stop(Next::Wait);
-    }
-    match write(context, placement, &status).await {
-        Ok(written) => {
-            context.stores.placements.put(written);
-            let note = format!("{}. {}", invalid.message, invalid.remedy);
-            context.tell(
-                placement.object_ref(&()),
-                EventKind::Warning,
-                invalid.reason,
-                &note,
-            );
-            Turn::Stop(Next::Wait)
-        }
-        Err(error) => lost(context, placement, &error).await,
-    }
-}
-
-/// Holds the placement before anything is done for it, so that a deletion is always seen.
-async fn hold(context: &Context, placement: &DRPlacement) -> Turn {
-    let held: Vec<String> = placement
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .cloned()
-        .chain([names::FINALIZER.to_owned()])
-        .collect();
-    set_finalizers(context, placement, &held.iter().collect::<Vec<_>>()).await
-}
-
-async fn set_finalizers(
-    context: &Context,
-    placement: &DRPlacement,
-    finalizers: &[&String],
-) -> Turn {
-    let (api, name) = api(context, placement);
-    let metadata =
-        json!({ "finalizers": finalizers, "resourceVersion": placement.metadata.resource_version });
-    match patch_metadata(&api, &name, names::HUB_MANAGER, metadata).await {
-        Ok(written) if written.metadata.deletion_timestamp.is_some() => Turn::Stop(Next::Wait),
-        Ok(written) => {
-            context.stores.placements.put(written);
-            Turn::Again
-        }
-        Err(error) => lost(context, placement, &error).await,
-    }
-}
-
-fn api(context: &Context, placement: &DRPlacement) -> (Api<DRPlacement>, String) {
-    let namespace = placement.metadata.namespace.as_deref().unwrap_or_default();
-    (
-        Api::namespaced(context.hub.clone(), namespace),
-        placement.metadata.name.clone().unwrap_or_default(),
-    )
-}
-
-/// Writes a status, only over the version that was planned on.
-async fn write(
-    context: &Context,
-    placement: &DRPlacement,
-    status: &DRPlacementStatus,
-) -> Result<DRPlacement, CallError> {
-    let (api, name) = api(context, placement);
-    let body =
-        json!({ "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DRPlacement", "status": status });
-    context.metrics.wrote();
-    // Without a version nothing is compared; an object from the API server always has one.
-    let version = placement
-        .metadata
-        .resource_version
-        .as_deref()
-        .unwrap_or("0");
-    apply_status(&api, &name, names::HUB_MANAGER, body, Some(version)).await
-}
-
-async fn fresh(context: &Context, key: &PlacementKey) -> Result<Option<DRPlacement>, CallError> {
-    let api: Api<DRPlacement> = Api::namespaced(context.hub.clone(), &key.namespace);
-    let found = deadline(
-        format!("get DRPlacement {key}"),
-        context.config.call_deadline,
-        api.get_opt(&key.name),
-    )
-    .await?;
-    Ok(found.map(|mut placement| {
-        placement.metadata.managed_fields = None;
-        placement
-    }))
-}
-
-/// A write to the placement failed: what is there now decides what is next.
-async fn lost(context: &Context, placement: &DRPlacement, error: &CallError) -> Turn {
-    let key = PlacementKey {
-        namespace: placement.metadata.namespace.clone().unwrap_or_default(),
-        name: placement.metadata.name.clone().unwrap_or_default(),
-    };
-    if !error.is_conflict() {
-        warn!(placement = %key, error = %error.full(), "status not written");
-        return Turn::Stop(Next::Failed);
-    }
-    context.metrics.conflicted();
-    match fresh(context, &key).await {
-        Ok(Some(now)) if now.metadata.uid == placement.metadata.uid => {
-            context.stores.placements.put(now);
-            Turn::Stop(Next::Now)
-        }
-        Ok(_) | Err(_) => Turn::Stop(Next::Failed),
     }
 }

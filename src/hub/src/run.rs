@@ -147,6 +147,7 @@ fn context(
         news,
         held,
         stuck: parking_lot::Mutex::default(),
+        repeats: parking_lot::Mutex::default(),
         reported: parking_lot::Mutex::default(),
         identities: parking_lot::Mutex::default(),
     }

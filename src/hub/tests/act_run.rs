@@ -12,10 +12,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use kube::api::{DeleteParams, ListParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use lifeboat_api::common::condition;
-use lifeboat_api::{DRCluster, DRPlacement, DRPolicy, names};
+use lifeboat_api::{DRCluster, DROwnership, DRPlacement, DRPolicy, names};
 use lifeboat_hub::connect::{Connect, ConnectError};
 use lifeboat_hub::{Config, Leadership};
 use lifeboat_kit::Clock;
@@ -298,4 +299,47 @@ async fn nothing_is_written_while_nothing_changes() {
         .iter()
         .filter(|((_, verb, what), _)| verb == "get" && what.contains("drplacements"));
     assert_eq!(reads.count(), 0, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_speed() {
+    let world = World::new();
+    for name in ["dr1", "dr2"] {
+        world.register(name, name);
+        world.health(name, "Healthy").await;
+    }
+    world.policy();
+    world.placement("gold");
+    let records: Api<DROwnership> = Api::all(world.members["dr1"].admin());
+    let undo = async |w: &World| {
+        let found = records.list(&ListParams::default()).await.unwrap();
+        for record in found.items {
+            let there: Api<DROwnership> = match &record.metadata.namespace {
+                Some(namespace) => Api::namespaced(w.members["dr1"].admin(), namespace),
+                None => records.clone(),
+            };
+            let name = record.metadata.name.unwrap();
+            there.delete(&name, &DeleteParams::default()).await.unwrap();
+        }
+        let placements: Api<DRPlacement> = Api::namespaced(w.hub.admin(), "default");
+        let status = placements.get("web").await.ok()?.status?;
+        let told = status
+            .blockers
+            .iter()
+            .find(|b| b.message.contains("nothing came of it"));
+        told.cloned()
+    };
+    let told = world.until("the duel is told", undo).await;
+    assert!(told.remedy.contains("Look who undoes it"), "{told:?}");
+    world.members["dr1"].reset_request_counts();
+    for _ in 0..300 {
+        undo(&world).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let counts = world.members["dr1"].request_counts();
+    let writes = counts.iter().filter(|((user, verb, what), _)| {
+        user.ends_with("lifeboat-hub") && verb == "patch" && what.contains("drownerships")
+    });
+    let writes: u64 = writes.map(|(_, n)| n).sum();
+    assert!((2..=15).contains(&writes), "{counts:?}");
 }

@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod apply;
+pub mod client;
 pub mod clock;
 pub mod error;
 pub mod events;

@@ -79,9 +79,10 @@ pub(crate) async fn run(args: HubArgs) -> Result<(), Failure> {
         what: "listen for signals",
         source,
     })?;
-    let connect = Arc::new(RealConnect);
+    let config = args.config();
+    let connect = Arc::new(RealConnect::new(&config.fleet));
     let ended = lifeboat_hub::run(
-        args.config(),
+        config,
         session.client,
         connect,
         SystemClock::shared(),

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::HubAccess;
-use crate::client::{self, READ_DEADLINE};
+use crate::client::{self, READ_DEADLINE, WATCH_SECONDS};
 use crate::failure::Failure;
 use crate::output::{Format, document, list, print, say};
 use crate::placement::clusters;
@@ -155,7 +155,7 @@ impl Scene {
 
     /// Rings at every change of what is shown.
     fn bells(&self, bell: &mpsc::UnboundedSender<()>, stop: &CancellationToken) -> [Task<()>; 2] {
-        let config = kube::runtime::watcher::Config::default();
+        let config = kube::runtime::watcher::Config::default().timeout(WATCH_SECONDS);
         let (one, two) = (bell.clone(), bell.clone());
         let clusters: Api<DRCluster> = Api::all(self.client.clone());
         [

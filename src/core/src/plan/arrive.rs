@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::{Life, MoveKind, Workloads};
 use crate::journal::Phase;
-use crate::observed::{Deleting, Role, VrStatus};
+use crate::observed::{CaptureFacts, Deleting, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
@@ -187,13 +189,20 @@ fn target_silent(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
         return None;
     }
     let message = format!("{to} {}", v.at(to).contact.describe());
-    let remedy = "bring it back, or fail over to another cluster of the policy: action: Failover, failoverCluster";
+    let remedy = if v.intent.life == Life::Leaving {
+        "bring it back, or delete its DRCluster if it is gone for good"
+    } else {
+        "bring it back, or fail over to another cluster of the policy: action: Failover, failoverCluster"
+    };
     let mut draft = Draft::wait(format!("{message}; {} waits for it", v.intent.placement))
         .blocked(Blocker::new(Reason::TargetUnreachable, message, remedy));
     if v.pending() == Some(MoveKind::Failover)
         && let Wish::Held(held) = failover::wish(v, to)
     {
         draft = draft.blocked_all(held.blockers).gated(held.gates);
+    }
+    if v.intent.life == Life::Leaving {
+        draft = draft.again(1_000);
     }
     Some(draft)
 }
@@ -207,11 +216,7 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
         return Draft::wait("waits for the capture").again(2_000);
     };
     let facts = v.at(to);
-    let wanted: BTreeMap<WorkloadKey, i32> = if v.intent.workloads == Workloads::Selected {
-        capture.workloads.clone()
-    } else {
-        BTreeMap::new()
-    };
+    let wanted = wanted(v, capture);
     let lacking = |k: &WorkloadKey, n: &i32| {
         facts.workloads.get(k).is_none_or(|w| {
             w.deleting == Deleting::Yes
@@ -230,25 +235,15 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
             vec![step],
         );
     }
-    let waiting: Vec<String> = wanted
-        .iter()
-        .filter(|(k, n)| {
-            facts
-                .workloads
-                .get(*k)
-                .is_none_or(|w| w.ready < (**n).min(w.replicas))
-        })
-        .map(|(k, n)| {
-            format!(
-                "{k} ({} of {n} ready)",
-                facts.workloads.get(k).map_or(0, |w| w.ready)
-            )
-        })
-        .collect();
+    let waiting = unready(v, to, &wanted);
     // One that never becomes ready must not hold the placement for ever: a new wish, or its end, is looked at next.
     let leaves = v.pending().is_some() || v.intent.life == Life::Leaving;
-    if !waiting.is_empty() && !leaves {
-        return Draft::wait(format!("waits for {} on {to}", names(waiting)));
+    let left = patience_left(v);
+    if let Some(left) = left.filter(|_| !waiting.is_empty() && !leaves) {
+        let message = format!("waits for {} on {to}", names(waiting));
+        let remedy = format!("look at its pods on {to}: kubectl describe pods");
+        let blocker = Blocker::new(Reason::WorkloadStarting, message.clone(), remedy);
+        return Draft::wait(message).blocked(blocker).again(left);
     }
     let said = if waiting.is_empty() {
         format!("{} runs on {to}", v.intent.placement)
@@ -259,9 +254,10 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
         )
     };
     let (from, to) = (from.clone(), to.clone());
-    let reason = match kind {
-        MoveKind::Relocate => "Relocated",
-        MoveKind::Failover => "FailedOver",
+    let (severity, reason) = match kind {
+        _ if !waiting.is_empty() => (Severity::Warning, "NotReady"),
+        MoveKind::Relocate => (Severity::Normal, "Relocated"),
+        MoveKind::Failover => (Severity::Normal, "FailedOver"),
     };
     Draft::journal(v, |j| {
         if let Some(record) = j.moves.first_mut().filter(|_| waiting.is_empty()) {
@@ -275,5 +271,41 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
             resync: None,
         };
     })
-    .event(Severity::Normal, reason, said)
+    .event(severity, reason, said)
+}
+
+/// The workloads that are started, with their replicas.
+fn wanted(v: &View<'_>, capture: &CaptureFacts) -> BTreeMap<WorkloadKey, i32> {
+    match v.intent.workloads {
+        Workloads::Selected => capture.workloads.clone(),
+        Workloads::None => BTreeMap::new(),
+    }
+}
+
+/// Which of them are not ready, in words.
+fn unready(v: &View<'_>, on: &ClusterId, wanted: &BTreeMap<WorkloadKey, i32>) -> Vec<String> {
+    let there = &v.at(on).workloads;
+    let late = |(k, n): (&WorkloadKey, &i32)| {
+        let seen = there.get(k);
+        let ready = seen.is_some_and(|w| w.ready >= (*n).min(w.replicas));
+        (!ready).then(|| format!("{k} ({} of {n} ready)", seen.map_or(0, |w| w.ready)))
+    };
+    wanted.iter().filter_map(late).collect()
+}
+
+/// Whether all that was to be started on the owner is seen ready there.
+pub(super) fn runs(v: &View<'_>, on: &ClusterId) -> bool {
+    let capture = v.capture().filter(|_| v.fresh(on));
+    capture.is_some_and(|c| unready(v, on, &wanted(v, c)).is_empty())
+}
+
+/// How long a start may take before the application is protected whether it is ready or not.
+const START: SignedDuration = SignedDuration::from_mins(2);
+
+/// Milliseconds until a start that is not ready is not waited for any more. None: it is over.
+fn patience_left(v: &View<'_>) -> Option<u64> {
+    let begun = v.journal.moves.first().and_then(|m| m.steps.last());
+    let since = begun.map_or(START, |(_, at)| v.now.duration_since(*at));
+    let left = START.checked_sub(since)?;
+    u64::try_from(left.as_millis()).ok().filter(|ms| *ms > 0)
 }

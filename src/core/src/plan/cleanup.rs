@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::MoveKind;
 use crate::journal::Phase;
-use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrStatus};
+use crate::observed::{ClaimPhase, ClusterFacts, Contact, Deleting, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
@@ -16,8 +16,8 @@ use crate::wait::{Blocker, Reason};
 use super::draft::{Draft, Wish};
 use super::hold::{binding, in_use};
 use super::quarantine::{contain, old_workloads, quarantine};
-use super::steady;
 use super::view::{View, held, lasting, names, our_claims, replication, with_volumes};
+use super::{arrive, steady};
 
 /// The move that left something behind.
 pub(super) struct Left<'a> {
@@ -33,22 +33,51 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
         Wish::Held(draft) => Some(draft),
         Wish::None => None,
     };
-    // Before everything else that is to be done here, some of which may fail for ever.
-    if let Some(draft) = contain(v) {
+    if let Some(draft) = runs_after_all(v, left) {
         return draft;
     }
     let keep = steady::keep(v, left.to);
-    if keep.journal.is_some() || !keep.steps.is_empty() {
+    if keep.journal.is_some() {
         return keep;
     }
-    let mut draft = old_sides(v, left);
+    let mut draft = match contain(v) {
+        // Before everything else that is to be done here, some of which may fail for ever; and should the quarantine
+        // itself fail, the owner is protected nevertheless.
+        Some(first) => Draft {
+            aside: keep.steps,
+            ..first
+        },
+        None if keep.steps.is_empty() => old_sides(v, left),
+        None => Draft::act(keep.text, keep.steps),
+    };
     draft.gates = keep.gates;
     draft.blockers.extend(keep.blockers);
+    draft.again_after_ms = draft.again_after_ms.or(keep.again_after_ms);
     if let Some(held) = held {
         draft.gates = held.gates;
         draft.blockers.extend(held.blockers);
     }
     draft
+}
+
+/// Whether the application was ready on the new owner since it came there.
+fn ran(v: &View<'_>) -> bool {
+    let last = v.journal.moves.first();
+    last.is_none_or(|m| m.available.is_some() || m.cancelled.is_some())
+}
+
+/// One that was not ready in time is noted when it is.
+fn runs_after_all(v: &View<'_>, left: &Left<'_>) -> Option<Draft> {
+    let late = !ran(v) && arrive::runs(v, left.to);
+    late.then(|| {
+        let said = format!("{} runs on {}", v.intent.placement, left.to);
+        Draft::journal(v, |j| {
+            if let Some(record) = j.moves.first_mut() {
+                record.available = Some(v.now);
+            }
+        })
+        .event(Severity::Normal, "Ready", said)
+    })
 }
 
 /// Every cluster but the owner that still has something of ours, the one that was left last among them.
@@ -57,7 +86,9 @@ fn old_sides(v: &View<'_>, left: &Left<'_>) -> Draft {
     for id in v.others() {
         let facts = v.at(id);
         let concerned = id == left.from || !our_claims(facts).is_empty();
-        if !concerned || (!v.policy.clusters.contains(id) && our_claims(facts).is_empty()) {
+        // Not one that was just not seen yet, be it out of the policy: once nobody looks there any more, nobody would
+        // quarantine it.
+        if !concerned || v.given_up(id) && our_claims(facts).is_empty() {
             continue;
         }
         if !v.fresh(id) {
@@ -66,12 +97,14 @@ fn old_sides(v: &View<'_>, left: &Left<'_>) -> Draft {
                 "{id} {}; its old copy is quarantined and brought back in step when it returns",
                 facts.contact.describe()
             );
-            let remedy = "bring it back, or take it out of the DRPolicy if it is gone for good; the application runs meanwhile, without a copy there";
-            waits.push(Draft::wait(text).blocked(Blocker::new(
-                Reason::ClusterUnreachable,
-                message,
-                remedy,
-            )));
+            let remedy = "bring it back; the application runs meanwhile, without a copy there. Delete its DRCluster only if it is destroyed: if it lives, two sites will write";
+            let blocker = Blocker::new(Reason::ClusterUnreachable, message, remedy);
+            let wait = Draft::wait(text).blocked(blocker);
+            // One whose DRCluster was taken away is given up a little later, by the passage of time alone.
+            waits.push(match facts.contact {
+                Contact::Unregistered { .. } => wait.again(1_000),
+                _ => wait,
+            });
             continue;
         }
         if let Some(draft) = one_side(v, left, id) {
@@ -216,6 +249,18 @@ fn resync(
             .is_some_and(|r| r.desired != Role::Resync || r.epoch != Some(v.journal.epoch))
     };
     let unasked: BTreeSet<ClaimKey> = claims.iter().filter(pending).cloned().collect();
+    if !unasked.is_empty() && !ran(v) {
+        let message = format!(
+            "the copy on {id} is kept as it is: the application was never ready on {}",
+            left.to
+        );
+        let remedy = format!(
+            "look at its pods on {}; or, if its data there is no good, go back to that of {id}: action: Failover, failoverCluster: {id}",
+            left.to
+        );
+        let blocker = Blocker::new(Reason::WorkloadStarting, message.clone(), remedy);
+        return Some(Draft::wait(message).blocked(blocker));
+    }
     if !unasked.is_empty() {
         let demoted = |k: &&ClaimKey| {
             replication(facts, k).is_some_and(|r| {

@@ -12,6 +12,7 @@ use super::view::View;
 pub(super) struct Draft {
     pub(super) journal: Option<Journal>,
     pub(super) steps: Vec<Step>,
+    pub(super) aside: Vec<Step>,
     pub(super) again_after_ms: Option<u64>,
     pub(super) text: String,
     pub(super) blockers: Vec<Blocker>,

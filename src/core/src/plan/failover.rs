@@ -58,8 +58,7 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
             "cannot fail over from {owner} to {to}: {}",
             g.blockers.first().map_or("", |b| b.message.as_str())
         );
-        let held = Draft::wait(text).gated(g.gates).blocked_all(g.blockers);
-        return Wish::Held(look_again(v, owner, held));
+        return Wish::Held(Draft::wait(text).gated(g.gates).blocked_all(g.blockers));
     }
     let draft = if v.fresh(owner) {
         stop_first(v, owner, to)
@@ -69,12 +68,14 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
     Wish::Begin(draft.gated(g.gates))
 }
 
-/// A source that is neither fresh nor silent becomes one of the two, be it by the passage of time alone.
-pub(super) fn look_again(v: &View<'_>, from: &ClusterId, held: Draft) -> Draft {
-    if v.fresh(from) || v.silent(from) {
-        held
-    } else {
-        held.again(1_000)
+/// An owner that is neither fresh nor silent becomes silent by the passage of time alone, and nobody tells: what a
+/// failover would be answered is then another thing.
+pub(super) fn look_again(v: &View<'_>, draft: Draft) -> Draft {
+    let owner = v.journal.owner.as_ref();
+    let left = owner.and_then(|owner| v.at(owner).contact.silent_in(v.now));
+    match left.filter(|left| !left.is_zero()) {
+        None => draft,
+        Some(left) => draft.again(u64::try_from(left.as_millis()).unwrap_or(0) + 1),
     }
 }
 

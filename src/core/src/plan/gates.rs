@@ -210,6 +210,17 @@ pub(super) fn nothing_selected(on: &ClusterId) -> Blocker {
     )
 }
 
+pub(super) fn all_deselected(on: &ClusterId, gone: &BTreeSet<ClaimKey>) -> Blocker {
+    Blocker::new(
+        Reason::NothingSelected,
+        format!(
+            "the pvcSelector matches no claim on {on} any more; {} stay protected",
+            names(gone)
+        ),
+        "correct pvcSelector, protectedNamespaces or the labels of the claims; to end protection, delete the DRPlacement",
+    )
+}
+
 fn capture(v: &View<'_>) -> Gates {
     let mut g = Gates::default();
     let archive = &v.observed.archive;

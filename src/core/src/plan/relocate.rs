@@ -98,11 +98,10 @@ fn source_silent(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         MoveKind::Relocate => Vec::new(),
         MoveKind::Failover => g.blockers,
     };
-    let wait = Draft::wait(format!("{message}; the move waits"))
+    Draft::wait(format!("{message}; the move waits"))
         .blocked_all(more)
         .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
-        .gated(g.gates);
-    failover::look_again(v, leg.from, wait)
+        .gated(g.gates)
 }
 
 /// Volumes and claims are made on the target while the application still runs.
@@ -398,17 +397,27 @@ fn commit(v: &View<'_>, j: &mut Journal, leg: &Leg<'_>) {
 
 /// Taking a relocation back: the source becomes primary again at the same epoch, for nobody else was ever allowed to.
 pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
-    if v.intent.life == Life::Wanted
-        && v.pending() == Some(MoveKind::Failover)
-        && let Wish::Begin(draft) = failover::wish(v, from)
-    {
-        return draft;
+    let mut refused = Draft::default();
+    if v.intent.life == Life::Wanted && v.pending() == Some(MoveKind::Failover) {
+        match failover::wish(v, from) {
+            Wish::Begin(draft) => return draft,
+            Wish::Held(draft) => refused = draft,
+            Wish::None => {}
+        }
     }
     if !v.fresh(from) {
         let message = format!("{from} {}", v.at(from).contact.describe());
-        let remedy = "bring it back, or accept the loss of what was not copied: action: Failover";
+        let remedy = if v.intent.life == Life::Leaving {
+            "bring it back, or delete its DRCluster if it is gone for good"
+        } else {
+            "bring it back, or accept the loss of what was not copied: action: Failover"
+        };
         let blocker = Blocker::new(Reason::SourceUnreachable, message.clone(), remedy);
-        return Draft::wait(format!("taking the move back: {message}")).blocked(blocker);
+        return Draft::wait(format!("taking the move back: {message}"))
+            .blocked(blocker)
+            .blocked_all(refused.blockers)
+            .gated(refused.gates)
+            .again(1_000);
     }
     let facts = v.at(from);
     let ours = held(facts);

@@ -13,11 +13,12 @@ use super::view::{View, names, our_claims, with_volumes};
 pub(super) fn next(v: &View<'_>) -> Draft {
     for id in v.others() {
         // Nothing seen is nothing there only where everything was seen, or where nobody can look any more.
-        let unseen = matches!(
-            v.at(id).contact,
-            Contact::Behind { .. } | Contact::Never { .. } | Contact::Refused { .. }
-        );
-        if our_claims(v.at(id)).is_empty() && !unseen {
+        let seen = match v.at(id).contact {
+            Contact::Fresh | Contact::Stale { .. } => true,
+            Contact::Unregistered { .. } => v.given_up(id),
+            Contact::Behind { .. } | Contact::Never { .. } | Contact::Refused { .. } => false,
+        };
+        if our_claims(v.at(id)).is_empty() && seen {
             continue;
         }
         if !v.fresh(id) {
@@ -31,7 +32,7 @@ pub(super) fn next(v: &View<'_>) -> Draft {
     let facts = v.at(&owner);
     let ours = our_claims(facts);
     // A cluster that nobody registers any more, and that holds nothing as far as is known, is gone for good.
-    let gone = matches!(facts.contact, Contact::Unregistered { .. }) && ours.is_empty();
+    let gone = v.given_up(&owner) && ours.is_empty();
     if !v.fresh(&owner) && !gone {
         return unreachable(v, &owner);
     }
@@ -80,9 +81,8 @@ fn unreachable(v: &View<'_>, id: &ClusterId) -> Draft {
         }
     );
     let remedy = "bring it back, or delete its DRCluster if it is gone for good";
-    Draft::wait(format!("removal waits: {message}")).blocked(Blocker::new(
-        Reason::ClusterUnreachable,
-        message,
-        remedy,
-    ))
+    let blocker = Blocker::new(Reason::ClusterUnreachable, message.clone(), remedy);
+    Draft::wait(format!("removal waits: {message}"))
+        .blocked(blocker)
+        .again(1_000)
 }

@@ -116,7 +116,9 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     let p = protect::protectable(v, owner);
     let mut steps = protect::steps(v, owner, &p);
     let gone = protect::deselected(facts);
-    if !gone.is_empty() {
+    let nothing = p.classes.is_empty() && p.wrong.is_empty();
+    // One slip in a selector must not end the protection of everything: to end it, the placement is deleted.
+    if !gone.is_empty() && !nothing {
         steps.push(Step::Unprotect {
             cluster: owner.clone(),
             claims: with_volumes(facts, &gone),
@@ -124,8 +126,10 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     }
     let mut blockers: Vec<Blocker> = p.wrong.values().cloned().collect();
     blockers.extend(protect::doomed(facts));
-    if p.classes.is_empty() && p.wrong.is_empty() {
+    if nothing && gone.is_empty() {
         blockers.push(gates::nothing_selected(owner));
+    } else if nothing {
+        blockers.push(gates::all_deselected(owner, &gone));
     }
     let drivers = facts
         .volumes
@@ -146,7 +150,7 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
             step.name()
         ),
         (None, Some(first)) => format!("protecting on {owner}: {first}"),
-        (None, None) if p.classes.is_empty() => format!("nothing is protected on {owner}"),
+        (None, None) if p.classes.is_empty() => format!("nothing is selected on {owner}"),
         (None, None) => format!("runs on {owner}, {} volumes protected", p.classes.len()),
     };
     Draft::act(text, steps)

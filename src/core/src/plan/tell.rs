@@ -21,10 +21,10 @@ pub(super) fn finish(v: &View<'_>, draft: Draft) -> Plan {
         oldest_capture: after.capture,
         ..*v
     };
-    let steps = if draft.journal.is_some() {
-        Vec::new()
+    let (steps, aside) = if draft.journal.is_some() {
+        (Vec::new(), Vec::new())
     } else {
-        draft.steps
+        (draft.steps, draft.aside)
     };
     let report = Report {
         conditions: conditions(&told, draft.blockers.first(), &draft.text),
@@ -38,6 +38,7 @@ pub(super) fn finish(v: &View<'_>, draft: Draft) -> Plan {
     Plan {
         journal: draft.journal,
         steps,
+        aside,
         again_after_ms: draft.again_after_ms,
         report,
     }

@@ -8,8 +8,8 @@ use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::{Intent, MoveKind, Policy, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
-    CaptureFacts, ClusterFacts, Deleting, Holder, Mark, Observed, Role, VolumeFacts, VrFacts,
-    VrStatus, WorkloadFacts,
+    CaptureFacts, ClusterFacts, Contact, Deleting, Holder, Mark, Observed, Role, VolumeFacts,
+    VrFacts, VrStatus, WorkloadFacts,
 };
 use crate::step::{Force, Step};
 
@@ -35,6 +35,15 @@ impl<'a> View<'a> {
     /// Whether it can be taken for lost, on the word of a person. Not the opposite of fresh.
     pub(super) fn silent(&self, id: &ClusterId) -> bool {
         self.at(id).contact.is_silent(self.now)
+    }
+    /// Whether nobody registers the cluster any more: it was given up by a person, and not just a moment ago.
+    pub(super) fn given_up(&self, id: &ClusterId) -> bool {
+        matches!(self.at(id).contact, Contact::Unregistered { .. }) && self.silent(id)
+    }
+    /// Whether the owner was given up.
+    pub(super) fn owner_gone(&self) -> bool {
+        let owner = self.journal.owner.as_ref();
+        owner.is_some_and(|owner| self.given_up(owner))
     }
     /// The newest complete capture, unless it is older than one that is known to have existed.
     pub(super) fn capture(&self) -> Option<&'a CaptureFacts> {

@@ -34,13 +34,14 @@ fn a_failover_takes_no_blip_for_a_loss() {
         let mut model = protected();
         fail_over(&mut model, "b");
         step_to(&mut model, what);
-        let (since, why) = (model.now, "its Pods are being read".to_owned());
-        let behind = Contact::Behind {
-            since,
-            why: why.clone(),
-        };
-        let never = Contact::Never { since, why };
-        for (contact, patience) in [(behind, 60), (never, 5)] {
+        let (since, why) = (model.now, || "its Pods are being read".to_owned());
+        for (contact, patience) in [
+            (Contact::Behind { since, why: why() }, 60),
+            (Contact::Never { since, why: why() }, 15),
+            (Contact::Stale { since, why: why() }, 10),
+            (Contact::Refused { since, why: why() }, 10),
+            (Contact::Unregistered { since, why: why() }, 10),
+        ] {
             let plan = seen(&mut model, "a", &contact, patience - 1);
             assert!(!commits(&plan), "{what}: {plan:#?}");
             assert!(!plan.report.blockers.is_empty(), "{what}: {plan:#?}");
@@ -82,12 +83,16 @@ fn a_site_that_returns_while_the_new_owner_waits_is_quarantined() {
         kind,
     };
     let moving_on = Phase::Relocating {
-        from: to,
+        from: to.clone(),
         to: id("c"),
         kind: MoveKind::Relocate,
         stage: Before::Prepare,
     };
-    for phase in [starting, promoting, moving_on] {
+    let staying = Phase::Cancelling {
+        from: to,
+        to: id("c"),
+    };
+    for phase in [starting, promoting, moving_on, staying] {
         let (mut model, mut observed) = returned(phase.clone());
         if matches!(phase, Phase::Relocating { .. }) {
             relocate(&mut model, "c");
@@ -203,7 +208,7 @@ fn a_removal_waits_for_clusters_that_were_not_seen_yet() {
     for contact in [
         Contact::Never { since, why: why() },
         Contact::Behind { since, why: why() },
-        Contact::Refused { why: why() },
+        Contact::Refused { since, why: why() },
     ] {
         for name in ["a", "b"] {
             let mut observed = observed.clone();
@@ -214,6 +219,15 @@ fn a_removal_waits_for_clusters_that_were_not_seen_yet() {
         }
     }
     // One that nobody registers any more is gone for good.
-    unseen(&mut observed, "b", Contact::Unregistered { why: why() });
-    assert!(!replan(&model, &observed).steps.is_empty());
+    unseen(
+        &mut observed,
+        "b",
+        Contact::Unregistered { since, why: why() },
+    );
+    let plan = later(&model, &observed, 9);
+    assert!(
+        plan.steps.is_empty() && plan.again_after_ms.is_some(),
+        "{plan:#?}"
+    );
+    assert!(!later(&model, &observed, 10).steps.is_empty());
 }

@@ -1,9 +1,10 @@
 //! What people delete by hand is made again, or named; the copies stay.
 
 use lifeboat_core::ids::ClaimKey;
-use lifeboat_core::observed::{Deleting, Mark};
+use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
 use lifeboat_core::testing::{Model, claims, id};
 
+use crate::converge::replan;
 use crate::drive::{assert_rests, calm, protected, relocate};
 
 fn delete_replications(model: &mut Model) {
@@ -75,4 +76,30 @@ fn a_move_whose_claim_is_gone_stops_before_the_demotion_and_names_it() {
     let claim = delete_claim(&mut model);
     assert_named(&mut model, &claim);
     assert!(model.plan().1.steps.is_empty());
+}
+
+#[test]
+fn a_selector_that_lets_one_claim_go_ends_its_protection_and_one_that_lets_all_go_does_not() {
+    let mut model = protected();
+    let all: Vec<_> = claims().into_iter().collect();
+    let deselect = |observed: &mut Observed, keys: &[ClaimKey]| {
+        let a = observed.clusters.get_mut(&id("a")).unwrap();
+        for key in keys {
+            let claim = a.volumes.get_mut(key).unwrap().claim.as_mut().unwrap();
+            claim.selected = Selected::No;
+        }
+    };
+    let ends = |plan: &lifeboat_core::Plan| plan.steps.iter().any(|s| s.name() == "Unprotect");
+    assert!(all.len() > 1);
+    let mut observed = model.observe();
+    deselect(&mut observed, &all[..1]);
+    assert!(ends(&replan(&model, &observed)));
+    deselect(&mut observed, &all);
+    let plan = replan(&model, &observed);
+    assert!(!ends(&plan), "{plan:#?}");
+    let told = &plan.report.blockers;
+    assert!(
+        told.iter().any(|b| b.message.contains("stay protected")),
+        "{told:#?}"
+    );
 }

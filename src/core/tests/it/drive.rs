@@ -108,7 +108,7 @@ fn disturb(model: &mut Model, faults: &Faults, look: usize) {
 }
 
 fn note(told: &mut Told, journal: &Journal, plan: &Plan) {
-    for step in &plan.steps {
+    for step in plan.all_steps() {
         let at = step.cluster().map_or("hub", ClusterId::as_str);
         told.log.push(format!("{}@{at}", step.name()));
     }

@@ -27,7 +27,7 @@ pub(crate) fn broken(
         }
     };
     say(
-        plan.journal.is_none() || plan.steps.is_empty(),
+        plan.journal.is_none() || plan.all_steps().next().is_none(),
         "a plan that changes the journal has steps".into(),
     );
     say(!plan.report.step.is_empty(), "nothing is said".into());
@@ -46,7 +46,7 @@ pub(crate) fn broken(
     };
     if journal.owner.is_some() && observed.clusters.values().any(newer) {
         say(
-            plan.steps.is_empty() && plan.journal.is_none(),
+            plan.all_steps().next().is_none() && plan.journal.is_none(),
             "acts although another hub knows more".into(),
         );
         say(
@@ -60,9 +60,11 @@ pub(crate) fn broken(
     if let Some(new) = &plan.journal {
         found.extend(handed_over(now, intent, observed, journal, new));
     }
-    for (n, step) in plan.steps.iter().enumerate() {
-        let earlier = plan.steps.get(..n).unwrap_or_default();
-        found.extend(misstep(policy, intent, observed, journal, step, earlier));
+    for steps in [&plan.steps, &plan.aside] {
+        for (n, step) in steps.iter().enumerate() {
+            let earlier = steps.get(..n).unwrap_or_default();
+            found.extend(misstep(policy, intent, observed, journal, step, earlier));
+        }
     }
     found
 }

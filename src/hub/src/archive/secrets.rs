@@ -98,7 +98,7 @@ impl SecretsArchive {
         let mut at_least = 1;
         let mut taken = String::new();
         for _ in 0..ATTEMPTS {
-            let kept = self.shelf(uid).await?;
+            let mut kept = self.shelf(uid).await?;
             if let Some(archived) = kept
                 .highest_epoch()
                 .filter(|archived| *archived > capture.epoch)
@@ -117,7 +117,10 @@ impl SecretsArchive {
             }
             let version = kept.highest_version().saturating_add(1).max(at_least);
             match self.write(capture, version).await {
-                Ok(()) => return self.read_back(capture, version).await,
+                Ok(written) => {
+                    kept.add(written);
+                    return self.read_back(capture, version, &kept).await;
+                }
                 // Someone else has this number. Look again before the next: they may be of a newer epoch.
                 Err(ArchiveError::Contended { name }) => taken = name,
                 Err(error) => return Err(error),
@@ -127,34 +130,31 @@ impl SecretsArchive {
         Err(ArchiveError::Contended { name: taken })
     }
 
-    /// Writes the parts, then the manifest.
+    /// Writes the parts, then the manifest; answers with what the API server has stored.
     ///
     /// *If interrupted*: the version has no manifest, is incomplete, and a later prune removes it.
-    async fn write(&self, capture: &Capture, version: u64) -> Result<(), ArchiveError> {
+    async fn write(&self, capture: &Capture, version: u64) -> Result<Vec<Secret>, ArchiveError> {
         let uid = capture.placement_uid.as_str();
         let packed = pack(capture, version, self.chunk_size, |index| {
             part_name(uid, version, index)
         })?;
+        let mut written = Vec::new();
         for (part, bytes) in packed.manifest.chunks.iter().zip(packed.parts) {
-            self.create(secret(capture, version, &part.name, CHUNK, bytes))
-                .await?;
+            let part = secret(capture, version, &part.name, CHUNK, bytes);
+            written.push(self.create(part).await?);
         }
         let manifest = serde_json::to_vec(&packed.manifest).map_err(|e| ArchiveError::Pack {
             placement: capture.placement.clone(),
             source: e.into(),
         })?;
-        self.create(secret(
-            capture,
-            version,
-            &manifest_name(uid, version),
-            MANIFEST,
-            manifest,
-        ))
-        .await
+        let name = manifest_name(uid, version);
+        let manifest = secret(capture, version, &name, MANIFEST, manifest);
+        written.push(self.create(manifest).await?);
+        Ok(written)
     }
 
-    /// Creates a Secret; one of that name that exists is never touched.
-    async fn create(&self, secret: Secret) -> Result<(), ArchiveError> {
+    /// Creates a Secret, and answers with it as it is stored; one of that name that exists is never touched.
+    async fn create(&self, secret: Secret) -> Result<Secret, ArchiveError> {
         let name = secret.metadata.name.clone().unwrap_or_default();
         let (api, params) = (self.api(), PostParams::default());
         match deadline(
@@ -164,15 +164,20 @@ impl SecretsArchive {
         )
         .await
         {
-            Ok(_) => Ok(()),
+            Ok(stored) => Ok(stored),
             Err(error) if error.is_conflict() => Err(ArchiveError::Contended { name }),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Reads what was written as a restore would, and then removes what it makes worthless.
-    async fn read_back(&self, capture: &Capture, version: u64) -> Result<Put, ArchiveError> {
-        let kept = self.shelf(&capture.placement_uid).await?;
+    /// Reads what was stored as a restore would, and then removes what it makes worthless. What the API server answered
+    /// to the writes is what is stored, and needs no list, which would cost as much as there are placements.
+    async fn read_back(
+        &self,
+        capture: &Capture,
+        version: u64,
+        kept: &Shelf<'_>,
+    ) -> Result<Put, ArchiveError> {
         let found = match kept.newest_complete() {
             Ok(found) => found,
             Err(error) => {
@@ -197,7 +202,7 @@ impl SecretsArchive {
             return Err(ArchiveError::ReadBack { version, why });
         }
         // The capture is safe already; what cannot be removed now is removed after the next write.
-        if let Err(error) = self.remove(&kept, KEEP).await {
+        if let Err(error) = self.remove(kept, KEEP).await {
             let error = lifeboat_kit::error::full(&error);
             warn!(placement = %capture.placement, version, %error, "could not remove old captures");
         }

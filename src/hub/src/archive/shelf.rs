@@ -19,15 +19,21 @@ pub(super) struct Shelf<'a> {
 impl<'a> Shelf<'a> {
     /// Sorts Secrets by version. What is not named as ours is not ours.
     pub(super) fn new(uid: &'a str, secrets: Vec<Secret>) -> Self {
-        let mut slots: BTreeMap<u64, Slot> = BTreeMap::new();
+        let slots = BTreeMap::new();
+        let mut shelf = Self { uid, slots };
+        shelf.add(secrets);
+        shelf
+    }
+
+    /// Adds more of the placement's Secrets.
+    pub(super) fn add(&mut self, secrets: Vec<Secret>) {
         for secret in secrets {
             let name = secret.metadata.name.clone().unwrap_or_default();
             let Some((version, last)) = parse(&name) else {
                 continue;
             };
-            slots.entry(version).or_default().add(last, secret);
+            self.slots.entry(version).or_default().add(last, secret);
         }
-        Self { uid, slots }
     }
 
     /// The highest version there is a trace of.

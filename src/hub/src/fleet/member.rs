@@ -71,7 +71,10 @@ impl Shared {
 
     pub(crate) fn contact(&self) -> Contact {
         match &self.refused {
-            Some(why) => Contact::Refused { why: why.clone() },
+            Some(why) => Contact::Refused {
+                since: self.view.read().started(),
+                why: why.clone(),
+            },
             None => self.view.read().contact(Instant::now()),
         }
     }

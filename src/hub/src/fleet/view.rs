@@ -97,6 +97,11 @@ impl View {
         }
     }
 
+    /// When it was first tried with these credentials.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// The uid that the cluster must have to be taken for itself.
     pub(crate) fn expected(&self) -> Option<&str> {
         self.expected.as_deref()
@@ -119,7 +124,8 @@ impl View {
         })
     }
 
-    /// All watches begin anew: until each is in step, what is known is not an answer.
+    /// All watches begin anew: until each is in step, what is known is not an answer. One that was out of step before
+    /// stays so since then.
     pub(crate) fn begin(&mut self, kinds: impl IntoIterator<Item = &'static str>, at: Timestamp) {
         for kind in kinds {
             let since = match self.watches.get(kind) {
@@ -135,10 +141,13 @@ impl View {
     pub(crate) fn prove(&mut self, sent: Moment, version: String) -> Healed {
         let silent = self
             .proof
-            .filter(|p| sent.instant.duration_since(p.instant) >= self.stale_after);
-        if let Some(last) = silent {
-            let kinds: Vec<&'static str> = self.watches.keys().copied().collect();
-            self.begin(kinds, last.at);
+            .filter(|p| sent.instant.duration_since(p.instant) >= self.patience());
+        if silent.is_some() {
+            // Whatever was lost meanwhile is out of step from this answer on, and not for as long as the silence was:
+            // a cluster that has just answered must not count as silent for being read.
+            for state in self.watches.values_mut() {
+                *state = Watching::Reading { since: sent.at };
+            }
         }
         self.proof = Some(sent);
         self.version = Some(version);
@@ -225,7 +234,8 @@ impl View {
     /// How well the cluster is known.
     pub(crate) fn contact(&self, now: Instant) -> Contact {
         if let Some(why) = self.stranger() {
-            return Contact::Refused { why };
+            let since = self.started;
+            return Contact::Refused { since, why };
         }
         let failure = self.failure.as_ref().map(|(_, why)| why.clone());
         let since = self.proof.map_or(self.started, |proof| proof.at);
@@ -310,14 +320,8 @@ impl View {
         };
         self.signal("Agent", state, words, now.at);
         let told = Told {
-            // How it is silent may change with each try; nobody needs to be woken for that.
-            contact: match contact {
-                Contact::Stale { since, .. } => Contact::Stale {
-                    since,
-                    why: String::new(),
-                },
-                other => other,
-            },
+            // How it is silent, or what is being read, may change with each try; nobody needs to be woken for that.
+            contact: without_words(contact),
             agent,
             version: self.version.clone(),
             uid: self.uid(),
@@ -385,6 +389,17 @@ impl View {
     /// The signals, with since when.
     pub(crate) fn signals(&self) -> Vec<Signal> {
         self.signals.clone()
+    }
+}
+
+/// The same contact, without what happened on the last try.
+fn without_words(contact: Contact) -> Contact {
+    let why = String::new();
+    match contact {
+        Contact::Stale { since, .. } => Contact::Stale { since, why },
+        Contact::Behind { since, .. } => Contact::Behind { since, why },
+        Contact::Never { since, .. } => Contact::Never { since, why },
+        other @ (Contact::Fresh | Contact::Refused { .. } | Contact::Unregistered { .. }) => other,
     }
 }
 

@@ -93,8 +93,10 @@ async fn bench(size: usize) -> Result<()> {
     while failovers.moves() < MOVES {
         let to = if on == "north" { "east" } else { "north" };
         lab.kill_site(on)?;
-        // The hub has to know that the site is gone: that takes as long as its probes are patient, and is not its work.
-        let gone = |p: &DRPlacement| p.condition("Available") != "True";
+        // The hub has to take the site for lost: that takes as long as its probes are patient, and is not its work.
+        let gone = |p: &DRPlacement| {
+            p.condition("Available") != "True" && p.condition("FailoverArmed") == "True"
+        };
         reach(&lab, &apps, &gone).await?;
         let patch = json!({"spec": {"action": "Failover", "failoverCluster": to}});
         one_move(&lab, &apps, &patch, to, Some(on), &mut failovers).await?;

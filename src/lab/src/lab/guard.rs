@@ -19,6 +19,7 @@ use lifeboat_sim::{
     storage::{Event, Power},
     world::World,
 };
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +38,7 @@ pub(super) fn watch_all(
         world: Arc::clone(world),
         book: Arc::clone(book),
         chronicle: Arc::clone(chronicle),
+        left: Arc::default(),
     };
     let (a, b) = (guard.clone(), guard.clone());
     let placements = Api::<DRPlacement>::all(hub.clone());
@@ -57,6 +59,8 @@ struct Guard {
     world: Arc<World>,
     book: Arc<Book>,
     chronicle: Arc<Chronicle>,
+    /// Sites that something was failed over from.
+    left: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Guard {
@@ -96,6 +100,9 @@ impl Guard {
         let key = Key::from_object(&new);
         let old = self.book.set(new.clone());
         self.chronicle.placement(&key, old.as_ref(), &new);
+        let actions = new.status.iter().flat_map(|s| &s.actions);
+        let failovers = actions.filter(|a| a.kind == "Failover");
+        self.left.lock().extend(failovers.map(|a| a.from.clone()));
         if let Some(old) = &old {
             self.never_back(&key, old, &new);
         }
@@ -164,15 +171,7 @@ impl Guard {
         if lead.len() < 2 {
             return;
         }
-        let mut left = BTreeSet::new();
-        self.book.for_each(|_, p| {
-            let actions = p.status.iter().flat_map(|s| &s.actions);
-            left.extend(
-                actions
-                    .filter(|a| a.kind == "Failover")
-                    .map(|a| a.from.clone()),
-            );
-        });
+        let left = self.left.lock();
         if !lead.iter().any(|site| left.contains(site)) {
             self.broken(format!(
                 "{volume} is primary on {} at once without a failover",

@@ -215,6 +215,7 @@ impl Context {
     /// The hub's process number `replica`, ready to be spawned.
     pub(super) async fn hub(self: &Arc<Self>, replica: usize) -> Result<Task<()>, LabError> {
         let me = connect::hub_identity();
+        let config = hub_config(replica);
         let (client, connect): (Client, Arc<dyn Connect>) = match &self.front {
             None => {
                 let client = self.world.client(HUB, HUB, me)?;
@@ -227,9 +228,11 @@ impl Context {
                     }),
                 )
             }
-            Some(front) => (front.client(HUB, &me).await?, Arc::new(RealConnect)),
+            Some(front) => (
+                front.client(HUB, &me).await?,
+                Arc::new(RealConnect::new(&config.fleet)),
+            ),
         };
-        let config = hub_config(replica);
         let run = lifeboat_hub::run::run(
             config,
             client,

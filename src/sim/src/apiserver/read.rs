@@ -7,7 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Result};
-use super::log::Facts;
 use super::present::Presenter;
 use super::request::{Request, ResourcePath};
 use super::resource::Resource;
@@ -47,7 +46,7 @@ impl State {
         let mut more: Option<Key> = None;
         let mut left = 0_usize;
         for (key, obj) in self.table(stored)?.scan(path.namespace, after.as_ref()) {
-            if !selector.is_all() && !selector.matches(&Facts::of(stored, obj)) {
+            if !selector.matches_object(stored, obj) {
                 continue;
             }
             if limit > 0 && items.len() >= limit {

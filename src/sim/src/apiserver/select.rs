@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::error::{ApiError, Result};
 use super::log::Facts;
 use super::resource::Resource;
+use super::tree::meta;
 
 #[derive(Debug, Clone)]
 enum Requirement {
@@ -44,6 +45,15 @@ impl Selector {
     /// Whether everything matches.
     pub(crate) fn is_all(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// Whether an object matches. Nothing is copied of one whose labels do not.
+    pub(crate) fn matches_object(&self, res: &Resource, obj: &Value) -> bool {
+        let none = Map::new();
+        let labels = meta(obj).get("labels").and_then(Value::as_object);
+        let labels = labels.unwrap_or(&none);
+        self.labels.iter().all(|r| holds(r, labels))
+            && (self.fields.is_empty() || self.matches(&Facts::of(res, obj)))
     }
 
     pub(crate) fn matches(&self, facts: &Facts) -> bool {

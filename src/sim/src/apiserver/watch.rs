@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::error::{ApiError, Result};
 use super::link::{ConnectionError, Link, Passage};
-use super::log::{Change, Facts, LogEntry, render};
+use super::log::{Change, LogEntry, render};
 use super::present::Presenter;
 use super::request::{Form, Request, ResourcePath};
 use super::resource::Resource;
@@ -72,7 +72,7 @@ impl State {
             let mut lines = Vec::new();
             let now = self.clock.now();
             for (_, obj) in table.scan(path.namespace, None) {
-                if selector.is_all() || selector.matches(&Facts::of(stored, obj)) {
+                if selector.matches_object(stored, obj) {
                     let object = shown(&presenter, obj, now, &mut events);
                     lines.extend_from_slice(&render("ADDED", &object));
                 }

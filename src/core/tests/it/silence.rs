@@ -1,0 +1,211 @@
+//! What is not seen: nothing is concluded from it, and nobody waits for it without looking again.
+
+use jiff::SignedDuration;
+use lifeboat_core::Plan;
+use lifeboat_core::intent::{Life, MoveKind};
+use lifeboat_core::journal::{Journal, Phase};
+use lifeboat_core::observed::{ClusterFacts, Contact, Mark, Observed, Role, VrStatus};
+use lifeboat_core::testing::{Link, Model, id, running, workload};
+
+use crate::converge::{replan, step_to};
+use crate::drive::{calm, fail_over, protected};
+
+fn why() -> String {
+    "no route".to_owned()
+}
+
+fn facts<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ClusterFacts {
+    observed.clusters.get_mut(&id(name)).unwrap()
+}
+
+/// `a` was lost, `b` owns the application, and the placement is in `phase`.
+fn owned_by_b(phase: Phase) -> (Model, Observed) {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    step_to(&mut model, "Starting");
+    calm(&mut model);
+    model.journal = Journal {
+        phase,
+        ..model.journal.clone()
+    };
+    let observed = model.observe();
+    (model, observed)
+}
+
+fn cleaning_up(model: &Model) -> Phase {
+    Phase::CleaningUp {
+        from: id("a"),
+        to: id("b"),
+        kind: MoveKind::Failover,
+        resync: Some(model.now),
+    }
+}
+
+/// The phases in which `b` owns the application and it may be long until the next.
+fn phases() -> [Phase; 4] {
+    let (from, to, kind) = (id("a"), id("b"), MoveKind::Failover);
+    [
+        Phase::Promoting {
+            from: from.clone(),
+            to: to.clone(),
+            kind,
+        },
+        Phase::Starting {
+            from: from.clone(),
+            to: to.clone(),
+            kind,
+        },
+        Phase::CleaningUp {
+            from,
+            to: to.clone(),
+            kind,
+            resync: None,
+        },
+        Phase::Cancelling {
+            from: to,
+            to: id("c"),
+        },
+    ]
+}
+
+#[test]
+fn a_cluster_that_was_not_seen_yet_is_not_clean_even_if_the_policy_knows_it_no_more() {
+    let (mut model, mut observed) = owned_by_b(phases()[2].clone());
+    model.policy.clusters.retain(|c| *c != id("a"));
+    let since = model.now;
+    let unseen = |contact| ClusterFacts {
+        contact,
+        ..ClusterFacts::default()
+    };
+    for contact in [
+        Contact::Never { since, why: why() },
+        Contact::Refused { since, why: why() },
+        Contact::Unregistered { since, why: why() },
+    ] {
+        *facts(&mut observed, "a") = unseen(contact.clone());
+        let plan = replan(&model, &observed);
+        assert!(plan.journal.is_none(), "{contact:?}: {plan:#?}");
+        assert!(!plan.report.blockers.is_empty(), "{contact:?}: {plan:#?}");
+    }
+    // A person has taken it away for good.
+    model.now += SignedDuration::from_secs(10);
+    let plan = replan(&model, &observed);
+    assert_eq!(plan.journal.unwrap().phase, Phase::Steady);
+}
+
+#[test]
+fn while_a_failover_is_asked_for_an_owner_between_seen_and_silent_is_looked_at_again() {
+    for phase in phases() {
+        let (mut model, mut observed) = owned_by_b(phase.clone());
+        fail_over(&mut model, "c");
+        let since = model.now;
+        facts(&mut observed, "b").contact = Contact::Behind { since, why: why() };
+        let plan = replan(&model, &observed);
+        let name = phase.as_str();
+        assert!(plan.journal.is_none(), "{name}: {plan:#?}");
+        assert!(plan.again_after_ms.is_some(), "{name}: {plan:#?}");
+        let told = &plan.report.blockers;
+        assert!(
+            told.iter().any(|b| b.remedy.contains("counts as silent")),
+            "{name}: {told:#?}"
+        );
+        model.now += SignedDuration::from_secs(60);
+        let plan = replan(&model, &observed);
+        let epoch = plan.journal.map(|j| j.epoch);
+        assert_eq!(epoch, Some(model.journal.epoch.next()), "{name}");
+    }
+}
+
+#[test]
+fn protection_ends_in_each_phase_when_the_owner_is_given_up() {
+    for phase in phases() {
+        let (mut model, mut observed) = owned_by_b(phase.clone());
+        model.intent.life = Life::Leaving;
+        let since = model.now;
+        *facts(&mut observed, "b") = ClusterFacts {
+            contact: Contact::Unregistered { since, why: why() },
+            ..ClusterFacts::default()
+        };
+        model.now += SignedDuration::from_secs(10);
+        let plan = replan(&model, &observed);
+        let next = plan.journal.map(|j| j.phase);
+        assert_eq!(next, Some(Phase::Removing), "{}", phase.as_str());
+    }
+}
+
+#[test]
+fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
+    let commits = |plan: &Plan, model: &Model| {
+        let next = plan.journal.as_ref();
+        next.is_some_and(|j| j.epoch > model.journal.epoch)
+    };
+    for (desired, issued, whole) in [
+        (Role::Secondary, false, true),
+        (Role::Resync, false, false),
+        (Role::Secondary, true, false),
+    ] {
+        let (mut model, _) = owned_by_b(Phase::Steady);
+        model.journal.phase = cleaning_up(&model);
+        model.link("a", Link::Up);
+        let mut observed = model.observe();
+        let epoch = model.journal.epoch;
+        for volume in facts(&mut observed, "a").volumes.values_mut() {
+            let r = volume.replication.as_mut().unwrap();
+            (r.desired, r.status, r.epoch) = (desired, VrStatus::Demoted, Some(epoch));
+            r.resync_issued = issued.then_some(epoch);
+        }
+        facts(&mut observed, "b").contact = Contact::Stale {
+            since: model.now - SignedDuration::from_mins(1),
+            why: why(),
+        };
+        fail_over(&mut model, "a");
+        let plan = replan(&model, &observed);
+        assert_eq!(commits(&plan, &model), whole, "{desired:?}: {plan:#?}");
+        let told = plan.report.gates.iter().any(|g| g.name == "TargetCopy");
+        assert_eq!(told, !whole, "{desired:?}: {plan:#?}");
+    }
+}
+
+#[test]
+fn a_copy_is_kept_while_the_application_never_ran_on_the_new_owner() {
+    let (mut model, _) = owned_by_b(Phase::Steady);
+    model.journal.phase = phases()[1].clone();
+    model.journal.moves[0].available = None;
+    model.link("a", Link::Up);
+    let unready = |model: &mut Model| {
+        let mut observed = model.observe();
+        let mut workload_facts = running(&Mark::Ours, 2);
+        workload_facts.ready = 0;
+        let b = facts(&mut observed, "b");
+        b.workloads.insert(workload(), workload_facts);
+        observed
+    };
+    let observed = unready(&mut model);
+    let plan = replan(&model, &observed);
+    assert!(!plan.report.blockers.is_empty(), "{plan:#?}");
+    // It is not waited for for ever: it is protected where it is, and that is told.
+    model.now += SignedDuration::from_mins(2);
+    let mut seen_warning = false;
+    for _ in 0..200 {
+        let observed = unready(&mut model);
+        let plan = replan(&model, &observed);
+        seen_warning |= plan.report.events.iter().any(|e| e.reason == "NotReady");
+        let resyncs = |p: &Plan| p.steps.iter().any(|s| s.name() == "Resync");
+        assert!(!resyncs(&plan), "{plan:#?}");
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    assert!(seen_warning);
+    let observed = unready(&mut model);
+    let last = replan(&model, &observed);
+    let told = &last.report.blockers;
+    assert!(
+        told.iter().any(|b| b.message.contains("never ready")),
+        "{told:#?}"
+    );
+    // It runs after all: the old copy is given up.
+    calm(&mut model);
+    assert!(model.journal.moves[0].available.is_some());
+    assert_eq!(model.journal.phase, Phase::Steady);
+}
