@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::api::{Patch, PatchParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use lifeboat_api::common::condition;
-use lifeboat_api::{DRCluster, DROwnership, DRPlacement, DRPolicy, names};
+use lifeboat_api::{DRCluster, DRPlacement, DRPolicy, names};
 use lifeboat_hub::connect::{Connect, ConnectError};
 use lifeboat_hub::{Config, Leadership};
 use lifeboat_kit::Clock;
@@ -301,6 +302,37 @@ async fn nothing_is_written_while_nothing_changes() {
     assert_eq!(reads.count(), 0, "{counts:?}");
 }
 
+/// A claim on dr1 that can be protected.
+async fn claim(world: &World) {
+    let dr1 = &world.members["dr1"];
+    let apply = |object: Value| drop(dr1.apply_yaml(&object.to_string()).unwrap());
+    let driver = "disk.example.com";
+    apply(
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": driver}),
+    );
+    apply(
+        json!({"apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeReplicationClass",
+        "metadata": {"name": "gold"}, "spec": {"provisioner": driver}}),
+    );
+    apply(
+        json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv-db"},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
+            "persistentVolumeReclaimPolicy": "Delete", "claimRef": {"namespace": "default", "name": "db"},
+            "csi": {"driver": driver, "volumeHandle": "h-db"}}}),
+    );
+    apply(
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "db", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": "fast", "volumeName": "pv-db"}}),
+    );
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(dr1.admin(), "default");
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    claims
+        .patch_status("db", &PatchParams::default(), &bound)
+        .await
+        .unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_speed() {
     let world = World::new();
@@ -308,26 +340,21 @@ async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_s
         world.register(name, name);
         world.health(name, "Healthy").await;
     }
+    claim(&world).await;
     world.policy();
     world.placement("gold");
-    let records: Api<DROwnership> = Api::all(world.members["dr1"].admin());
+    let volumes: Api<PersistentVolume> = Api::all(world.members["dr1"].admin());
     let undo = async |w: &World| {
-        let found = records.list(&ListParams::default()).await.unwrap();
-        for record in found.items {
-            let there: Api<DROwnership> = match &record.metadata.namespace {
-                Some(namespace) => Api::namespaced(w.members["dr1"].admin(), namespace),
-                None => records.clone(),
-            };
-            let name = record.metadata.name.unwrap();
-            there.delete(&name, &DeleteParams::default()).await.unwrap();
-        }
+        let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
+        let (name, params) = ("pv-db", PatchParams::default());
+        volumes
+            .patch(name, &params, &Patch::Merge(delete))
+            .await
+            .unwrap();
         let placements: Api<DRPlacement> = Api::namespaced(w.hub.admin(), "default");
         let status = placements.get("web").await.ok()?.status?;
-        let told = status
-            .blockers
-            .iter()
-            .find(|b| b.message.contains("nothing came of it"));
-        told.cloned()
+        let mut told = status.blockers.into_iter();
+        told.find(|b| b.message.contains("nothing came of it"))
     };
     let told = world.until("the duel is told", undo).await;
     assert!(told.remedy.contains("Look who undoes it"), "{told:?}");
@@ -338,7 +365,7 @@ async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_s
     }
     let counts = world.members["dr1"].request_counts();
     let writes = counts.iter().filter(|((user, verb, what), _)| {
-        user.ends_with("lifeboat-hub") && verb == "patch" && what.contains("drownerships")
+        user.ends_with("lifeboat-hub") && verb == "patch" && what.contains("persistentvolumes")
     });
     let writes: u64 = writes.map(|(_, n)| n).sum();
     assert!((2..=15).contains(&writes), "{counts:?}");
