@@ -257,6 +257,9 @@ pub struct PvFacts {
     pub csi: Option<Csi>,
     /// Whether its reclaim policy is Retain.
     pub retained: Retained,
+    /// When the object was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: Deleting,
 }
@@ -298,6 +301,9 @@ pub struct VrFacts {
     pub last_sync: Option<Timestamp>,
     /// Handle of the copy on the peer, if the driver names it differently there.
     pub destination: Option<String>,
+    /// When the object was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: Deleting,
 }
@@ -415,6 +421,9 @@ pub struct CaptureFacts {
 pub struct CapturedVolume {
     /// Driver and handle on the target.
     pub csi: Csi,
+    /// Handle on the cluster it was captured from, if that is another.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// Name of the PersistentVolume.
     pub volume: String,
     /// Storage class, by home name.

@@ -122,6 +122,7 @@ pub fn volume(key: &ClaimKey, mark: &Mark, phase: ClaimPhase) -> VolumeFacts {
             } else {
                 Retained::No
             },
+            created: None,
             deleting: Deleting::No,
         }),
         replication: None,

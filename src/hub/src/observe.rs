@@ -219,6 +219,7 @@ impl<'a> Look<'a> {
             mark: row.tag.mark(uid),
             csi: row.csi.clone(),
             retained: row.retained,
+            created: row.created,
             deleting: row.deleting,
         });
         VolumeFacts {

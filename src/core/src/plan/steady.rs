@@ -116,6 +116,10 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     let p = protect::protectable(v, owner);
     let mut steps = protect::steps(v, owner, &p);
     let gone = protect::deselected(facts);
+    if gone.iter().any(|k| v.journal.synced.contains_key(k)) {
+        // Forgotten before replication is switched off: from then on there is no copy to count on, whatever comes after.
+        return Draft::journal(v, |j| j.synced.retain(|k, _| !gone.contains(k)));
+    }
     if !gone.is_empty() {
         steps.push(Step::Unprotect {
             cluster: owner.clone(),
@@ -149,9 +153,13 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
         (None, None) if p.classes.is_empty() => format!("nothing is protected on {owner}"),
         (None, None) => format!("runs on {owner}, {} volumes protected", p.classes.len()),
     };
-    Draft::act(text, steps)
+    let draft = Draft::act(text, steps)
         .blocked_all(blockers)
-        .gated(standing_gates(v, owner))
+        .gated(standing_gates(v, owner));
+    match protect::settles_in(v, owner) {
+        Some(ms) => draft.again(ms.max(1_000)),
+        None => draft,
+    }
 }
 
 /// The answers a failover would get now, shown before anyone asks.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::ids::{ClaimKey, ClusterId, Epoch};
 use crate::observed::{
     CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Deleting, Mark, RecordFacts, Retained,
@@ -22,7 +24,7 @@ fn refused(why: &str) -> Outcome {
 
 /// Does one step. What is not answered has not happened; that it may have, the tests try with cut lists.
 pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
-    let capture = model.capture.clone();
+    let (capture, now) = (model.capture.clone(), model.now);
     match step {
         Step::Finish => {
             model.finished = true;
@@ -87,7 +89,7 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             role,
             epoch,
             cluster: _,
-        } => replicate(site, claims, *role, *epoch),
+        } => replicate(site, claims, (*role, *epoch), now),
         Step::Restore {
             capture: version, ..
         } => restore(site, capture.filter(|c| c.version == *version)),
@@ -190,8 +192,8 @@ fn delete_replication(site: &mut Site, key: &ClaimKey) {
 fn replicate(
     site: &mut Site,
     claims: &BTreeMap<ClaimKey, String>,
-    role: Role,
-    epoch: Epoch,
+    (role, epoch): (Role, Epoch),
+    now: Timestamp,
 ) -> Outcome {
     for (key, class) in claims {
         let Some(x) = site
@@ -224,6 +226,7 @@ fn replicate(
             resync_issued,
             last_sync,
             destination: None,
+            created: x.replication.as_ref().map_or(Some(now), |r| r.created),
             deleting: Deleting::No,
         });
         site.disable.remove(key);
@@ -282,6 +285,7 @@ pub(super) fn capture_of(facts: &ClusterFacts, like: &CaptureFacts) -> CaptureFa
         let pv = facts.volumes.get(key)?.volume.as_ref()?;
         let captured = CapturedVolume {
             csi: pv.csi.clone()?,
+            origin: None,
             volume: pv.name.clone(),
             storage_class: facts
                 .volumes
@@ -321,6 +325,7 @@ fn take_capture(
             driver: String::new(),
             handle: String::new(),
         },
+        origin: None,
         volume: String::new(),
         storage_class: None,
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lifeboat_core::ids::Epoch;
 use lifeboat_core::intent::{Life, MoveKind, Request};
-use lifeboat_core::journal::{Before, Journal, Phase};
+use lifeboat_core::journal::{Before, Journal, Phase, Synced};
 use lifeboat_core::observed::{
     ArchiveFacts, CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Contact, Current,
     Deleting, Holder, Managed, Mark, Observed, RecordFacts, Role, VrFacts, VrStatus,
@@ -83,6 +83,7 @@ fn replications() -> Vec<Option<VrFacts>> {
             status,
             last_sync: Some(beginning()),
             destination: None,
+            created: None,
             deleting: Deleting::No,
         })
     };
@@ -119,6 +120,7 @@ fn captures() -> Vec<Option<CaptureFacts>> {
         let pv = volume(key, &Mark::Ours, ClaimPhase::Bound).volume.unwrap();
         CapturedVolume {
             csi: pv.csi.unwrap(),
+            origin: None,
             volume: pv.name,
             storage_class: Some("rbd".into()),
         }
@@ -269,7 +271,13 @@ fn every_combination_is_answered_and_no_rule_is_broken() {
                             epoch: if undecided { Epoch(0) } else { EPOCH },
                             phase: phase.clone(),
                             served: dice.pick(&[None, Some(request.clone())]).clone(),
-                            synced: claims().into_iter().map(|k| (k, known)).collect(),
+                            synced: claims()
+                                .into_iter()
+                                .map(|k| {
+                                    let handle = Some(format!("image-{}", k.name));
+                                    (k, Synced { at: known, handle })
+                                })
+                                .collect(),
                             protected_since: Some(beginning()),
                             capture: *dice.pick(&[1, 3, 3]),
                             ..Journal::default()

@@ -9,6 +9,7 @@
 mod blips;
 mod by_hand;
 mod converge;
+mod copies;
 mod drive;
 mod exhaustive;
 mod faults;

@@ -6,7 +6,7 @@ use lifeboat_api::{VolumeReplication, names};
 use lifeboat_core::Epoch;
 use lifeboat_core::observed::{Mark, Role, VrFacts, VrStatus};
 
-use super::rows::{annotation, deleting};
+use super::rows::{annotation, created, deleting};
 
 /// The facts, with no mark yet.
 pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
@@ -31,6 +31,7 @@ pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
         destination: status
             .and_then(|s| s.destination_volume_id.clone())
             .filter(|id| !id.is_empty()),
+        created: created(&vr.metadata),
         deleting: deleting(&vr.metadata),
     }
 }

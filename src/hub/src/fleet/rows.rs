@@ -59,6 +59,10 @@ pub(crate) fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str>
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
+pub(crate) fn created(meta: &ObjectMeta) -> Option<jiff::Timestamp> {
+    meta.creation_timestamp.as_ref().map(|t| t.0)
+}
+
 pub(crate) fn deleting(meta: &ObjectMeta) -> Deleting {
     if meta.deletion_timestamp.is_some() {
         Deleting::Yes
@@ -120,6 +124,7 @@ pub(crate) struct VolumeRow {
     pub(crate) csi: Option<Csi>,
     pub(crate) claim: Option<Key>,
     pub(crate) retained: Retained,
+    pub(crate) created: Option<jiff::Timestamp>,
     pub(crate) deleting: Deleting,
     pub(crate) print: Print,
 }
@@ -154,6 +159,7 @@ impl Row for VolumeRow {
             csi,
             claim,
             retained,
+            created: created(meta),
             deleting: deleting(meta),
             print: print(meta, &spec),
         })
