@@ -13,6 +13,8 @@ pub const AGENT_MANAGER: &str = "lifeboat-agent";
 pub const PLACEMENT_UID: &str = "lifeboat.dev/placement-uid";
 /// Annotation: `namespace/name` of that DRPlacement, for people.
 pub const PLACEMENT: &str = "lifeboat.dev/placement";
+/// Annotation on a DRPlacement: uid of an earlier DRPlacement of the same name, which this one is, on the word of a person.
+pub const IDENTITY: &str = "lifeboat.dev/identity";
 /// Annotation on a VolumeReplication: the ownership epoch it was written at. Makes it hub-managed.
 pub const EPOCH: &str = "lifeboat.dev/epoch";
 /// Annotation on a VolumeReplication: name of the DROwnership in its namespace that grants the epoch.

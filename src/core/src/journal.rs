@@ -19,6 +19,9 @@ use crate::intent::{MoveKind, Request};
 /// What must survive a restart of the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Journal {
+    /// The uid that the placement is known by on the clusters and in the archive. Absent: the DRPlacement's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The cluster that may write the volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<ClusterId>,

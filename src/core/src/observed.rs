@@ -106,6 +106,9 @@ pub struct ClusterFacts {
     pub agent: AgentFacts,
     /// DROwnership of this placement.
     pub record: Option<RecordFacts>,
+    /// DROwnerships that are of this placement by name or by uid, and not by both.
+    #[serde(default)]
+    pub namesakes: Vec<NamesakeFacts>,
     /// The protected namespaces, by home name. Absent: does not exist there.
     pub namespaces: BTreeMap<String, NamespaceFacts>,
     /// Claims that the selector matches, and claims, volumes and replications that carry our mark.
@@ -128,6 +131,7 @@ impl Default for ClusterFacts {
             },
             agent: AgentFacts::Unseen,
             record: None,
+            namesakes: Vec::new(),
             namespaces: BTreeMap::new(),
             volumes: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -168,6 +172,21 @@ pub struct RecordFacts {
     pub served: Option<String>,
 }
 
+/// A DROwnership that another DRPlacement of the same name has left, or one of the same uid of a placement of another name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamesakeFacts {
+    /// Since which epoch.
+    pub epoch: Epoch,
+    /// Who may write.
+    pub owner: ClusterId,
+    /// uid of the DRPlacement it was written for.
+    pub uid: String,
+    /// `namespace/name` of that DRPlacement.
+    pub placement: String,
+    /// `namespace/name` of the DROwnership on its cluster.
+    pub record: String,
+}
+
 /// A namespace that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceFacts {
@@ -188,6 +207,9 @@ pub enum Mark {
     Other {
         /// `namespace/name` of that placement, or its uid.
         placement: String,
+        /// Its uid.
+        #[serde(default)]
+        uid: String,
     },
 }
 

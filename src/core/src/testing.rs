@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
-use crate::intent::{Failovers, Intent, Life, MoveKind, Policy, Request, Workloads};
+use crate::intent::{Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
     AgentFacts, ArchiveFacts, CaptureFacts, ClaimFacts, ClaimPhase, ClusterFacts, Contact, Csi,
@@ -75,6 +75,8 @@ pub fn intent(request: Request) -> Intent {
     Intent {
         placement: "shop/db".into(),
         uid: "1".into(),
+        named: None,
+        identity: Identity::Own,
         request,
         workloads: Workloads::Selected,
         life: Life::Wanted,

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use kube::core::SelectorExt;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::{
-    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamespaceFacts, PvFacts, RecordFacts,
-    Selected, VolumeFacts, VrFacts, WorkloadFacts,
+    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamesakeFacts, NamespaceFacts, PvFacts,
+    RecordFacts, Selected, VolumeFacts, VrFacts, WorkloadFacts,
 };
-use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Observed, WorkloadKey};
+use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Epoch, Observed, WorkloadKey};
 use tokio::time::Instant;
 
 use crate::fleet::Fleet;
@@ -125,6 +125,7 @@ impl<'a> Look<'a> {
             contact: ClusterFacts::default().contact,
             agent: self.view.agent(Instant::now()),
             record: self.record(),
+            namesakes: self.namesakes(),
             namespaces: self.namespaces(),
             volumes: volumes.collect(),
             holders: self.holders(&claims, &workloads),
@@ -260,6 +261,28 @@ impl<'a> Look<'a> {
         }
         all.into_iter()
             .min_by_key(|r| (r.epoch, r.force, r.served.clone()))
+    }
+
+    /// Records of this placement by name or by uid, and not by both. They are looked for, in all namespaces, while the
+    /// placement is not decided on.
+    fn namesakes(&self) -> Vec<NamesakeFacts> {
+        if self.scope.epoch != Epoch::default() {
+            return Vec::new();
+        }
+        let placement = self.scope.key.to_string();
+        let all = self.view.tables.ownerships.all();
+        let half = all
+            .filter(|(_, row)| (row.placement == placement) != (row.uid == self.scope.uid))
+            .map(|((namespace, name), row)| NamesakeFacts {
+                epoch: row.facts.epoch,
+                owner: row.facts.owner.clone(),
+                uid: row.uid.clone(),
+                placement: row.placement.clone(),
+                record: format!("{namespace}/{name}"),
+            });
+        let mut found: Vec<NamesakeFacts> = half.collect();
+        found.sort();
+        found
     }
 
     fn namespaces(&self) -> BTreeMap<String, NamespaceFacts> {

@@ -13,6 +13,7 @@ use crate::observed::{
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
+use super::identity;
 use super::quarantine::old_owners;
 use super::view::{View, held, names, ours, replication};
 
@@ -65,12 +66,8 @@ fn class_of(
     let vr_mark = volume.replication.as_ref().map(|r| &r.mark);
     let pv_mark = volume.volume.as_ref().map(|p| &p.mark);
     for mark in [claim_mark, vr_mark, pv_mark].into_iter().flatten() {
-        if let Mark::Other { placement } = mark {
-            return Err(Blocker::new(
-                Reason::ClaimedByOther,
-                format!("claim {key} is protected by the placement {placement}"),
-                "change the pvcSelector of one of the two",
-            ));
+        if let Mark::Other { placement, uid } = mark {
+            return Err(identity::claimed(v, key, placement, uid));
         }
     }
     if vr_mark == Some(&Mark::Unmarked) {
@@ -319,6 +316,8 @@ pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
         };
         journal.synced.insert(key.clone(), synced);
     }
+    // Not worth a write of its own: an older journal does not have it.
+    journal.identity.get_or_insert_with(|| v.intent.uid.clone());
     let lost = lost_copies(v, on).filter(|(_, until)| *until <= v.now);
     for (key, _) in lost {
         worth |= journal.synced.remove(key).is_some();

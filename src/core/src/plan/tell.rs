@@ -111,6 +111,7 @@ fn reason_word(reason: crate::wait::Reason) -> &'static str {
         R::StepFailed => "StepFailed",
         R::MoveInProgress => "MoveInProgress",
         R::OwnershipConflict => "OwnershipConflict",
+        R::IdentityUnclear => "IdentityUnclear",
     }
 }
 

@@ -14,5 +14,6 @@ mod drive;
 mod exhaustive;
 mod faults;
 mod golden;
+mod identity;
 mod invariants;
 mod older_capture;

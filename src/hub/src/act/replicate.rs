@@ -111,7 +111,7 @@ fn check_existing(at: &At<'_>, claim: &ClaimKey, vr: &Value, epoch: Epoch) -> Pa
                 format!(
                     "VolumeReplication {claim} on {cluster} belongs to the placement {placement}"
                 ),
-                "Two placements cannot protect one volume: change the selector of one of them.",
+                super::mark::remedy(at, &placement),
             );
         }
     }

@@ -50,6 +50,7 @@ impl Tag {
             Some(uid) if uid == ours => Mark::Ours,
             Some(uid) => Mark::Other {
                 placement: self.placement.clone().unwrap_or_else(|| uid.clone()),
+                uid: uid.clone(),
             },
         }
     }
@@ -197,6 +198,8 @@ impl Row for ReplicationRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OwnershipRow {
     pub(crate) uid: String,
+    /// `namespace/name` of the DRPlacement.
+    pub(crate) placement: String,
     pub(crate) facts: RecordFacts,
 }
 
@@ -206,6 +209,7 @@ impl Row for OwnershipRow {
         let spec = &record.spec;
         Some(Self {
             uid: spec.placement_uid.clone(),
+            placement: spec.placement.clone(),
             facts: RecordFacts {
                 owner: ClusterId::new(&spec.owner),
                 epoch: Epoch(spec.epoch),

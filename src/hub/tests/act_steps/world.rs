@@ -250,6 +250,7 @@ pub(crate) fn scope() -> Scope {
             name: "web".into(),
         },
         uid: UID.into(),
+        own_uid: UID.into(),
         ownership: names::ownership_name("web", UID),
         epoch: Epoch(1),
         namespaces: vec![NS.into()],
