@@ -13,11 +13,11 @@ use lifeboat_kit::{CallError, Next};
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::decide::{Decision, ForceRule, Refusal};
+use crate::decide::{Decision, ForceRule, Refusal, still_ordered};
 use crate::gather::fingerprint;
 use crate::outcome::{Aim, Failed, NotTold, Outcome, Prerequisite};
 use crate::view::{
-    Backing, ClaimView, Class, DriverView, GroupHandle, GroupSource, Key, Mark, SecretView,
+    Backing, ClaimView, Class, DriverView, GroupHandle, GroupSource, Key, Mark, Rule, SecretView,
     SourceView, VolumeView,
 };
 use crate::writes::Wrote;
@@ -41,25 +41,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refuse(refusal) => refuse(agent, v, refusal, begun).await,
         Decision::Accept => again(accept(agent, v).await, v),
         Decision::Claim => again(writes::claim(agent, &v.key, &v.source).await, v),
-        Decision::IssueResync { epoch, enable } => {
-            let epoch = epoch.to_string();
-            match writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&epoch)).await {
-                // The note is stored: this pass, and no other, may send the one forced resync.
-                Ok(()) => {
-                    call(
-                        agent,
-                        v,
-                        begun,
-                        Decision::Resync {
-                            enable,
-                            force: Force::Yes,
-                        },
-                    )
-                    .await
-                }
-                Err(error) => again(Err(error), v),
-            }
-        }
+        Decision::IssueResync { epoch, enable } => issue_resync(agent, v, epoch, enable).await,
         Decision::Refresh => settle(agent, v, Outcome::Refreshed, begun).await,
         Decision::Stuck { why } => stuck(agent, v, why, begun).await,
         Decision::Release { why } => release(agent, v, why).await,
@@ -69,6 +51,35 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         | Decision::Resync { .. }
         | Decision::Ask
         | Decision::Disable => call(agent, v, begun, decision).await,
+    }
+}
+
+/// Sends the one forced resync of an epoch.
+/// *If interrupted* after the note: whether it was sent is not known, and it is not sent again.
+async fn issue_resync(agent: &Agent, v: &VolumeView, epoch: i64, enable: Mark) -> Step {
+    let note = epoch.to_string();
+    if let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&note)).await {
+        return again(Err(error), v);
+    }
+    let begun = agent.clock.now();
+    // The note may have taken its time.
+    if let Rule::Hub(hub) = &v.rule
+        && let Err(refusal) = still_ordered(hub, begun)
+    {
+        take_back_resync(agent, v).await;
+        return refuse(agent, v, refusal, begun).await;
+    }
+    // The note is stored: this pass, and no other, may send it.
+    let force = Force::Yes;
+    call(agent, v, begun, Decision::Resync { enable, force }).await
+}
+
+/// A forced resync that was not sent, or that the driver refused, was not one: it may be sent again.
+async fn take_back_resync(agent: &Agent, v: &VolumeView) {
+    if let Rule::Hub(_) = v.rule
+        && let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, None).await
+    {
+        warn!(volume = %v.key, error = %error.full(), "could not take back the note of a resync");
     }
 }
 
@@ -258,20 +269,10 @@ impl Caller<'_> {
             Ok(Readiness::NotReady) => Ok(Outcome::NotInStep),
             Err(error) => {
                 if force == Force::Yes && had_no_effect(&error) {
-                    self.take_back_resync().await;
+                    take_back_resync(self.agent, self.v).await;
                 }
                 Ok(Outcome::Failed(self.failed(Aim::Resync, &error).await))
             }
-        }
-    }
-
-    /// A forced resync that the driver refused was not one: it may be sent again.
-    async fn take_back_resync(&self) {
-        if let crate::view::Rule::Hub(_) = self.v.rule
-            && let Err(error) =
-                writes::annotate(self.agent, &self.v.key, names::RESYNC_ISSUED, None).await
-        {
-            warn!(volume = %self.v.key, error = %error.full(), "could not take back the note of a resync");
         }
     }
 
@@ -341,7 +342,19 @@ async fn call(agent: &Agent, v: &VolumeView, begun: Timestamp, decision: Decisio
     };
     let outcome = match result {
         Ok(outcome) => outcome,
-        Err(Superseded) => return Step::Again,
+        Err(Superseded) => {
+            // Noted, and not sent: what is wanted now may be that it is sent after all.
+            if matches!(
+                decision,
+                Decision::Resync {
+                    force: Force::Yes,
+                    ..
+                }
+            ) {
+                take_back_resync(agent, v).await;
+            }
+            return Step::Again;
+        }
     };
     let asked = decision == Decision::Ask;
     let step = settle(agent, v, outcome, begun).await;

@@ -17,6 +17,7 @@ use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{Capability, Force};
 
 use ending::ending;
+pub(crate) use grant::still_ordered;
 
 use crate::view::{
     Backing, ClaimView, Class, DriverView, Grant, GroupHandle, GroupSource, HubRule, Life, Mark,
@@ -117,7 +118,7 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
         Class::Broken { why } => return Err(Refusal::because(why)),
         Class::Ours(class) => class,
     };
-    if let Some(decision) = grant::granted(v)? {
+    if let Some(decision) = grant::granted(v, now)? {
         return Ok(decision);
     }
     if let SecretView::Unusable { why } = &v.secret {

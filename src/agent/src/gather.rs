@@ -94,13 +94,14 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
         .and_then(|group| caches.content(&content_name(&group)))
         .map(|content| format!("{:?}", content.spec.volume_group_replication_handle));
     Some(fnv(&format!(
-        "{:?}|{:?}|{:?}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
+        "{:?}|{:?}|{:?}|{}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
         volume.metadata.uid,
         volume.metadata.generation,
         volume.metadata.deletion_timestamp.is_some(),
         annotation(names::EPOCH),
         annotation(names::OWNERSHIP),
         annotation(names::DISABLE),
+        annotation(names::RESYNC_UNTIL),
     )))
 }
 
@@ -129,6 +130,7 @@ fn rule(caches: &Caches, key: &Key, volume: &VolumeReplication) -> Rule {
     Rule::Hub(HubRule {
         epoch: number(epoch),
         disable: Mark::of(annotation(volume, names::DISABLE) == Some("true")),
+        resync_until: annotation(volume, names::RESYNC_UNTIL).and_then(|t| t.trim().parse().ok()),
         resync_issued: annotation(volume, names::RESYNC_ISSUED).and_then(number),
         grant: grant(caches, key, ownership_name(volume).unwrap_or_default()),
     })

@@ -84,6 +84,8 @@ pub(crate) struct HubRule {
     pub(crate) epoch: Option<i64>,
     /// Whether the hub asked to switch replication off on deletion.
     pub(crate) disable: Mark,
+    /// How long the order to resync holds; `None` if there is none, or if it cannot be read.
+    pub(crate) resync_until: Option<Timestamp>,
     /// The epoch that a forced resync was already sent for.
     pub(crate) resync_issued: Option<i64>,
     pub(crate) grant: Grant,

@@ -25,6 +25,9 @@ pub const DISABLE: &str = "lifeboat.dev/disable";
 /// Annotation that the agent writes on a VolumeReplication before it sends a forced resync: the epoch it is for.
 /// One request never becomes two.
 pub const RESYNC_ISSUED: &str = "lifeboat.dev/resync-issued";
+/// Annotation on a hub-managed VolumeReplication that asks for a resync: how long the order holds (RFC 3339). The agent
+/// throws no copy away after that, nor without it; the hub renews it while it sees that the owner is primary.
+pub const RESYNC_UNTIL: &str = "lifeboat.dev/resync-until";
 /// Annotation on a PersistentVolume: the reclaim policy it had before protection.
 pub const RECLAIM_POLICY: &str = "lifeboat.dev/reclaim-policy";
 /// Annotation on an object made from a capture: the epoch it was made at.

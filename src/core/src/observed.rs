@@ -319,6 +319,9 @@ pub struct VrFacts {
     pub status: VrStatus,
     /// The epoch at which the agent has sent the driver a resync, or is about to.
     pub resync_issued: Option<Epoch>,
+    /// How long the order to resync holds.
+    #[serde(default)]
+    pub resync_until: Option<Timestamp>,
     /// Last sync, whatever generation it speaks of.
     pub last_sync: Option<Timestamp>,
     /// Handle of the copy on the peer, if the driver names it differently there.

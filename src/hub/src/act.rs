@@ -27,6 +27,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::core::DynamicObject;
 use lifeboat_capture::Marks;
+use lifeboat_core::observed::Role;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Epoch, Outcome, Step};
 use lifeboat_kit::SharedClock;
@@ -36,6 +37,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::archive_view::ArchiveView;
 use crate::resolve::Scope;
 use remote::Remote;
+use replicate::Asked;
 
 /// How many steps may be under way on one cluster: one whose writes hang must not take up every placement's time.
 const TURNS: usize = 16;
@@ -137,7 +139,27 @@ impl Executor {
                 claims,
                 role,
                 epoch,
-            } => replicate::replicate(&at, claims, *role, *epoch).await,
+            } => {
+                let asked = Asked {
+                    role: *role,
+                    epoch: *epoch,
+                    until: None,
+                };
+                replicate::replicate(&at, claims, &asked).await
+            }
+            Step::Resync {
+                cluster: _,
+                claims,
+                epoch,
+                until,
+            } => {
+                let asked = Asked {
+                    role: Role::Resync,
+                    epoch: *epoch,
+                    until: Some(*until),
+                };
+                replicate::replicate(&at, claims, &asked).await
+            }
             Step::Capture {
                 cluster: _,
                 epoch,

@@ -79,6 +79,7 @@ fn by_hub(
     v.rule = Rule::Hub(HubRule {
         epoch: Some(asked),
         disable: Mark::Absent,
+        resync_until: Some(Timestamp::MAX),
         resync_issued: None,
         grant: Grant::Present(GrantFacts {
             name: "own".into(),

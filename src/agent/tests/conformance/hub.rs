@@ -233,6 +233,55 @@ async fn a_forced_resync_that_the_driver_refused_may_be_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renewed() {
+    for holds in [Some(0), Some(-3_600), None] {
+        let world = world().await;
+        world.driver.always("R", Answer::NotReady);
+        world.driver.always("Rf", Answer::NotReady);
+        world.grant("west", 2, None);
+        world.order_as_hub("db", "resync", 2, holds);
+        world
+            .until_status("db", "the order to throw this copy away")
+            .await;
+        world
+            .until("told", async |w| {
+                w.event_reasons().await.contains(&"ResyncLapsed".to_owned())
+            })
+            .await;
+        world.pass(120).await;
+        assert!(!world.driver.trace("h-db").contains('R'), "{holds:?}");
+        world.order_as_hub("db", "resync", 2, Some(300));
+        world
+            .until("renewed", async |w| w.driver.trace("h-db").contains("Rf"))
+            .await;
+        // One that was carried out is followed to its end, however long that takes.
+        world.pass(900).await;
+        world.driver.always("R", Answer::Ok);
+        world
+            .until_status("db", "Secondary | volume is marked for resyncing")
+            .await;
+        assert_eq!(world.driver.times("Rf").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_lapses_while_the_driver_is_away_is_not_carried_out_when_it_is_back() {
+    let world = world().await;
+    world
+        .driver
+        .always("E", Answer::Fail(Code::Unavailable, "away"));
+    world.grant("west", 2, None);
+    world.order_as_hub("db", "resync", 2, Some(30));
+    world
+        .until("tried", async |w| w.driver.trace("h-db").contains('E'))
+        .await;
+    world.pass(60).await;
+    world.driver.always("E", Answer::Ok);
+    world.pass(60).await;
+    assert!(!world.driver.trace("h-db").contains("Rf"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_owner_is_never_resynced_and_auto_resync_means_nothing() {
     let world = world().await;
     world.grant("east", 2, None);

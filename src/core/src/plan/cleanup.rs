@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::MoveKind;
@@ -179,12 +179,9 @@ fn withdraw(
     id: &ClusterId,
     claims: &BTreeSet<ClaimKey>,
 ) -> Option<Draft> {
-    let open = |k: &ClaimKey| {
-        let r = replication(v.at(id), k)?;
-        let issued = r.resync_issued == Some(v.journal.epoch);
-        (r.desired == Role::Resync && !issued).then(|| (k.clone(), r.class.clone()))
-    };
-    let open: BTreeMap<ClaimKey, String> = claims.iter().filter_map(open).collect();
+    let class = |k: ClaimKey| Some((replication(v.at(id), &k)?.class.clone(), k));
+    let open = unissued(v, id, claims).into_keys().filter_map(class);
+    let open: BTreeMap<ClaimKey, String> = open.map(|(class, k)| (k, class)).collect();
     if open.is_empty() || v.primary_everywhere(claims) {
         return None;
     }
@@ -273,12 +270,7 @@ fn resync(
             .iter()
             .filter_map(|k| replication(facts, k).map(|r| (k.clone(), r.class.clone())))
             .collect();
-        let step = Step::Replicate {
-            cluster: id.clone(),
-            claims: classes,
-            role: Role::Resync,
-            epoch: v.journal.epoch,
-        };
+        let step = order(v, id, classes);
         return Some(Draft::act(
             format!(
                 "resyncing {} volumes on {id} from {}",
@@ -287,6 +279,9 @@ fn resync(
             ),
             vec![step],
         ));
+    }
+    if let Some(draft) = renew(v, id, claims) {
+        return Some(draft);
     }
     if left.resync.is_none() {
         // Asked for before the journal was lost: only a sync from now on is known to be later.
@@ -312,14 +307,72 @@ fn resync(
     }
     let waiting = if late.is_empty() { unaccepted } else { late };
     let trouble = failures(facts, id, claims, Reason::Resyncing);
-    Some(
-        Draft::wait(format!(
-            "{id} is taking the data of {}: waits for {}",
-            left.to,
-            names(waiting)
-        ))
-        .blocked_all(trouble),
-    )
+    let draft = Draft::wait(format!(
+        "{id} is taking the data of {}: waits for {}",
+        left.to,
+        names(waiting)
+    ))
+    .blocked_all(trouble);
+    Some(match unissued(v, id, claims).values().flatten().min() {
+        Some(until) => draft.again(renewal_in(v, *until)),
+        None => draft,
+    })
+}
+
+/// How long an order to resync holds. An agent may be out of reach, and come to it when its copy is the last one: then it
+/// must have lapsed. Its clock may be behind by less than this.
+const ORDER: SignedDuration = SignedDuration::from_secs(300);
+/// Orders end on such a moment, so that the same plan is made twice in a row.
+const ROUND: i64 = 30;
+
+/// The order to take the owner's data, good until it must be renewed.
+fn order(v: &View<'_>, id: &ClusterId, claims: BTreeMap<ClaimKey, String>) -> Step {
+    let second = v.now.as_second().saturating_add(ORDER.as_secs());
+    let whole = second - second.rem_euclid(ROUND);
+    Step::Resync {
+        cluster: id.clone(),
+        claims,
+        epoch: v.journal.epoch,
+        until: Timestamp::from_second(whole).unwrap_or(v.now),
+    }
+}
+
+/// The orders there that no agent has carried out yet, and how long each holds.
+fn unissued(
+    v: &View<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> BTreeMap<ClaimKey, Option<Timestamp>> {
+    let open = |k: &ClaimKey| {
+        let r = replication(v.at(id), k)?;
+        let issued = r.resync_issued == Some(v.journal.epoch);
+        (r.desired == Role::Resync && !issued).then(|| (k.clone(), r.resync_until))
+    };
+    claims.iter().filter_map(open).collect()
+}
+
+fn renewal_in(v: &View<'_>, until: Timestamp) -> u64 {
+    let due = until.as_millisecond() - ORDER.as_secs() * 500 - v.now.as_millisecond();
+    u64::try_from(due).unwrap_or_default().max(1_000)
+}
+
+/// Renews the orders that have half their time behind them, on the same proof as when they were given.
+fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Draft> {
+    let due = |until: &Option<Timestamp>| {
+        until.is_none_or(|t| t.as_second() - v.now.as_second() <= ORDER.as_secs() / 2)
+    };
+    let due: BTreeMap<ClaimKey, String> = unissued(v, id, claims)
+        .into_iter()
+        .filter(|(_, until)| due(until))
+        .filter_map(|(k, _)| Some((replication(v.at(id), &k)?.class.clone(), k)))
+        .map(|(class, k)| (k, class))
+        .collect();
+    if due.is_empty() || !v.primary_everywhere(claims) {
+        return None;
+    }
+    let said =
+        format!("{id} has not begun to take the data of the owner yet: the order is renewed");
+    Some(Draft::act(said, vec![order(v, id, due)]))
 }
 
 fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {

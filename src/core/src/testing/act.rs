@@ -90,6 +90,23 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             epoch,
             cluster: _,
         } => replicate(site, claims, (*role, *epoch), now),
+        Step::Resync {
+            claims,
+            epoch,
+            until,
+            cluster: _,
+        } => {
+            let done = replicate(site, claims, (Role::Resync, *epoch), now);
+            for key in claims.keys() {
+                let x = site.truth.volumes.get_mut(key);
+                if let Some(r) = x.and_then(|x| x.replication.as_mut())
+                    && r.desired == Role::Resync
+                {
+                    r.resync_until = Some(*until);
+                }
+            }
+            done
+        }
         Step::Restore {
             capture: version, ..
         } => restore(site, capture.filter(|c| c.version == *version)),
@@ -224,6 +241,7 @@ fn replicate(
             class: class.clone(),
             status: VrStatus::Pending,
             resync_issued,
+            resync_until: None,
             last_sync,
             destination: None,
             created: x.replication.as_ref().map_or(Some(now), |r| r.created),

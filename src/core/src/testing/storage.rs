@@ -31,6 +31,7 @@ impl Model {
 
     /// Every replication of a site goes one step on.
     fn agent(&mut self, name: &ClusterId) {
+        let now = self.now;
         for key in claims() {
             let rivals = self.sites.iter().filter(|(n, _)| *n != name);
             let images: Vec<(Link, Image)> = rivals
@@ -81,6 +82,11 @@ impl Model {
                         VrStatus::Demoted
                     } else {
                         VrStatus::Drained
+                    }
+                }
+                Role::Resync if r.resync_issued != r.epoch && r.resync_until <= Some(now) => {
+                    VrStatus::Failed {
+                        message: "the order to resync has lapsed".into(),
                     }
                 }
                 Role::Resync if live => {

@@ -149,6 +149,7 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
     {
         let r = volume.replication.as_mut().unwrap();
         (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
+        r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(300));
     }
     let stays = replan(&model, &observed);
     assert!(!stays.steps.iter().any(steps_down), "{stays:#?}");
@@ -171,14 +172,65 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
     assert!(!too_late.steps.iter().any(steps_down), "{too_late:#?}");
 }
 
+/// `a` was asked to take the data of `b`, and the order holds for so long; its agent has not come to it.
+fn ordered(holds: i64) -> (Model, Observed) {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    while !model.plan().1.steps.iter().any(asks_for_resync) {
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    let mut observed = model.observe();
+    let a = observed.clusters.get_mut(&id("a")).unwrap();
+    for volume in a.volumes.values_mut() {
+        let r = volume.replication.as_mut().unwrap();
+        (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
+        r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(holds));
+    }
+    (model, observed)
+}
+
+#[test]
+fn an_order_to_resync_is_renewed_after_half_its_time_while_the_proof_holds_and_not_before() {
+    let (model, observed) = ordered(151);
+    let plan = replan(&model, &observed);
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+    assert!(plan.again_after_ms.is_some_and(|ms| ms <= 1_000));
+
+    let (model, mut observed) = ordered(150);
+    let plan = replan(&model, &observed);
+    let renewed = plan.steps.iter().any(|s| {
+        matches!(s, Step::Resync { until, claims, .. }
+            if *until > model.now + jiff::SignedDuration::from_secs(260) && claims.len() == 2)
+    });
+    assert!(renewed, "{:#?}", plan.steps);
+
+    // The owner is not seen primary: nothing is renewed, and what is not begun is taken back.
+    let b = observed.clusters.get_mut(&id("b")).unwrap();
+    let r = b.volumes.values_mut().next().unwrap().replication.as_mut();
+    r.unwrap().status = VrStatus::Pending;
+    let plan = replan(&model, &observed);
+    assert!(!plan.steps.iter().any(asks_for_resync), "{:#?}", plan.steps);
+    assert!(plan.steps.iter().any(steps_down), "{:#?}", plan.steps);
+}
+
+#[test]
+fn an_order_that_was_carried_out_is_not_renewed() {
+    let (model, mut observed) = ordered(10);
+    let a = observed.clusters.get_mut(&id("a")).unwrap();
+    for volume in a.volumes.values_mut() {
+        volume.replication.as_mut().unwrap().resync_issued = Some(Epoch(2));
+    }
+    let plan = replan(&model, &observed);
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+}
+
 fn asks_for_resync(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Replicate {
-            role: Role::Resync,
-            ..
-        }
-    )
+    matches!(step, Step::Resync { .. })
 }
 
 fn steps_down(step: &Step) -> bool {

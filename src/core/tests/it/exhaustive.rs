@@ -80,6 +80,7 @@ fn replications() -> Vec<Option<VrFacts>> {
             epoch: Some(Epoch(epoch)),
             class: VRC.into(),
             resync_issued: (desired == Role::Resync).then_some(Epoch(epoch)),
+            resync_until: None,
             status,
             last_sync: Some(beginning()),
             destination: None,

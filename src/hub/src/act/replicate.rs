@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use lifeboat_api::names;
 use lifeboat_core::observed::Role;
 use lifeboat_core::wait::Reason;
@@ -15,31 +16,34 @@ use super::parts::{Part, Pending, Trouble, each, refuse};
 use super::remote::Place;
 use super::{At, stale};
 
+/// What VolumeReplications are to ask for.
+pub(crate) struct Asked {
+    pub(crate) role: Role,
+    pub(crate) epoch: Epoch,
+    /// How long the order holds, if it is one to throw a copy away.
+    pub(crate) until: Option<Timestamp>,
+}
+
 /// Writes a VolumeReplication for each claim.
 pub(crate) async fn replicate(
     at: &At<'_>,
     claims: &BTreeMap<ClaimKey, String>,
-    role: Role,
-    epoch: Epoch,
+    asked: &Asked,
 ) -> Outcome {
     let parts: Vec<Pending<'_>> = claims
         .iter()
         .map(|(claim, class)| {
             (
                 claim.to_string(),
-                replicate_one(at, claim, class, (role, epoch)).boxed(),
+                replicate_one(at, claim, class, asked).boxed(),
             )
         })
         .collect();
     each(parts).await
 }
 
-async fn replicate_one(
-    at: &At<'_>,
-    claim: &ClaimKey,
-    class: &str,
-    (role, epoch): (Role, Epoch),
-) -> Part {
+async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, asked: &Asked) -> Part {
+    let (role, epoch) = (asked.role, asked.epoch);
     let namespace = at.namespace(&claim.namespace);
     let place = Place::new(Kind::Replication, &namespace, &claim.name);
     let existing = at.remote.get(place).await?;
@@ -67,6 +71,10 @@ async fn replicate_one(
             "autoResync": false,
         },
     });
+    if let Some(until) = asked.until {
+        let order = json!({ names::RESYNC_UNTIL: until.to_string() });
+        lifeboat_kit::apply::merge(&mut body, json!({ "metadata": { "annotations": order } }));
+    }
     if let Some(vr) = &existing {
         keep_identity(&mut body, vr);
     }

@@ -27,6 +27,8 @@ pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
         resync_issued: annotation(&vr.metadata, names::RESYNC_ISSUED)
             .and_then(|text| text.parse().ok())
             .map(Epoch),
+        resync_until: annotation(&vr.metadata, names::RESYNC_UNTIL)
+            .and_then(|text| text.parse().ok()),
         last_sync: status.and_then(|s| s.last_sync_time.as_ref()).map(|t| t.0),
         destination: status
             .and_then(|s| s.destination_volume_id.clone())

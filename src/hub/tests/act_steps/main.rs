@@ -296,6 +296,26 @@ async fn what_is_not_ours_is_never_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_to_resync_says_how_long_it_holds_is_renewed_and_is_taken_back_with_its_end() {
+    let world = World::new();
+    world.twice(replicate("dr1", Role::Secondary, 2)).await;
+    for until in ["2026-01-01T00:05:00Z", "2026-01-01T00:07:30Z"] {
+        world.twice(resync("dr1", 2, until)).await;
+        let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+        assert_eq!(vr["spec"]["replicationState"], "resync");
+        assert_eq!(vr["metadata"]["annotations"][names::RESYNC_UNTIL], until);
+    }
+    world.twice(replicate("dr1", Role::Secondary, 2)).await;
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert_eq!(vr["spec"]["replicationState"], "secondary");
+    assert!(
+        vr["metadata"]["annotations"]
+            .get(names::RESYNC_UNTIL)
+            .is_none()
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replication_of_a_newer_epoch_is_not_overwritten() {
     let world = World::new();
     world.twice(replicate("dr1", Role::Secondary, 5)).await;

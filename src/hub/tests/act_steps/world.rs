@@ -287,6 +287,14 @@ pub(crate) fn replicate(cluster: &str, role: Role, epoch: i64) -> Step {
         epoch: Epoch(epoch),
     }
 }
+pub(crate) fn resync(cluster: &str, epoch: i64, until: &str) -> Step {
+    Step::Resync {
+        cluster: id(cluster),
+        claims: BTreeMap::from([(claim(), "gold".to_owned())]),
+        epoch: Epoch(epoch),
+        until: until.parse().unwrap(),
+    }
+}
 pub(crate) fn capture() -> Step {
     Step::Capture {
         cluster: id("dr1"),
