@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use kube::Resource;
 use lifeboat_api::names;
+use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{
     Capability, Code, Delivery, Driver, DriverError, Force, Readiness, ReplicationDriver, Retry,
     Source, Volume,
@@ -23,6 +24,9 @@ use crate::view::{
 use crate::writes::Wrote;
 use crate::{ownership, pace, status, writes};
 
+/// So many failed checks of a copy in a row, the last of them a refusal, and the resync has failed.
+const REFUSALS: u32 = 5;
+
 /// What follows a step.
 pub(crate) enum Step {
     /// Look again at once.
@@ -41,7 +45,11 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refuse(refusal) => refuse(agent, v, refusal, begun).await,
         Decision::Accept => again(accept(agent, v).await, v),
         Decision::Claim => again(writes::claim(agent, &v.key, &v.source).await, v),
-        Decision::IssueResync { epoch, enable } => issue_resync(agent, v, epoch, enable).await,
+        Decision::IssueResync { request, enable } => issue_resync(agent, v, request, enable).await,
+        Decision::FailResync => {
+            let why = "it is not known whether the resync that was noted reached the driver; the hub may ask again";
+            fail_resync(agent, v, why.to_owned()).await
+        }
         Decision::Refresh => settle(agent, v, Outcome::Refreshed, begun).await,
         Decision::Stuck { why } => stuck(agent, v, why, begun).await,
         Decision::Release { why } => release(agent, v, why).await,
@@ -54,10 +62,15 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
     }
 }
 
-/// Sends the one forced resync of an epoch.
-/// *If interrupted* after the note: whether it was sent is not known, and it is not sent again.
-async fn issue_resync(agent: &Agent, v: &VolumeView, epoch: i64, enable: Mark) -> Step {
-    let note = epoch.to_string();
+/// Sends the one forced resync of a request.
+/// *If interrupted* after the note: whether it was sent is not known, and it is not sent again unless the hub asks again.
+async fn issue_resync(
+    agent: &Agent,
+    v: &VolumeView,
+    (epoch, number): (i64, u32),
+    enable: Mark,
+) -> Step {
+    let note = names::resync_request(epoch, number);
     if let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&note)).await {
         return again(Err(error), v);
     }
@@ -71,7 +84,36 @@ async fn issue_resync(agent: &Agent, v: &VolumeView, epoch: i64, enable: Mark) -
     }
     // The note is stored: this pass, and no other, may send it.
     let force = Force::Yes;
-    call(agent, v, begun, Decision::Resync { enable, force }).await
+    let step = call(agent, v, begun, Decision::Resync { enable, force }).await;
+    // It was answered, and what was said of the request before it is over.
+    let now = agent.caches.volume(&v.key);
+    let noted = now
+        .as_ref()
+        .and_then(|now| now.metadata.annotations.as_ref());
+    let sent = noted.and_then(|all| all.get(names::RESYNC_ISSUED)) == Some(&note);
+    if sent
+        && number > 1
+        && let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_FAILED, None).await
+    {
+        warn!(volume = %v.key, error = %error.full(), "could not forget that an earlier resync failed");
+    }
+    step
+}
+
+/// Says that the request which was noted did not bring the copy about: the hub may ask again.
+async fn fail_resync(agent: &Agent, v: &VolumeView, why: String) -> Step {
+    let Rule::Hub(hub) = &v.rule else {
+        return Step::Again;
+    };
+    let Some((epoch, number)) = hub.resync_issued else {
+        return Step::Again;
+    };
+    let note = names::resync_request(epoch, number);
+    let done = writes::annotate(agent, &v.key, names::RESYNC_FAILED, Some(&note)).await;
+    if done.is_ok() {
+        warn_about(agent, v, "ResyncFailed", "Resync", why).await;
+    }
+    again(done, v)
 }
 
 /// A forced resync that was not sent, or that the driver refused, was not one: it may be sent again.
@@ -268,12 +310,28 @@ impl Caller<'_> {
             Ok(Readiness::Ready) => Ok(Outcome::InStep),
             Ok(Readiness::NotReady) => Ok(Outcome::NotInStep),
             Err(error) => {
+                if force == Force::No && self.refuses_for_good(&error) {
+                    let why = format!("the copy is not becoming one: {}", error.message);
+                    let _next = fail_resync(self.agent, self.v, why).await;
+                }
                 if force == Force::Yes && had_no_effect(&error) {
                     take_back_resync(self.agent, self.v).await;
                 }
                 Ok(Outcome::Failed(self.failed(Aim::Resync, &error).await))
             }
         }
+    }
+
+    /// Whether the driver has said again and again that the copy cannot become one as it is. A call that fails otherwise says
+    /// nothing of the copy; nor does one refusal, for a copy that is being made anew may not be there for a moment.
+    fn refuses_for_good(&self, error: &DriverError) -> bool {
+        let said = match &self.v.rule {
+            Rule::Hub(hub) => hub.resync_failed < hub.resync_issued,
+            Rule::Upstream => false,
+        };
+        said && self.v.wanted == ReplicationState::Resync
+            && error.code == Code::FailedPrecondition
+            && self.v.memory.failures >= REFUSALS
     }
 
     async fn ask(&self) -> Result<Outcome, Superseded> {

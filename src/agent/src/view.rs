@@ -86,8 +86,12 @@ pub(crate) struct HubRule {
     pub(crate) disable: Mark,
     /// How long the order to resync holds; `None` if there is none, or if it cannot be read.
     pub(crate) resync_until: Option<Timestamp>,
-    /// The epoch that a forced resync was already sent for.
-    pub(crate) resync_issued: Option<i64>,
+    /// The how manieth resync of the epoch is asked for.
+    pub(crate) resync_number: u32,
+    /// The request, epoch and number, that a forced resync was already sent for.
+    pub(crate) resync_issued: Option<(i64, u32)>,
+    /// The request that we said had not brought the copy about.
+    pub(crate) resync_failed: Option<(i64, u32)>,
     pub(crate) grant: Grant,
 }
 

@@ -43,6 +43,9 @@ pub struct Journal {
     /// Since when the present owner's copies count as protection: a sync before that is of an earlier owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_since: Option<Timestamp>,
+    /// The how manieth resync of this epoch was last asked for on each cluster: the time in the phase is of that one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resyncs: BTreeMap<ClusterId, u32>,
     /// The highest capture version that was ever complete: an archive that shows less has lost something.
     #[serde(default)]
     pub capture: u64,
@@ -237,6 +240,7 @@ impl Journal {
     pub fn commit(&mut self, owner: ClusterId) {
         self.owner = Some(owner);
         self.epoch = self.epoch.next();
+        self.resyncs.clear();
         let epoch = self.epoch;
         if let Some(record) = self.moves.first_mut() {
             record.epoch = Some(epoch);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
+use crate::ids::{ClaimKey, ClusterId, Epoch, ResyncRequest, WorkloadKey};
 
 /// How well a cluster is known at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -317,8 +317,15 @@ pub struct VrFacts {
     pub class: String,
     /// What the status says, if it speaks of the present generation.
     pub status: VrStatus,
-    /// The epoch at which the agent has sent the driver a resync, or is about to.
-    pub resync_issued: Option<Epoch>,
+    /// The request to resync that it carries, if it asks for one.
+    #[serde(default)]
+    pub resync_asked: Option<ResyncRequest>,
+    /// The last request that the agent has sent the driver, or is about to.
+    #[serde(default)]
+    pub resync_issued: Option<ResyncRequest>,
+    /// The last request of which the agent says that it did not bring the copy about.
+    #[serde(default)]
+    pub resync_failed: Option<ResyncRequest>,
     /// How long the order to resync holds.
     #[serde(default)]
     pub resync_until: Option<Timestamp>,

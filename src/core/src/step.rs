@@ -49,8 +49,8 @@ pub enum Step {
     Resync {
         /// Where.
         cluster: ClusterId,
-        /// Claims and their VolumeReplicationClass.
-        claims: BTreeMap<ClaimKey, String>,
+        /// Claims with what is asked for each.
+        claims: BTreeMap<ClaimKey, ResyncOrder>,
         /// The epoch to stamp.
         epoch: Epoch,
         /// How long the order holds, unless it is renewed.
@@ -141,6 +141,15 @@ pub enum Step {
     },
     /// Deletes the captures and lets the DRPlacement go.
     Finish,
+}
+
+/// What is asked for one copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncOrder {
+    /// Its VolumeReplicationClass.
+    pub class: String,
+    /// The how manieth request of the epoch.
+    pub number: u32,
 }
 
 /// Whether promotion may be forced.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
+use crate::ids::{ClaimKey, ClusterId, ResyncRequest, WorkloadKey};
 use crate::intent::{Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
@@ -177,8 +177,8 @@ pub struct Site {
     nudged: BTreeSet<ClaimKey>,
     /// Replications that are switched off when they are deleted; others are only let go.
     disable: BTreeSet<ClaimKey>,
-    /// Rebuilds that have begun, with the epoch they were asked for at.
-    rebuilt: BTreeMap<ClaimKey, Epoch>,
+    /// Rebuilds that have begun, with the request they were asked for by.
+    rebuilt: BTreeMap<ClaimKey, ResyncRequest>,
 }
 
 /// The world of one placement.

@@ -27,7 +27,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::core::DynamicObject;
 use lifeboat_capture::Marks;
-use lifeboat_core::observed::Role;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Epoch, Outcome, Step};
 use lifeboat_kit::SharedClock;
@@ -143,7 +142,7 @@ impl Executor {
                 let asked = Asked {
                     role: *role,
                     epoch: *epoch,
-                    until: None,
+                    order: None,
                 };
                 replicate::replicate(&at, claims, &asked).await
             }
@@ -152,14 +151,7 @@ impl Executor {
                 claims,
                 epoch,
                 until,
-            } => {
-                let asked = Asked {
-                    role: Role::Resync,
-                    epoch: *epoch,
-                    until: Some(*until),
-                };
-                replicate::replicate(&at, claims, &asked).await
-            }
+            } => replicate::resync(&at, claims, *epoch, *until).await,
             Step::Capture {
                 cluster: _,
                 epoch,

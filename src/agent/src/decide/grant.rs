@@ -37,7 +37,7 @@ pub(super) fn granted(v: &VolumeView, now: Timestamp) -> Result<Option<Decision>
         ReplicationState::Secondary => may_demote(epoch, grant)?,
         ReplicationState::Resync => {
             may_resync(epoch, grant)?;
-            if hub.resync_issued != Some(epoch) {
+            if hub.resync_issued < Some((epoch, hub.resync_number)) {
                 still_ordered(hub, now)?;
             }
         }

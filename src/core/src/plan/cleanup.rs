@@ -10,7 +10,7 @@ use crate::intent::MoveKind;
 use crate::journal::Phase;
 use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrStatus};
 use crate::report::Severity;
-use crate::step::Step;
+use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
@@ -264,13 +264,14 @@ fn resync(
                 "{id} takes the data of {} (epoch {})",
                 left.to, v.journal.epoch
             );
-            return Some(note_resync(v, left).event(Severity::Normal, "ResyncStarted", said));
+            return Some(note_resync(v, left, id, 1).event(
+                Severity::Normal,
+                "ResyncStarted",
+                said,
+            ));
         }
-        let classes: BTreeMap<ClaimKey, String> = unasked
-            .iter()
-            .filter_map(|k| replication(facts, k).map(|r| (k.clone(), r.class.clone())))
-            .collect();
-        let step = order(v, id, classes);
+        let asks = unasked.iter().map(|k| (k, next_number(v, id, k)));
+        let step = order(v, id, asks);
         return Some(Draft::act(
             format!(
                 "resyncing {} volumes on {id} from {}",
@@ -280,12 +281,12 @@ fn resync(
             vec![step],
         ));
     }
-    if let Some(draft) = renew(v, id, claims) {
+    if let Some(draft) = repeat(v, left, id, claims).or_else(|| renew(v, id, claims)) {
         return Some(draft);
     }
     if left.resync.is_none() {
         // Asked for before the journal was lost: only a sync from now on is known to be later.
-        return Some(note_resync(v, left));
+        return Some(note_resync(v, left, id, 1));
     }
     // A resynced copy of a live primary never calls itself in step; the primary's own last sync tells.
     let owner = v.at(left.to);
@@ -312,7 +313,7 @@ fn resync(
         left.to,
         names(waiting)
     ))
-    .blocked_all(trouble);
+    .blocked_all(given_up(v, id, claims).into_iter().chain(trouble).collect());
     Some(match unissued(v, id, claims).values().flatten().min() {
         Some(until) => draft.again(renewal_in(v, *until)),
         None => draft,
@@ -326,12 +327,20 @@ const ORDER: SignedDuration = SignedDuration::from_secs(300);
 const ROUND: i64 = 30;
 
 /// The order to take the owner's data, good until it must be renewed.
-fn order(v: &View<'_>, id: &ClusterId, claims: BTreeMap<ClaimKey, String>) -> Step {
+fn order<'k>(
+    v: &View<'_>,
+    id: &ClusterId,
+    asks: impl IntoIterator<Item = (&'k ClaimKey, u32)>,
+) -> Step {
+    let order = |(k, number): (&ClaimKey, u32)| {
+        let class = replication(v.at(id), k)?.class.clone();
+        Some((k.clone(), ResyncOrder { class, number }))
+    };
     let second = v.now.as_second().saturating_add(ORDER.as_secs());
     let whole = second - second.rem_euclid(ROUND);
     Step::Resync {
         cluster: id.clone(),
-        claims,
+        claims: asks.into_iter().filter_map(order).collect(),
         epoch: v.journal.epoch,
         until: Timestamp::from_second(whole).unwrap_or(v.now),
     }
@@ -345,7 +354,8 @@ fn unissued(
 ) -> BTreeMap<ClaimKey, Option<Timestamp>> {
     let open = |k: &ClaimKey| {
         let r = replication(v.at(id), k)?;
-        let issued = r.resync_issued == Some(v.journal.epoch);
+        let asked = r.resync_asked?;
+        let issued = r.resync_issued.is_some_and(|i| i >= asked);
         (r.desired == Role::Resync && !issued).then(|| (k.clone(), r.resync_until))
     };
     claims.iter().filter_map(open).collect()
@@ -356,16 +366,89 @@ fn renewal_in(v: &View<'_>, until: Timestamp) -> u64 {
     u64::try_from(due).unwrap_or_default().max(1_000)
 }
 
+/// How often a copy is asked for at one epoch, before a person must look.
+const REQUESTS: u32 = 3;
+
+/// The number of the next request for a copy that is not asked for now: one that was carried out is not carried out again,
+/// unless it failed.
+fn next_number(v: &View<'_>, id: &ClusterId, key: &ClaimKey) -> u32 {
+    let r = replication(v.at(id), key);
+    let Some(last) = r
+        .and_then(|r| r.resync_issued)
+        .filter(|i| i.epoch == v.journal.epoch)
+    else {
+        return 1;
+    };
+    let failed = r.is_some_and(|r| r.resync_failed == Some(last));
+    let next = last.number.saturating_add(u32::from(failed));
+    next.min(REQUESTS.max(last.number))
+}
+
+/// Asks again for the copies of which the agent says that the request did not bring them about. Never because of the passage
+/// of time: a copy that is slow is on its way. Each request is given on the same proof as the first.
+fn repeat(
+    v: &View<'_>,
+    left: &Left<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> Option<Draft> {
+    let failed = |k: &ClaimKey| {
+        let r = replication(v.at(id), k)?;
+        let asked = r.resync_asked.filter(|a| a.epoch == v.journal.epoch)?;
+        let failed = r.resync_issued == Some(asked) && r.resync_failed == Some(asked);
+        (failed && r.status != VrStatus::Drained && asked.number < REQUESTS)
+            .then_some(asked.number.saturating_add(1))
+    };
+    let again: Vec<(&ClaimKey, u32)> = claims
+        .iter()
+        .filter_map(|k| Some((k, failed(k)?)))
+        .collect();
+    let highest = again.iter().map(|(_, n)| *n).max()?;
+    if !v.primary_everywhere(claims) {
+        return None;
+    }
+    let which = names(again.iter().map(|(k, _)| *k));
+    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
+        let said = format!(
+            "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {REQUESTS})"
+        );
+        let draft = note_resync(v, left, id, highest);
+        return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
+    }
+    let text = format!("asking again for the copies on {id} of {which}");
+    Some(Draft::act(text, vec![order(v, id, again)]))
+}
+
+/// Copies that were asked for as often as they are.
+fn given_up(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Blocker> {
+    let over = |k: &&ClaimKey| {
+        replication(v.at(id), k).is_some_and(|r| {
+            let asked = r
+                .resync_asked
+                .filter(|a| a.epoch == v.journal.epoch && a.number >= REQUESTS);
+            asked.is_some() && r.resync_failed == asked && r.status != VrStatus::Drained
+        })
+    };
+    let over: Vec<&ClaimKey> = claims.iter().filter(over).collect();
+    (!over.is_empty()).then(|| {
+        Blocker::new(
+            Reason::StepFailed,
+            format!("{REQUESTS} requests have not brought the copies on {id} about: {}", names(over)),
+            "look at the storage driver there and its words in the VolumeReplication; once the driver can, relocate or ask by a new epoch",
+        )
+    })
+}
+
 /// Renews the orders that have half their time behind them, on the same proof as when they were given.
 fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Draft> {
     let due = |until: &Option<Timestamp>| {
         until.is_none_or(|t| t.as_second() - v.now.as_second() <= ORDER.as_secs() / 2)
     };
-    let due: BTreeMap<ClaimKey, String> = unissued(v, id, claims)
-        .into_iter()
+    let all = unissued(v, id, claims);
+    let due: Vec<(&ClaimKey, u32)> = all
+        .iter()
         .filter(|(_, until)| due(until))
-        .filter_map(|(k, _)| Some((replication(v.at(id), &k)?.class.clone(), k)))
-        .map(|(class, k)| (k, class))
+        .filter_map(|(k, _)| Some((k, replication(v.at(id), k)?.resync_asked?.number)))
         .collect();
     if due.is_empty() || !v.primary_everywhere(claims) {
         return None;
@@ -381,10 +464,12 @@ fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
 }
 
 /// Notes when the resync is asked for: what is synced before that is not of this resync.
-fn note_resync(v: &View<'_>, left: &Left<'_>) -> Draft {
+fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
     let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
     Draft::journal(v, |j| {
         j.step("Resync", v.now);
+        let last = j.resyncs.entry(id.clone()).or_default();
+        *last = number.max(*last);
         j.phase = Phase::CleaningUp {
             from,
             to,

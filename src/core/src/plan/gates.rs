@@ -114,7 +114,7 @@ fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
         .iter()
         .filter(|(_, x)| {
             x.replication.as_ref().is_some_and(|r| {
-                let issued = r.resync_issued == Some(v.journal.epoch);
+                let issued = r.resync_issued.is_some_and(|i| i.epoch == v.journal.epoch);
                 r.mark == Mark::Ours && (r.desired == Role::Resync || issued)
             })
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::ids::{ClaimKey, ClusterId, Epoch};
+use crate::ids::{ClaimKey, ClusterId, Epoch, ResyncRequest};
 use crate::observed::{
     CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Deleting, Mark, RecordFacts, Retained,
     Role, VrFacts, VrStatus,
@@ -96,12 +96,15 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             until,
             cluster: _,
         } => {
-            let done = replicate(site, claims, (Role::Resync, *epoch), now);
-            for key in claims.keys() {
+            let classes = claims.iter().map(|(k, o)| (k.clone(), o.class.clone()));
+            let done = replicate(site, &classes.collect(), (Role::Resync, *epoch), now);
+            for (key, order) in claims {
                 let x = site.truth.volumes.get_mut(key);
                 if let Some(r) = x.and_then(|x| x.replication.as_mut())
                     && r.desired == Role::Resync
                 {
+                    let (epoch, number) = (*epoch, order.number);
+                    r.resync_asked = Some(ResyncRequest { epoch, number });
                     r.resync_until = Some(*until);
                 }
             }
@@ -240,7 +243,9 @@ fn replicate(
             epoch: Some(epoch),
             class: class.clone(),
             status: VrStatus::Pending,
+            resync_asked: None,
             resync_issued,
+            resync_failed: x.replication.as_ref().and_then(|r| r.resync_failed),
             resync_until: None,
             last_sync,
             destination: None,

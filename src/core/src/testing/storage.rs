@@ -84,17 +84,17 @@ impl Model {
                         VrStatus::Drained
                     }
                 }
-                Role::Resync if r.resync_issued != r.epoch && r.resync_until <= Some(now) => {
+                Role::Resync if r.resync_issued < r.resync_asked && r.resync_until <= Some(now) => {
                     VrStatus::Failed {
                         message: "the order to resync has lapsed".into(),
                     }
                 }
                 Role::Resync if live => {
                     image.primary = false;
-                    if let Some(epoch) = r.epoch.filter(|e| rebuilt.get(&key) != Some(e)) {
+                    if let Some(asked) = r.resync_asked.filter(|a| rebuilt.get(&key) < Some(a)) {
                         image.records.clear();
-                        r.resync_issued = Some(epoch);
-                        rebuilt.insert(key.clone(), epoch);
+                        r.resync_issued = Some(asked);
+                        rebuilt.insert(key.clone(), asked);
                     }
                     VrStatus::Resyncing
                 }

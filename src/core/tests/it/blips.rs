@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
-use lifeboat_core::ids::Epoch;
+use lifeboat_core::ids::{Epoch, ResyncRequest};
 use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Before, Journal, Phase};
 use lifeboat_core::observed::{Contact, Mark, Observed, Role, VrStatus};
@@ -149,6 +149,7 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
     {
         let r = volume.replication.as_mut().unwrap();
         (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
+        r.resync_asked = Some(ResyncRequest::first(Epoch(2)));
         r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(300));
     }
     let stays = replan(&model, &observed);
@@ -166,7 +167,7 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
         .volumes
         .values_mut()
     {
-        volume.replication.as_mut().unwrap().resync_issued = Some(Epoch(2));
+        volume.replication.as_mut().unwrap().resync_issued = Some(ResyncRequest::first(Epoch(2)));
     }
     let too_late = replan(&model, &observed);
     assert!(!too_late.steps.iter().any(steps_down), "{too_late:#?}");
@@ -189,6 +190,7 @@ fn ordered(holds: i64) -> (Model, Observed) {
     for volume in a.volumes.values_mut() {
         let r = volume.replication.as_mut().unwrap();
         (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
+        r.resync_asked = Some(ResyncRequest::first(Epoch(2)));
         r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(holds));
     }
     (model, observed)
@@ -223,7 +225,7 @@ fn an_order_that_was_carried_out_is_not_renewed() {
     let (model, mut observed) = ordered(10);
     let a = observed.clusters.get_mut(&id("a")).unwrap();
     for volume in a.volumes.values_mut() {
-        volume.replication.as_mut().unwrap().resync_issued = Some(Epoch(2));
+        volume.replication.as_mut().unwrap().resync_issued = Some(ResyncRequest::first(Epoch(2)));
     }
     let plan = replan(&model, &observed);
     assert!(plan.steps.is_empty(), "{:#?}", plan.steps);

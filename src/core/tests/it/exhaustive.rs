@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lifeboat_core::ids::Epoch;
+use lifeboat_core::ids::{Epoch, ResyncRequest};
 use lifeboat_core::intent::{Life, MoveKind, Request};
 use lifeboat_core::journal::{Before, Journal, Phase, Synced};
 use lifeboat_core::observed::{
@@ -79,7 +79,10 @@ fn replications() -> Vec<Option<VrFacts>> {
             desired,
             epoch: Some(Epoch(epoch)),
             class: VRC.into(),
-            resync_issued: (desired == Role::Resync).then_some(Epoch(epoch)),
+            resync_asked: (desired == Role::Resync).then_some(ResyncRequest::first(Epoch(epoch))),
+            resync_issued: (desired == Role::Resync).then_some(ResyncRequest::first(Epoch(epoch))),
+            resync_failed: matches!(status, VrStatus::Failed { .. })
+                .then_some(ResyncRequest::first(Epoch(epoch))),
             resync_until: None,
             status,
             last_sync: Some(beginning()),
@@ -102,6 +105,13 @@ fn replications() -> Vec<Option<VrFacts>> {
         of(Role::Secondary, 4, VrStatus::Drained),
         of(Role::Secondary, 4, VrStatus::Demoted),
         of(Role::Resync, 4, VrStatus::Resyncing),
+        of(
+            Role::Resync,
+            4,
+            VrStatus::Failed {
+                message: "split-brain".into(),
+            },
+        ),
     ]
 }
 

@@ -17,3 +17,4 @@ mod golden;
 mod identity;
 mod invariants;
 mod older_capture;
+mod repeat;

@@ -6,6 +6,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use lifeboat_api::names;
 use lifeboat_core::observed::Role;
+use lifeboat_core::step::ResyncOrder;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{ClaimKey, Epoch, Outcome};
 use serde_json::{Value, json};
@@ -20,8 +21,30 @@ use super::{At, stale};
 pub(crate) struct Asked {
     pub(crate) role: Role,
     pub(crate) epoch: Epoch,
-    /// How long the order holds, if it is one to throw a copy away.
-    pub(crate) until: Option<Timestamp>,
+    /// How long the order holds, if it is one to throw a copy away, and which of its epoch it is.
+    pub(crate) order: Option<(Timestamp, u32)>,
+}
+
+/// Has copies thrown away and taken anew.
+pub(crate) async fn resync(
+    at: &At<'_>,
+    claims: &BTreeMap<ClaimKey, ResyncOrder>,
+    epoch: Epoch,
+    until: Timestamp,
+) -> Outcome {
+    let one = async |claim, order: &ResyncOrder| {
+        let asked = Asked {
+            role: Role::Resync,
+            epoch,
+            order: Some((until, order.number)),
+        };
+        replicate_one(at, claim, &order.class, &asked).await
+    };
+    let parts = claims.iter().map(|(claim, order)| {
+        let part: Pending<'_> = (claim.to_string(), Box::pin(one(claim, order)));
+        part
+    });
+    each(parts.collect()).await
 }
 
 /// Writes a VolumeReplication for each claim.
@@ -71,8 +94,11 @@ async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, asked: &Asked
             "autoResync": false,
         },
     });
-    if let Some(until) = asked.until {
-        let order = json!({ names::RESYNC_UNTIL: until.to_string() });
+    if let Some((until, number)) = asked.order {
+        let order = json!({
+            names::RESYNC_UNTIL: until.to_string(),
+            names::RESYNC_REQUEST: number.to_string(),
+        });
         lifeboat_kit::apply::merge(&mut body, json!({ "metadata": { "annotations": order } }));
     }
     if let Some(vr) = &existing {

@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use lifeboat_api::names;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::Role;
-use lifeboat_core::step::Force;
+use lifeboat_core::step::{Force, ResyncOrder};
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{ClaimKey, ClusterId, Epoch, Outcome, Step, WorkloadKey};
 use lifeboat_hub::act::{Executor, Members, Written};
@@ -287,10 +287,11 @@ pub(crate) fn replicate(cluster: &str, role: Role, epoch: i64) -> Step {
         epoch: Epoch(epoch),
     }
 }
-pub(crate) fn resync(cluster: &str, epoch: i64, until: &str) -> Step {
+pub(crate) fn resync(cluster: &str, epoch: i64, until: &str, number: u32) -> Step {
+    let class = "gold".to_owned();
     Step::Resync {
         cluster: id(cluster),
-        claims: BTreeMap::from([(claim(), "gold".to_owned())]),
+        claims: BTreeMap::from([(claim(), ResyncOrder { class, number })]),
         epoch: Epoch(epoch),
         until: until.parse().unwrap(),
     }
