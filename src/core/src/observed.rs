@@ -39,6 +39,11 @@ pub enum Contact {
         /// What is wrong with them.
         why: String,
     },
+    /// The DRCluster leads to another cluster than the one that was registered: of that one nothing is known any more.
+    Replaced {
+        /// Which one it leads to.
+        why: String,
+    },
     /// No DRCluster of that name exists.
     Unregistered {
         /// The same in words.
@@ -64,7 +69,10 @@ impl Contact {
             Self::Fresh => false,
             Self::Behind { since, .. } => now.duration_since(*since) >= OUT_OF_STEP,
             Self::Never { since, .. } => now.duration_since(*since) >= UNHEARD,
-            Self::Stale { .. } | Self::Refused { .. } | Self::Unregistered { .. } => true,
+            Self::Stale { .. }
+            | Self::Refused { .. }
+            | Self::Replaced { .. }
+            | Self::Unregistered { .. } => true,
         }
     }
     /// In words, for messages.
@@ -74,7 +82,9 @@ impl Contact {
             Self::Behind { since, why } => format!("has been out of step since {since} ({why})"),
             Self::Stale { since, why } => format!("has not answered since {since} ({why})"),
             Self::Never { since: _, why } => format!("was not reached yet ({why})"),
-            Self::Refused { why } | Self::Unregistered { why } => why.clone(),
+            Self::Refused { why } | Self::Replaced { why } | Self::Unregistered { why } => {
+                why.clone()
+            }
         }
     }
 }
@@ -162,6 +172,9 @@ pub enum AgentFacts {
 /// A DROwnership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordFacts {
+    /// The cluster that it was written to, if it says another than the one it is on: it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_to: Option<ClusterId>,
     /// Who may write.
     pub owner: ClusterId,
     /// Since which epoch.
@@ -336,8 +349,21 @@ pub struct VrFacts {
     /// When the object was made.
     #[serde(default)]
     pub created: Option<Timestamp>,
+    /// Whether it carries the word to switch replication off when it is deleted.
+    #[serde(default)]
+    pub switch_off: SwitchOff,
     /// Whether it is being deleted.
     pub deleting: Deleting,
+}
+
+/// Whether a deletion switches replication off, which removes the copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SwitchOff {
+    /// It only lets the volume go.
+    #[default]
+    Unsaid,
+    /// It does: protection was about to be ended.
+    Said,
 }
 
 /// A role that a VolumeReplication asks for.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::fleet::Fleet;
 use crate::fleet::print::digest;
-use crate::fleet::rows::{ClaimRow, VolumeRow, WorkloadRow};
+use crate::fleet::rows::{ClaimRow, OwnershipRow, VolumeRow, WorkloadRow};
 use crate::fleet::table::Key;
 use crate::fleet::view::View;
 use crate::resolve::Scope;
@@ -241,7 +241,7 @@ impl<'a> Look<'a> {
         for (_, there) in self.scope.namespaces_on(self.id) {
             let row = tables.ownerships.get(&there, &self.scope.ownership);
             if let Some(row) = row.filter(|row| row.uid == self.scope.uid) {
-                all.push(row.facts.clone());
+                all.push(self.record_facts(row));
             } else {
                 let namespace = tables.namespaces.get("", &there);
                 missing |= namespace.is_some_and(|n| n.facts == NamespaceFacts::Active);
@@ -251,8 +251,8 @@ impl<'a> Look<'a> {
         let marked = tables
             .ownerships
             .marked(&self.scope.uid)
-            .map(|(_, row)| &row.facts);
-        let highest = marked.max_by_key(|r| r.epoch).cloned();
+            .map(|(_, row)| self.record_facts(row));
+        let highest = marked.max_by_key(|r| r.epoch);
         if highest.as_ref().is_some_and(|r| r.epoch > self.scope.epoch) {
             return highest;
         }
@@ -260,7 +260,16 @@ impl<'a> Look<'a> {
             return None;
         }
         all.into_iter()
-            .min_by_key(|r| (r.epoch, r.force, r.served.clone()))
+            .min_by_key(|r| (r.written_to.is_none(), r.epoch, r.force, r.served.clone()))
+    }
+
+    /// A record of another cluster that was copied here, by a restore from a backup say, tells who it was written to.
+    fn record_facts(&self, row: &OwnershipRow) -> RecordFacts {
+        let here = row.cluster == self.id.as_str();
+        RecordFacts {
+            written_to: (!here).then(|| ClusterId::new(row.cluster.as_str())),
+            ..row.facts.clone()
+        }
     }
 
     /// Records of this placement by name or by uid, and not by both. They are looked for, in all namespaces, while the

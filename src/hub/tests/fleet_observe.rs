@@ -294,3 +294,19 @@ async fn records_of_an_earlier_placement_of_the_name_are_seen_until_it_is_decide
     assert_eq!(told, [("earlier0", "elsewhere/db-earlier0", Epoch(9))]);
     assert!(namesakes(&known(1)).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_copied_from_another_cluster_says_so() {
+    let (world, dr2) = shop().await;
+    let written_to = || {
+        let seen = world.observe(&scope(&known(3)));
+        seen.clusters[&id("dr2")].record.clone().unwrap().written_to
+    };
+    assert_eq!(written_to(), None);
+    let mut copied = record("shop-dr", 3);
+    copied["spec"]["cluster"] = json!("dr1");
+    put(&dr2, &copied);
+    world
+        .until("it is seen", || written_to() == Some(id("dr1")))
+        .await;
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::Failovers;
 use crate::journal::Phase;
-use crate::observed::{CapturedVolume, Mark, NamespaceFacts, Role};
+use crate::observed::{CapturedVolume, Contact, Mark, NamespaceFacts, Role};
 use crate::report::{GateReport, Tri};
 use crate::wait::{Blocker, Reason};
 
@@ -72,6 +72,14 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
         g.pass(
             "SourceStopped",
             format!("{from} answers: the application is stopped there first"),
+        );
+    } else if let Contact::Replaced { why } = &v.at(from).contact {
+        // As silent: what answers under that name is not the source.
+        g.pass(
+            "SourceStopped",
+            format!(
+                "the DRCluster {from} {why}: nothing is known of the cluster that has the application, and it may still run there; its loss is taken on the word of whoever asked"
+            ),
         );
     } else if v.silent(from) {
         g.pass(

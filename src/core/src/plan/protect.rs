@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::journal::{Journal, Synced};
 use crate::observed::{
     AgentFacts, ClaimPhase, ClusterFacts, Current, Deleting, Mark, Retained, Role, Selected,
-    VolumeFacts, VrFacts, VrStatus,
+    SwitchOff, VolumeFacts, VrFacts, VrStatus,
 };
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
@@ -159,8 +159,12 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
     }
     steps.extend(v.record(on, Force::Denied));
     let lacking = |k: &ClaimKey| {
-        replication(facts, k)
-            .is_none_or(|r| r.desired != Role::Primary || r.epoch != Some(v.journal.epoch))
+        replication(facts, k).is_none_or(|r| {
+            // A word to switch off that is left of a protection that was to end is taken back with the same step.
+            r.desired != Role::Primary
+                || r.epoch != Some(v.journal.epoch)
+                || r.switch_off == SwitchOff::Said
+        })
     };
     let unreplicated: BTreeMap<ClaimKey, String> = p
         .classes

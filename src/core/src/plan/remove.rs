@@ -15,7 +15,10 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         // Nothing seen is nothing there only where everything was seen, or where nobody can look any more.
         let unseen = matches!(
             v.at(id).contact,
-            Contact::Behind { .. } | Contact::Never { .. } | Contact::Refused { .. }
+            Contact::Behind { .. }
+                | Contact::Never { .. }
+                | Contact::Refused { .. }
+                | Contact::Replaced { .. }
         );
         if our_claims(v.at(id)).is_empty() && !unseen {
             continue;

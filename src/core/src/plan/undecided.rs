@@ -71,8 +71,23 @@ fn newest<'a>(v: &View<'a>) -> Option<&'a RecordFacts> {
         .map(|(_, r)| r)
 }
 
-/// Two owners at one epoch, or a capture of a later epoch than any cluster records: nothing can be concluded.
+/// A record that was copied from another cluster, two owners at one epoch, or a capture of a later epoch than any cluster records: nothing can be concluded.
 fn conflict(v: &View<'_>, record: &RecordFacts) -> Option<Blocker> {
+    let copied = v.observed.clusters.iter().find_map(|(id, c)| {
+        let from = c.record.as_ref()?.written_to.as_ref()?;
+        Some((id, from))
+    });
+    if let Some((id, from)) = copied {
+        return Some(Blocker::new(
+            Reason::OwnershipConflict,
+            format!(
+                "the DROwnership on {id} was written to {from}, and copied: it says nothing of {id}"
+            ),
+            format!(
+                "find out where the application runs, and delete that DROwnership on {id}; if {from} was renamed to {id}, correct spec.cluster"
+            ),
+        ));
+    }
     let rival = v
         .observed
         .clusters

@@ -103,7 +103,8 @@ impl<'a> View<'a> {
         let wanted_force = (force == Force::Granted).then_some(self.journal.epoch);
         let held = self.at(cluster).record.as_ref();
         let same = held.is_some_and(|r| {
-            r.owner == owner
+            r.written_to.is_none()
+                && r.owner == owner
                 && r.epoch == self.journal.epoch
                 && r.force == wanted_force
                 && r.served == served

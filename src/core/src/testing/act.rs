@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::ids::{ClaimKey, ClusterId, Epoch, ResyncRequest};
 use crate::observed::{
     CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Deleting, Mark, RecordFacts, Retained,
-    Role, VrFacts, VrStatus,
+    Role, SwitchOff, VrFacts, VrStatus,
 };
 use crate::step::{Force, Outcome, Step};
 use crate::wait::{Blocker, Reason};
@@ -62,6 +62,7 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
                 return refused("an epoch never goes down");
             }
             site.truth.record = Some(RecordFacts {
+                written_to: None,
                 owner: owner.clone(),
                 epoch: *epoch,
                 force: (*force == Force::Granted).then_some(*epoch),
@@ -231,7 +232,10 @@ fn replicate(
             if old.epoch > Some(epoch) {
                 return refused("it was written at a newer epoch");
             }
-            if old.desired == role && old.epoch == Some(epoch) {
+            if old.desired == role
+                && old.epoch == Some(epoch)
+                && old.switch_off == SwitchOff::Unsaid
+            {
                 continue;
             }
         }
@@ -249,6 +253,7 @@ fn replicate(
             resync_until: None,
             last_sync,
             destination: None,
+            switch_off: SwitchOff::Unsaid,
             created: x.replication.as_ref().map_or(Some(now), |r| r.created),
             deleting: Deleting::No,
         });

@@ -271,3 +271,31 @@ fn a_removal_waits_for_clusters_that_were_not_seen_yet() {
     unseen(&mut observed, "b", Contact::Unregistered { why: why() });
     assert!(!replan(&model, &observed).steps.is_empty());
 }
+
+#[test]
+fn a_source_that_was_replaced_by_another_cluster_counts_as_silent_and_the_gate_says_what_that_means()
+ {
+    let mut model = protected();
+    fail_over(&mut model, "b");
+    let mut observed = model.observe();
+    observed.clusters.insert(
+        id("a"),
+        lifeboat_core::ClusterFacts {
+            contact: Contact::Replaced {
+                why: "now leads to another cluster, of uid 9".into(),
+            },
+            ..lifeboat_core::ClusterFacts::default()
+        },
+    );
+    let plan = replan(&model, &observed);
+    assert_eq!(plan.journal.map(|j| j.epoch), Some(Epoch(2)));
+    let gate = plan.report.gates.iter().find(|g| g.name == "SourceStopped");
+    let said = &gate.unwrap().message;
+    for words in [
+        "the DRCluster a now leads to another cluster",
+        "it may still run there",
+        "on the word of whoever asked",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+}

@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 use lifeboat_core::ids::ClaimKey;
 use lifeboat_core::journal::{Journal, Synced};
-use lifeboat_core::observed::{Deleting, Selected};
+use lifeboat_core::observed::{Deleting, Role, Selected, SwitchOff};
 use lifeboat_core::report::Tri;
+use lifeboat_core::step::Step;
 use lifeboat_core::testing::{Link, Model, id};
 use lifeboat_core::wait::Reason;
 
@@ -215,4 +216,20 @@ fn with_more_than_two_clusters_it_is_said_that_the_storage_does_not_name_the_one
     );
     let blockers = model.plan().1.report.blockers;
     assert!(blockers.iter().all(|b| b.reason != Reason::NotSynced));
+}
+
+#[test]
+fn a_word_to_switch_off_that_was_left_behind_is_taken_back_when_the_claim_is_selected() {
+    let mut model = protected();
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    let x = a.truth.volumes.get_mut(&data()).unwrap();
+    x.replication.as_mut().unwrap().switch_off = SwitchOff::Said;
+    let plan = model.plan().1;
+    let taken_back = plan.steps.iter().any(|s| {
+        matches!(s, Step::Replicate { role: Role::Primary, claims, .. } if claims.keys().eq([&data()]))
+    });
+    assert!(taken_back, "{:#?}", plan.steps);
+    model.follow(&plan, None, 1);
+    calm(&mut model);
+    assert_rests(&mut model, "a");
 }

@@ -7,7 +7,7 @@ use lifeboat_core::intent::{Life, MoveKind, Request};
 use lifeboat_core::journal::{Before, Journal, Phase, Synced};
 use lifeboat_core::observed::{
     ArchiveFacts, CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Contact, Current,
-    Deleting, Holder, Managed, Mark, Observed, RecordFacts, Role, VrFacts, VrStatus,
+    Deleting, Holder, Managed, Mark, Observed, RecordFacts, Role, SwitchOff, VrFacts, VrStatus,
 };
 use lifeboat_core::plan;
 use lifeboat_core::testing::{
@@ -87,6 +87,7 @@ fn replications() -> Vec<Option<VrFacts>> {
             status,
             last_sync: Some(beginning()),
             destination: None,
+            switch_off: SwitchOff::Unsaid,
             created: None,
             deleting: Deleting::No,
         })
@@ -152,6 +153,7 @@ fn captures() -> Vec<Option<CaptureFacts>> {
 fn records() -> Vec<Option<RecordFacts>> {
     let of = |owner, epoch, force: Option<i64>| {
         Some(RecordFacts {
+            written_to: None,
             owner: id(owner),
             epoch: Epoch(epoch),
             force: force.map(Epoch),

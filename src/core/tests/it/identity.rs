@@ -224,3 +224,22 @@ fn a_claim_with_the_mark_of_an_earlier_placement_is_told_from_one_of_another() {
     claim(&mut observed, "shop/db");
     assert!(said(&observed).contains("an earlier DRPlacement shop/db with the uid 9"));
 }
+
+#[test]
+fn a_record_that_was_copied_from_another_cluster_decides_nothing_and_is_written_anew() {
+    let mut model = protected();
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    a.truth.record.as_mut().unwrap().written_to = Some(id("c"));
+    let mut forgetful = model.clone();
+    forgetful.lose_hub();
+    let plan = forgetful.plan().1;
+    assert!(plan.steps.is_empty() && plan.journal.is_none(), "{plan:#?}");
+    let b = plan.report.blockers.first().unwrap();
+    assert_eq!(b.reason, Reason::OwnershipConflict);
+    assert!(b.message.contains("on a was written to c"), "{}", b.message);
+    // Who remembers writes its own over it.
+    calm(&mut model);
+    assert_rests(&mut model, "a");
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    assert_eq!(a.truth.record.as_ref().unwrap().written_to, None);
+}

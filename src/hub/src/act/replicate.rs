@@ -71,7 +71,10 @@ async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, asked: &Asked
     let place = Place::new(Kind::Replication, &namespace, &claim.name);
     let existing = at.remote.get(place).await?;
     match &existing {
-        Some(vr) => check_existing(at, claim, vr, epoch)?,
+        Some(vr) => {
+            check_existing(at, claim, vr, epoch)?;
+            take_back_word(at, place, vr).await?;
+        }
         None => check_claim(at, claim, &namespace).await?,
     }
     let mut body = json!({
@@ -105,6 +108,16 @@ async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, asked: &Asked
         keep_identity(&mut body, vr);
     }
     at.remote.apply(place, &body).await.map(drop)
+}
+
+/// Takes the word to switch replication off away, which may be left of a protection that was to end. It was written by a
+/// patch, so an apply that leaves it out would not remove it.
+async fn take_back_word(at: &At<'_>, place: Place<'_>, vr: &Value) -> Part {
+    if annotation(vr, names::DISABLE).is_none() {
+        return Ok(());
+    }
+    let body = json!({ "metadata": { "uid": uid(vr), "annotations": { names::DISABLE: null } } });
+    at.remote.patch(place, &body).await.map(drop)
 }
 
 /// Writes to that very object only, and leaves the immutable data source as it was written.
@@ -230,6 +243,10 @@ async fn release_one(at: &At<'_>, claim: &ClaimKey) -> Part {
             ),
             "Delete it by hand if nobody needs it.",
         );
+    }
+    // To let go must never switch off, whatever was once meant for it.
+    if !is_deleting(&vr) {
+        take_back_word(at, place, &vr).await?;
     }
     at.remote.delete(place, &vr).await
 }

@@ -5,7 +5,7 @@ use lifeboat_api::replication::ReplicationState;
 use lifeboat_api::{VolumeReplication, names};
 use lifeboat_core::Epoch;
 use lifeboat_core::ids::ResyncRequest;
-use lifeboat_core::observed::{Mark, Role, VrFacts, VrStatus};
+use lifeboat_core::observed::{Mark, Role, SwitchOff, VrFacts, VrStatus};
 
 use super::rows::{annotation, created, deleting};
 
@@ -35,6 +35,10 @@ pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
             .and_then(|s| s.destination_volume_id.clone())
             .filter(|id| !id.is_empty()),
         created: created(&vr.metadata),
+        switch_off: match annotation(&vr.metadata, names::DISABLE) {
+            Some("true") => SwitchOff::Said,
+            _ => SwitchOff::Unsaid,
+        },
         deleting: deleting(&vr.metadata),
     }
 }

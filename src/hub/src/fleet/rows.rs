@@ -200,6 +200,8 @@ pub(crate) struct OwnershipRow {
     pub(crate) uid: String,
     /// `namespace/name` of the DRPlacement.
     pub(crate) placement: String,
+    /// The cluster that it says it was written to.
+    pub(crate) cluster: String,
     pub(crate) facts: RecordFacts,
 }
 
@@ -210,7 +212,9 @@ impl Row for OwnershipRow {
         Some(Self {
             uid: spec.placement_uid.clone(),
             placement: spec.placement.clone(),
+            cluster: spec.cluster.clone(),
             facts: RecordFacts {
+                written_to: None,
                 owner: ClusterId::new(&spec.owner),
                 epoch: Epoch(spec.epoch),
                 force: spec.force_epoch.map(Epoch),

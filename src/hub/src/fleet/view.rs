@@ -225,7 +225,7 @@ impl View {
     /// How well the cluster is known.
     pub(crate) fn contact(&self, now: Instant) -> Contact {
         if let Some(why) = self.stranger() {
-            return Contact::Refused { why };
+            return Contact::Replaced { why };
         }
         let failure = self.failure.as_ref().map(|(_, why)| why.clone());
         let since = self.proof.map_or(self.started, |proof| proof.at);

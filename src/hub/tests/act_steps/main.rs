@@ -318,6 +318,47 @@ async fn an_order_to_resync_says_how_long_it_holds_is_renewed_and_is_taken_back_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_word_to_switch_off_that_was_left_behind_is_taken_back() {
+    let world = World::new();
+    world.twice(replicate("dr1", Role::Primary, 1)).await;
+    let say = async || {
+        let word = json!({"metadata": {"annotations": {names::DISABLE: "true"}}});
+        let params = kube::api::PatchParams {
+            field_manager: Some(names::HUB_MANAGER.to_owned()),
+            ..Default::default()
+        };
+        let api: kube::Api<lifeboat_api::VolumeReplication> =
+            kube::Api::namespaced(world.servers[&id("dr1")].admin(), NS);
+        let said = api
+            .patch("db", &params, &kube::api::Patch::Merge(&word))
+            .await;
+        said.unwrap();
+        api
+    };
+    say().await;
+    world.twice(replicate("dr1", Role::Primary, 1)).await;
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert!(vr["metadata"]["annotations"].get(names::DISABLE).is_none());
+
+    // To let go does not switch off either: the agent holds the object, and reads no word on it.
+    let api = say().await;
+    let held = json!({"metadata": {"finalizers": ["lifeboat.dev/test"]}});
+    let params = kube::api::PatchParams::default();
+    let held = api
+        .patch("db", &params, &kube::api::Patch::Merge(&held))
+        .await;
+    held.unwrap();
+    let release = Step::Release {
+        cluster: id("dr1"),
+        claims: vec![claim()],
+    };
+    world.twice(release).await;
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert!(vr["metadata"]["deletionTimestamp"].is_string());
+    assert!(vr["metadata"]["annotations"].get(names::DISABLE).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replication_of_a_newer_epoch_is_not_overwritten() {
     let world = World::new();
     world.twice(replicate("dr1", Role::Secondary, 5)).await;
