@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use kube::Resource;
 use lifeboat_api::names;
+use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{
     Capability, Code, Delivery, Driver, DriverError, Force, Readiness, ReplicationDriver, Retry,
     Source, Volume,
@@ -13,15 +14,18 @@ use lifeboat_kit::{CallError, Next};
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::decide::{Decision, ForceRule, Refusal};
+use crate::decide::{Decision, ForceRule, Refusal, still_ordered};
 use crate::gather::fingerprint;
 use crate::outcome::{Aim, Failed, NotTold, Outcome, Prerequisite};
 use crate::view::{
-    Backing, ClaimView, Class, DriverView, GroupHandle, GroupSource, Key, Mark, SecretView,
+    Backing, ClaimView, Class, DriverView, GroupHandle, GroupSource, Key, Mark, Rule, SecretView,
     SourceView, VolumeView,
 };
 use crate::writes::Wrote;
 use crate::{ownership, pace, status, writes};
+
+/// So many failed checks of a copy in a row, the last of them a refusal, and the resync has failed.
+const REFUSALS: u32 = 5;
 
 /// What follows a step.
 pub(crate) enum Step {
@@ -41,24 +45,10 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refuse(refusal) => refuse(agent, v, refusal, begun).await,
         Decision::Accept => again(accept(agent, v).await, v),
         Decision::Claim => again(writes::claim(agent, &v.key, &v.source).await, v),
-        Decision::IssueResync { epoch, enable } => {
-            let epoch = epoch.to_string();
-            match writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&epoch)).await {
-                // The note is stored: this pass, and no other, may send the one forced resync.
-                Ok(()) => {
-                    call(
-                        agent,
-                        v,
-                        begun,
-                        Decision::Resync {
-                            enable,
-                            force: Force::Yes,
-                        },
-                    )
-                    .await
-                }
-                Err(error) => again(Err(error), v),
-            }
+        Decision::IssueResync { request, enable } => issue_resync(agent, v, request, enable).await,
+        Decision::FailResync => {
+            let why = "it is not known whether the resync that was noted reached the driver; the hub may ask again";
+            fail_resync(agent, v, why.to_owned()).await
         }
         Decision::Refresh => settle(agent, v, Outcome::Refreshed, begun).await,
         Decision::Stuck { why } => stuck(agent, v, why, begun).await,
@@ -69,6 +59,69 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         | Decision::Resync { .. }
         | Decision::Ask
         | Decision::Disable => call(agent, v, begun, decision).await,
+    }
+}
+
+/// Sends the one forced resync of a request.
+/// *If interrupted* after the note: whether it was sent is not known, and it is not sent again unless the hub asks again.
+async fn issue_resync(
+    agent: &Agent,
+    v: &VolumeView,
+    (epoch, number): (i64, u32),
+    enable: Mark,
+) -> Step {
+    let note = names::resync_request(epoch, number);
+    if let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&note)).await {
+        return again(Err(error), v);
+    }
+    let begun = agent.clock.now();
+    // The note may have taken its time.
+    if let Rule::Hub(hub) = &v.rule
+        && let Err(refusal) = still_ordered(hub, begun)
+    {
+        take_back_resync(agent, v).await;
+        return refuse(agent, v, refusal, begun).await;
+    }
+    // The note is stored: this pass, and no other, may send it.
+    let force = Force::Yes;
+    let step = call(agent, v, begun, Decision::Resync { enable, force }).await;
+    // It was answered, and what was said of the request before it is over.
+    let now = agent.caches.volume(&v.key);
+    let noted = now
+        .as_ref()
+        .and_then(|now| now.metadata.annotations.as_ref());
+    let sent = noted.and_then(|all| all.get(names::RESYNC_ISSUED)) == Some(&note);
+    if sent
+        && number > 1
+        && let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_FAILED, None).await
+    {
+        warn!(volume = %v.key, error = %error.full(), "could not forget that an earlier resync failed");
+    }
+    step
+}
+
+/// Says that the request which was noted did not bring the copy about: the hub may ask again.
+async fn fail_resync(agent: &Agent, v: &VolumeView, why: String) -> Step {
+    let Rule::Hub(hub) = &v.rule else {
+        return Step::Again;
+    };
+    let Some((epoch, number)) = hub.resync_issued else {
+        return Step::Again;
+    };
+    let note = names::resync_request(epoch, number);
+    let done = writes::annotate(agent, &v.key, names::RESYNC_FAILED, Some(&note)).await;
+    if done.is_ok() {
+        warn_about(agent, v, "ResyncFailed", "Resync", why).await;
+    }
+    again(done, v)
+}
+
+/// A forced resync that was not sent, or that the driver refused, was not one: it may be sent again.
+async fn take_back_resync(agent: &Agent, v: &VolumeView) {
+    if let Rule::Hub(_) = v.rule
+        && let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, None).await
+    {
+        warn!(volume = %v.key, error = %error.full(), "could not take back the note of a resync");
     }
 }
 
@@ -257,22 +310,28 @@ impl Caller<'_> {
             Ok(Readiness::Ready) => Ok(Outcome::InStep),
             Ok(Readiness::NotReady) => Ok(Outcome::NotInStep),
             Err(error) => {
+                if force == Force::No && self.refuses_for_good(&error) {
+                    let why = format!("the copy is not becoming one: {}", error.message);
+                    let _next = fail_resync(self.agent, self.v, why).await;
+                }
                 if force == Force::Yes && had_no_effect(&error) {
-                    self.take_back_resync().await;
+                    take_back_resync(self.agent, self.v).await;
                 }
                 Ok(Outcome::Failed(self.failed(Aim::Resync, &error).await))
             }
         }
     }
 
-    /// A forced resync that the driver refused was not one: it may be sent again.
-    async fn take_back_resync(&self) {
-        if let crate::view::Rule::Hub(_) = self.v.rule
-            && let Err(error) =
-                writes::annotate(self.agent, &self.v.key, names::RESYNC_ISSUED, None).await
-        {
-            warn!(volume = %self.v.key, error = %error.full(), "could not take back the note of a resync");
-        }
+    /// Whether the driver has said again and again that the copy cannot become one as it is. A call that fails otherwise says
+    /// nothing of the copy; nor does one refusal, for a copy that is being made anew may not be there for a moment.
+    fn refuses_for_good(&self, error: &DriverError) -> bool {
+        let said = match &self.v.rule {
+            Rule::Hub(hub) => hub.resync_failed < hub.resync_issued,
+            Rule::Upstream => false,
+        };
+        said && self.v.wanted == ReplicationState::Resync
+            && error.code == Code::FailedPrecondition
+            && self.v.memory.failures >= REFUSALS
     }
 
     async fn ask(&self) -> Result<Outcome, Superseded> {
@@ -341,7 +400,19 @@ async fn call(agent: &Agent, v: &VolumeView, begun: Timestamp, decision: Decisio
     };
     let outcome = match result {
         Ok(outcome) => outcome,
-        Err(Superseded) => return Step::Again,
+        Err(Superseded) => {
+            // Noted, and not sent: what is wanted now may be that it is sent after all.
+            if matches!(
+                decision,
+                Decision::Resync {
+                    force: Force::Yes,
+                    ..
+                }
+            ) {
+                take_back_resync(agent, v).await;
+            }
+            return Step::Again;
+        }
     };
     let asked = decision == Decision::Ask;
     let step = settle(agent, v, outcome, begun).await;

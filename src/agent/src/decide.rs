@@ -17,6 +17,7 @@ use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{Capability, Force};
 
 use ending::ending;
+pub(crate) use grant::still_ordered;
 
 use crate::view::{
     Backing, ClaimView, Class, DriverView, Grant, GroupHandle, GroupSource, HubRule, Life, Mark,
@@ -46,8 +47,10 @@ pub(crate) enum Decision {
     Check { demote: Mark, force: Force },
     /// Throw the local copy away and take the peer's.
     Resync { enable: Mark, force: Force },
-    /// Note that the one forced resync of this epoch is about to be sent.
-    IssueResync { epoch: i64, enable: Mark },
+    /// Note that the one forced resync of this request, epoch and number, is about to be sent.
+    IssueResync { request: (i64, u32), enable: Mark },
+    /// Say that it is not known whether the forced resync that was noted reached the driver.
+    FailResync,
     /// The role is right: bring the conditions up to date without a call.
     Refresh,
     /// Ask how replication goes.
@@ -117,7 +120,7 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
         Class::Broken { why } => return Err(Refusal::because(why)),
         Class::Ours(class) => class,
     };
-    if let Some(decision) = grant::granted(v)? {
+    if let Some(decision) = grant::granted(v, now)? {
         return Ok(decision);
     }
     if let SecretView::Unusable { why } = &v.secret {
@@ -268,21 +271,38 @@ fn resync(v: &VolumeView) -> Decision {
         },
         Rule::Hub(HubRule {
             epoch: Some(epoch),
+            resync_number,
             resync_issued,
+            resync_failed,
             ..
-        }) => match resync_issued {
-            Some(issued) if issued == epoch && in_step(v) => Decision::Leave,
-            Some(issued) if issued == epoch => Decision::Resync {
-                enable: Mark::Absent,
-                force: Force::No,
-            },
-            _ => Decision::IssueResync {
-                epoch: *epoch,
-                enable,
-            },
-        },
+        }) => {
+            let request = (*epoch, *resync_number);
+            if *resync_issued < Some(request) {
+                return Decision::IssueResync { request, enable };
+            }
+            if in_step(v) {
+                Decision::Leave
+            } else if *resync_failed < *resync_issued && unanswered(v, *resync_failed, request) {
+                Decision::FailResync
+            } else {
+                Decision::Resync {
+                    enable: Mark::Absent,
+                    force: Force::No,
+                }
+            }
+        }
         // `grant::granted` refused it before.
         Rule::Hub(_) => Decision::Leave,
+    }
+}
+
+/// Whether a forced resync was noted, and what became of it was not: the agent or its machine died in between. What an answer
+/// leaves behind is the status of the generation that asked, and from the second request on, that the failure before it is
+/// forgotten.
+fn unanswered(v: &VolumeView, failed: Option<(i64, u32)>, (epoch, number): (i64, u32)) -> bool {
+    match number {
+        0 | 1 => v.status.observed_generation != Some(v.generation),
+        _ => failed == Some((epoch, number - 1)),
     }
 }
 

@@ -94,13 +94,15 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
         .and_then(|group| caches.content(&content_name(&group)))
         .map(|content| format!("{:?}", content.spec.volume_group_replication_handle));
     Some(fnv(&format!(
-        "{:?}|{:?}|{:?}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
+        "{:?}|{:?}|{:?}|{}|{}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
         volume.metadata.uid,
         volume.metadata.generation,
         volume.metadata.deletion_timestamp.is_some(),
         annotation(names::EPOCH),
         annotation(names::OWNERSHIP),
         annotation(names::DISABLE),
+        annotation(names::RESYNC_UNTIL),
+        annotation(names::RESYNC_REQUEST),
     )))
 }
 
@@ -129,7 +131,14 @@ fn rule(caches: &Caches, key: &Key, volume: &VolumeReplication) -> Rule {
     Rule::Hub(HubRule {
         epoch: number(epoch),
         disable: Mark::of(annotation(volume, names::DISABLE) == Some("true")),
-        resync_issued: annotation(volume, names::RESYNC_ISSUED).and_then(number),
+        resync_until: annotation(volume, names::RESYNC_UNTIL).and_then(|t| t.trim().parse().ok()),
+        resync_number: annotation(volume, names::RESYNC_REQUEST)
+            .and_then(|n| n.trim().parse().ok())
+            .unwrap_or(1),
+        resync_issued: annotation(volume, names::RESYNC_ISSUED)
+            .and_then(names::read_resync_request),
+        resync_failed: annotation(volume, names::RESYNC_FAILED)
+            .and_then(names::read_resync_request),
         grant: grant(caches, key, ownership_name(volume).unwrap_or_default()),
     })
 }

@@ -84,8 +84,14 @@ pub(crate) struct HubRule {
     pub(crate) epoch: Option<i64>,
     /// Whether the hub asked to switch replication off on deletion.
     pub(crate) disable: Mark,
-    /// The epoch that a forced resync was already sent for.
-    pub(crate) resync_issued: Option<i64>,
+    /// How long the order to resync holds; `None` if there is none, or if it cannot be read.
+    pub(crate) resync_until: Option<Timestamp>,
+    /// The how manieth resync of the epoch is asked for.
+    pub(crate) resync_number: u32,
+    /// The request, epoch and number, that a forced resync was already sent for.
+    pub(crate) resync_issued: Option<(i64, u32)>,
+    /// The request that we said had not brought the copy about.
+    pub(crate) resync_failed: Option<(i64, u32)>,
     pub(crate) grant: Grant,
 }
 

@@ -13,6 +13,8 @@ pub const AGENT_MANAGER: &str = "lifeboat-agent";
 pub const PLACEMENT_UID: &str = "lifeboat.dev/placement-uid";
 /// Annotation: `namespace/name` of that DRPlacement, for people.
 pub const PLACEMENT: &str = "lifeboat.dev/placement";
+/// Annotation on a DRPlacement: uid of an earlier DRPlacement of the same name, which this one is, on the word of a person.
+pub const IDENTITY: &str = "lifeboat.dev/identity";
 /// Annotation on a VolumeReplication: the ownership epoch it was written at. Makes it hub-managed.
 pub const EPOCH: &str = "lifeboat.dev/epoch";
 /// Annotation on a VolumeReplication: name of the DROwnership in its namespace that grants the epoch.
@@ -20,9 +22,17 @@ pub const OWNERSHIP: &str = "lifeboat.dev/ownership";
 /// Annotation on a hub-managed VolumeReplication, value `true`: on deletion switch replication off, which removes the
 /// peer's image. Without it a deletion only lets the volume go: it may be an accident, or another cluster owns the volume.
 pub const DISABLE: &str = "lifeboat.dev/disable";
-/// Annotation that the agent writes on a VolumeReplication before it sends a forced resync: the epoch it is for.
-/// One request never becomes two.
+/// Annotation that the agent writes on a VolumeReplication before it sends a forced resync: the request it is for, see
+/// [`resync_request`]. One request never becomes two.
 pub const RESYNC_ISSUED: &str = "lifeboat.dev/resync-issued";
+/// Annotation that the agent writes on a VolumeReplication when the request of [`RESYNC_ISSUED`] did not bring the copy
+/// about, or is not known to have reached the driver: the hub may ask again, with the next number.
+pub const RESYNC_FAILED: &str = "lifeboat.dev/resync-failed";
+/// Annotation on a hub-managed VolumeReplication that asks for a resync: the how manieth of its epoch. Absent: the first.
+pub const RESYNC_REQUEST: &str = "lifeboat.dev/resync-request";
+/// Annotation on a hub-managed VolumeReplication that asks for a resync: how long the order holds (RFC 3339). The agent
+/// throws no copy away after that, nor without it; the hub renews it while it sees that the owner is primary.
+pub const RESYNC_UNTIL: &str = "lifeboat.dev/resync-until";
 /// Annotation on a PersistentVolume: the reclaim policy it had before protection.
 pub const RECLAIM_POLICY: &str = "lifeboat.dev/reclaim-policy";
 /// Annotation on an object made from a capture: the epoch it was made at.
@@ -88,4 +98,34 @@ pub fn ownership_name(placement: &str, uid: &str) -> String {
     let head: String = placement.chars().take(200).collect();
     let tail: String = uid.chars().take(8).collect();
     format!("{head}-{tail}")
+}
+
+/// A request to resync as the agent notes it: its epoch, and after a dot its number unless it is the first.
+pub fn resync_request(epoch: i64, number: u32) -> String {
+    if number <= 1 {
+        epoch.to_string()
+    } else {
+        format!("{epoch}.{number}")
+    }
+}
+
+/// Reads what [`resync_request`] writes: epoch and number.
+pub fn read_resync_request(text: &str) -> Option<(i64, u32)> {
+    let (epoch, number) = text.trim().split_once('.').unwrap_or((text.trim(), "1"));
+    Some((epoch.parse().ok()?, number.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_is_written() {
+        for request in [(7, 1), (7, 2), (12, 30)] {
+            let text = resync_request(request.0, request.1);
+            assert_eq!(read_resync_request(&text), Some(request));
+        }
+        assert_eq!(resync_request(7, 1), "7");
+        assert_eq!(read_resync_request("7.x"), None);
+    }
 }

@@ -47,6 +47,22 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// A request to throw copies away and take the owner's data: the how manieth of an epoch, from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ResyncRequest {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Its number.
+    pub number: u32,
+}
+
+impl ResyncRequest {
+    /// The first one of an epoch.
+    pub fn first(epoch: Epoch) -> Self {
+        Self { epoch, number: 1 }
+    }
+}
+
 /// A claim, by the namespace it has where the policy names no other (the home namespace) and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimKey {

@@ -65,14 +65,30 @@ impl Request {
 pub struct Intent {
     /// `namespace/name` of the DRPlacement.
     pub placement: String,
-    /// Its uid.
+    /// The uid it is known by on the clusters and in the archive: its own, or the one it took over.
     pub uid: String,
+    /// The uid that it is to be known by, as the DRPlacement says now. Absent: `uid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    /// Whether that is the uid of an earlier DRPlacement, on the word of a person.
+    #[serde(default)]
+    pub identity: Identity,
     /// What is asked for.
     pub request: Request,
     /// Whether the placement is to move workloads.
     pub workloads: Workloads,
     /// Whether the DRPlacement is being deleted.
     pub life: Life,
+}
+
+/// Whose uid a placement is known by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Identity {
+    /// Its own.
+    #[default]
+    Own,
+    /// That of an earlier DRPlacement: a person says that it is the same placement.
+    TakenOver,
 }
 
 /// Whether the placement is to move workloads.

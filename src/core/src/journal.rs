@@ -19,6 +19,9 @@ use crate::intent::{MoveKind, Request};
 /// What must survive a restart of the hub.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Journal {
+    /// The uid that the placement is known by on the clusters and in the archive. Absent: the DRPlacement's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The cluster that may write the volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<ClusterId>,
@@ -36,13 +39,48 @@ pub struct Journal {
     pub moves: Vec<MoveRecord>,
     /// Last sync of each volume as last seen on a primary: what a failover would lose must be known after the loss.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub synced: BTreeMap<ClaimKey, Timestamp>,
+    pub synced: BTreeMap<ClaimKey, Synced>,
     /// Since when the present owner's copies count as protection: a sync before that is of an earlier owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_since: Option<Timestamp>,
+    /// The how manieth resync of this epoch was last asked for on each cluster: the time in the phase is of that one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resyncs: BTreeMap<ClusterId, u32>,
     /// The highest capture version that was ever complete: an archive that shows less has lost something.
     #[serde(default)]
     pub capture: u64,
+}
+
+/// A last sync, and of which volume: a claim that was made anew has another one, of which there may be no copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SyncedForm")]
+pub struct Synced {
+    /// When the content of the copy was current.
+    pub at: Timestamp,
+    /// Handle of the volume on the cluster that told it. Absent: noted before handles were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+}
+
+/// How a sync is or was written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SyncedForm {
+    At(Timestamp),
+    Of {
+        at: Timestamp,
+        #[serde(default)]
+        handle: Option<String>,
+    },
+}
+
+impl From<SyncedForm> for Synced {
+    fn from(form: SyncedForm) -> Self {
+        match form {
+            SyncedForm::At(at) => Self { at, handle: None },
+            SyncedForm::Of { at, handle } => Self { at, handle },
+        }
+    }
 }
 
 /// Where a placement is in its life.
@@ -202,6 +240,7 @@ impl Journal {
     pub fn commit(&mut self, owner: ClusterId) {
         self.owner = Some(owner);
         self.epoch = self.epoch.next();
+        self.resyncs.clear();
         let epoch = self.epoch;
         if let Some(record) = self.moves.first_mut() {
             record.epoch = Some(epoch);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
+use crate::ids::{ClaimKey, ClusterId, Epoch, ResyncRequest, WorkloadKey};
 
 /// How well a cluster is known at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,13 @@ pub enum Contact {
         /// Since when.
         since: Timestamp,
         /// What is wrong with them.
+        why: String,
+    },
+    /// The DRCluster leads to another cluster than the one that was registered: of that one nothing is known any more.
+    Replaced {
+        /// Since when, as far as this hub knows.
+        since: Timestamp,
+        /// Which one it leads to.
         why: String,
     },
     /// No DRCluster of that name exists.
@@ -77,6 +84,7 @@ impl Contact {
             Self::Never { since, .. } => (since, UNHEARD),
             Self::Stale { since, .. }
             | Self::Refused { since, .. }
+            | Self::Replaced { since, .. }
             | Self::Unregistered { since, .. } => (since, QUIET),
         };
         let passed = now.duration_since(*since);
@@ -89,7 +97,9 @@ impl Contact {
             Self::Behind { since, why } => format!("has been out of step since {since} ({why})"),
             Self::Stale { since, why } => format!("has not answered since {since} ({why})"),
             Self::Never { since: _, why } => format!("was not reached yet ({why})"),
-            Self::Refused { since: _, why } | Self::Unregistered { since: _, why } => why.clone(),
+            Self::Refused { since: _, why }
+            | Self::Replaced { since: _, why }
+            | Self::Unregistered { since: _, why } => why.clone(),
         }
     }
 }
@@ -121,6 +131,9 @@ pub struct ClusterFacts {
     pub agent: AgentFacts,
     /// DROwnership of this placement.
     pub record: Option<RecordFacts>,
+    /// DROwnerships that are of this placement by name or by uid, and not by both.
+    #[serde(default)]
+    pub namesakes: Vec<NamesakeFacts>,
     /// The protected namespaces, by home name. Absent: does not exist there.
     pub namespaces: BTreeMap<String, NamespaceFacts>,
     /// Claims that the selector matches, and claims, volumes and replications that carry our mark.
@@ -144,6 +157,7 @@ impl Default for ClusterFacts {
             },
             agent: AgentFacts::Unseen,
             record: None,
+            namesakes: Vec::new(),
             namespaces: BTreeMap::new(),
             volumes: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -174,6 +188,9 @@ pub enum AgentFacts {
 /// A DROwnership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordFacts {
+    /// The cluster that it was written to, if it says another than the one it is on: it was copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_to: Option<ClusterId>,
     /// Who may write.
     pub owner: ClusterId,
     /// Since which epoch.
@@ -182,6 +199,21 @@ pub struct RecordFacts {
     pub force: Option<Epoch>,
     /// Fingerprint of the request that led there.
     pub served: Option<String>,
+}
+
+/// A DROwnership that another DRPlacement of the same name has left, or one of the same uid of a placement of another name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NamesakeFacts {
+    /// Since which epoch.
+    pub epoch: Epoch,
+    /// Who may write.
+    pub owner: ClusterId,
+    /// uid of the DRPlacement it was written for.
+    pub uid: String,
+    /// `namespace/name` of that DRPlacement.
+    pub placement: String,
+    /// `namespace/name` of the DROwnership on its cluster.
+    pub record: String,
 }
 
 /// A namespace that exists.
@@ -204,6 +236,9 @@ pub enum Mark {
     Other {
         /// `namespace/name` of that placement, or its uid.
         placement: String,
+        /// Its uid.
+        #[serde(default)]
+        uid: String,
     },
 }
 
@@ -273,6 +308,9 @@ pub struct PvFacts {
     pub csi: Option<Csi>,
     /// Whether its reclaim policy is Retain.
     pub retained: Retained,
+    /// When the object was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
     /// Whether it is being deleted.
     pub deleting: Deleting,
 }
@@ -308,14 +346,40 @@ pub struct VrFacts {
     pub class: String,
     /// What the status says, if it speaks of the present generation.
     pub status: VrStatus,
-    /// The epoch at which the agent has sent the driver a resync, or is about to.
-    pub resync_issued: Option<Epoch>,
+    /// The request to resync that it carries, if it asks for one.
+    #[serde(default)]
+    pub resync_asked: Option<ResyncRequest>,
+    /// The last request that the agent has sent the driver, or is about to.
+    #[serde(default)]
+    pub resync_issued: Option<ResyncRequest>,
+    /// The last request of which the agent says that it did not bring the copy about.
+    #[serde(default)]
+    pub resync_failed: Option<ResyncRequest>,
+    /// How long the order to resync holds.
+    #[serde(default)]
+    pub resync_until: Option<Timestamp>,
     /// Last sync, whatever generation it speaks of.
     pub last_sync: Option<Timestamp>,
     /// Handle of the copy on the peer, if the driver names it differently there.
     pub destination: Option<String>,
+    /// When the object was made.
+    #[serde(default)]
+    pub created: Option<Timestamp>,
+    /// Whether it carries the word to switch replication off when it is deleted.
+    #[serde(default)]
+    pub switch_off: SwitchOff,
     /// Whether it is being deleted.
     pub deleting: Deleting,
+}
+
+/// Whether a deletion switches replication off, which removes the copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SwitchOff {
+    /// It only lets the volume go.
+    #[default]
+    Unsaid,
+    /// It does: protection was about to be ended.
+    Said,
 }
 
 /// A role that a VolumeReplication asks for.
@@ -431,6 +495,9 @@ pub struct CaptureFacts {
 pub struct CapturedVolume {
     /// Driver and handle on the target.
     pub csi: Csi,
+    /// Handle on the cluster it was captured from, if that is another.
+    #[serde(default)]
+    pub origin: Option<String>,
     /// Name of the PersistentVolume.
     pub volume: String,
     /// Storage class, by home name.

@@ -9,6 +9,7 @@ mod draft;
 mod failover;
 mod gates;
 mod hold;
+mod identity;
 mod protect;
 mod quarantine;
 mod relocate;
@@ -75,6 +76,10 @@ pub fn plan(
 }
 
 fn decide(v: &View<'_>) -> Draft {
+    if let Some(blocker) = identity::changed(v) {
+        return Draft::wait("stands still: the DRPlacement names another identity than it has")
+            .blocked(blocker);
+    }
     if let Some(blocker) = foreign_ownership(v) {
         return Draft::wait("stands still: another hub has moved this placement on")
             .blocked(blocker);

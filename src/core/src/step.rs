@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
@@ -41,6 +42,19 @@ pub enum Step {
         role: Role,
         /// The epoch to stamp.
         epoch: Epoch,
+    },
+    /// Asks for copies to be thrown away and taken anew from the owner; the agent carries an order out once, and not after
+    /// `until`. *Idempotent because* an order that was carried out is not carried out again. *Undo*: `Replicate` as
+    /// secondary, as long as no agent has carried it out. *If interrupted*: the order lapses by itself.
+    Resync {
+        /// Where.
+        cluster: ClusterId,
+        /// Claims with what is asked for each.
+        claims: BTreeMap<ClaimKey, ResyncOrder>,
+        /// The epoch to stamp.
+        epoch: Epoch,
+        /// How long the order holds, unless it is renewed.
+        until: Timestamp,
     },
     /// Reads volumes, claims, workloads and what they name from the cluster, and stores a complete capture.
     /// *If interrupted*: the manifest is written last, so the capture before it stays the newest.
@@ -129,6 +143,15 @@ pub enum Step {
     Finish,
 }
 
+/// What is asked for one copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResyncOrder {
+    /// Its VolumeReplicationClass.
+    pub class: String,
+    /// The how manieth request of the epoch.
+    pub number: u32,
+}
+
 /// Whether promotion may be forced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Force {
@@ -166,7 +189,8 @@ impl Step {
                 role: Role::Secondary,
                 ..
             } => "Demote",
-            Self::Replicate {
+            Self::Resync { .. }
+            | Self::Replicate {
                 role: Role::Resync, ..
             } => "Resync",
             Self::Capture { .. } => "Capture",
@@ -189,6 +213,7 @@ impl Step {
             Self::Record { cluster, .. }
             | Self::Retain { cluster, .. }
             | Self::Replicate { cluster, .. }
+            | Self::Resync { cluster, .. }
             | Self::Capture { cluster, .. }
             | Self::Restore { cluster, .. }
             | Self::Nudge { cluster, .. }

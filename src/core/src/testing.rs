@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ids::{ClaimKey, ClusterId, Epoch, WorkloadKey};
-use crate::intent::{Failovers, Intent, Life, MoveKind, Policy, Request, Workloads};
+use crate::ids::{ClaimKey, ClusterId, ResyncRequest, WorkloadKey};
+use crate::intent::{Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
     AgentFacts, ArchiveFacts, CaptureFacts, ClaimFacts, ClaimPhase, ClusterFacts, Contact, Csi,
@@ -75,6 +75,8 @@ pub fn intent(request: Request) -> Intent {
     Intent {
         placement: "shop/db".into(),
         uid: "1".into(),
+        named: None,
+        identity: Identity::Own,
         request,
         workloads: Workloads::Selected,
         life: Life::Wanted,
@@ -122,6 +124,7 @@ pub fn volume(key: &ClaimKey, mark: &Mark, phase: ClaimPhase) -> VolumeFacts {
             } else {
                 Retained::No
             },
+            created: None,
             deleting: Deleting::No,
         }),
         replication: None,
@@ -174,8 +177,8 @@ pub struct Site {
     nudged: BTreeSet<ClaimKey>,
     /// Replications that are switched off when they are deleted; others are only let go.
     disable: BTreeSet<ClaimKey>,
-    /// Rebuilds that have begun, with the epoch they were asked for at.
-    rebuilt: BTreeMap<ClaimKey, Epoch>,
+    /// Rebuilds that have begun, with the request they were asked for by.
+    rebuilt: BTreeMap<ClaimKey, ResyncRequest>,
 }
 
 /// The world of one placement.

@@ -87,4 +87,6 @@ pub enum Reason {
     MoveInProgress,
     /// Two clusters claim to own the placement at one epoch.
     OwnershipConflict,
+    /// It cannot be told whether the DRPlacement is the one whose marks the clusters carry.
+    IdentityUnclear,
 }

@@ -34,6 +34,7 @@ use lifeboat_kit::SharedClock;
 use crate::archive_view::ArchiveView;
 use crate::resolve::{PlacementKey, Scope};
 use remote::Remote;
+use replicate::Asked;
 use turns::Turns;
 pub use turns::{Crowded, Turn, WakePlacement};
 
@@ -127,7 +128,20 @@ impl Executor {
                 claims,
                 role,
                 epoch,
-            } => replicate::replicate(&at, claims, *role, *epoch).await,
+            } => {
+                let asked = Asked {
+                    role: *role,
+                    epoch: *epoch,
+                    order: None,
+                };
+                replicate::replicate(&at, claims, &asked).await
+            }
+            Step::Resync {
+                cluster: _,
+                claims,
+                epoch,
+                until,
+            } => replicate::resync(&at, claims, *epoch, *until).await,
             Step::Capture {
                 cluster: _,
                 epoch,

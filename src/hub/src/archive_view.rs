@@ -253,6 +253,7 @@ fn capture_facts(scope: &Scope, stored: &Stored, capture: &Capture) -> CaptureFa
             .filter(|c| !c.is_empty())
             .map(|c| scope.home_storage_class(&source, &c).unwrap_or(c));
         let handle = v.destination_handle.as_ref().unwrap_or(&v.handle).clone();
+        let origin = (handle != v.handle).then(|| v.handle.clone());
         let csi = Csi {
             driver: v.driver.clone(),
             handle,
@@ -261,6 +262,7 @@ fn capture_facts(scope: &Scope, stored: &Stored, capture: &Capture) -> CaptureFa
             ClaimKey::new(home(&v.namespace), v.claim.as_str()),
             CapturedVolume {
                 csi,
+                origin,
                 volume: text(&v.pv, "/metadata/name"),
                 storage_class: class,
             },

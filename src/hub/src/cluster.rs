@@ -227,9 +227,10 @@ fn health(
                 _ => ("Lost", None),
             }
         }
-        Contact::Never { .. } | Contact::Refused { .. } | Contact::Unregistered { .. } => {
-            ("Unknown", None)
-        }
+        Contact::Never { .. }
+        | Contact::Refused { .. }
+        | Contact::Replaced { .. }
+        | Contact::Unregistered { .. } => ("Unknown", None),
     }
 }
 
@@ -328,7 +329,7 @@ fn reachable(cluster: &DRCluster, member: &MemberStatus, twin: Option<&str>) -> 
             "Answers",
             "the API server answers and every watch is in step".to_owned(),
         ),
-        Contact::Refused { .. } | Contact::Unregistered { .. } => {
+        Contact::Refused { .. } | Contact::Replaced { .. } | Contact::Unregistered { .. } => {
             let message = format!("{words}; mend {secret}: see `lifeboat cluster add`");
             (Tri::False, "CredentialsRefused", message)
         }

@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use kube::core::SelectorExt;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::{
-    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamespaceFacts, PvFacts, RecordFacts,
-    Selected, VolumeFacts, VrFacts, WorkloadFacts,
+    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamesakeFacts, NamespaceFacts, PvFacts,
+    RecordFacts, Selected, VolumeFacts, VrFacts, WorkloadFacts,
 };
-use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Observed, WorkloadKey};
+use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Epoch, Observed, WorkloadKey};
 use tokio::time::Instant;
 
 use crate::fleet::Fleet;
 use crate::fleet::print::digest;
-use crate::fleet::rows::{ClaimRow, VolumeRow, WorkloadRow};
+use crate::fleet::rows::{ClaimRow, OwnershipRow, VolumeRow, WorkloadRow};
 use crate::fleet::table::Key;
 use crate::fleet::view::View;
 use crate::resolve::Scope;
@@ -128,6 +128,7 @@ impl<'a> Look<'a> {
             contact: ClusterFacts::default().contact,
             agent: self.view.agent(Instant::now()),
             record: self.record(),
+            namesakes: self.namesakes(),
             namespaces: self.namespaces(),
             volumes: volumes.collect(),
             holders: self.holders(&claims, &workloads),
@@ -222,6 +223,7 @@ impl<'a> Look<'a> {
             mark: row.tag.mark(uid),
             csi: row.csi.clone(),
             retained: row.retained,
+            created: row.created,
             deleting: row.deleting,
         });
         VolumeFacts {
@@ -242,7 +244,7 @@ impl<'a> Look<'a> {
         for (_, there) in self.scope.namespaces_on(self.id) {
             let row = tables.ownerships.get(&there, &self.scope.ownership);
             if let Some(row) = row.filter(|row| row.uid == self.scope.uid) {
-                all.push(row.facts.clone());
+                all.push(self.record_facts(row));
             } else {
                 let namespace = tables.namespaces.get("", &there);
                 missing |= namespace.is_some_and(|n| n.facts == NamespaceFacts::Active);
@@ -252,8 +254,8 @@ impl<'a> Look<'a> {
         let marked = tables
             .ownerships
             .marked(&self.scope.uid)
-            .map(|(_, row)| &row.facts);
-        let highest = marked.max_by_key(|r| r.epoch).cloned();
+            .map(|(_, row)| self.record_facts(row));
+        let highest = marked.max_by_key(|r| r.epoch);
         if highest.as_ref().is_some_and(|r| r.epoch > self.scope.epoch) {
             return highest;
         }
@@ -261,7 +263,38 @@ impl<'a> Look<'a> {
             return None;
         }
         all.into_iter()
-            .min_by_key(|r| (r.epoch, r.force, r.served.clone()))
+            .min_by_key(|r| (r.written_to.is_none(), r.epoch, r.force, r.served.clone()))
+    }
+
+    /// A record of another cluster that was copied here, by a restore from a backup say, tells who it was written to.
+    fn record_facts(&self, row: &OwnershipRow) -> RecordFacts {
+        let here = row.cluster == self.id.as_str();
+        RecordFacts {
+            written_to: (!here).then(|| ClusterId::new(row.cluster.as_str())),
+            ..row.facts.clone()
+        }
+    }
+
+    /// Records of this placement by name or by uid, and not by both. They are looked for, in all namespaces, while the
+    /// placement is not decided on.
+    fn namesakes(&self) -> Vec<NamesakeFacts> {
+        if self.scope.epoch != Epoch::default() {
+            return Vec::new();
+        }
+        let placement = self.scope.key.to_string();
+        let all = self.view.tables.ownerships.all();
+        let half = all
+            .filter(|(_, row)| (row.placement == placement) != (row.uid == self.scope.uid))
+            .map(|((namespace, name), row)| NamesakeFacts {
+                epoch: row.facts.epoch,
+                owner: row.facts.owner.clone(),
+                uid: row.uid.clone(),
+                placement: row.placement.clone(),
+                record: format!("{namespace}/{name}"),
+            });
+        let mut found: Vec<NamesakeFacts> = half.collect();
+        found.sort();
+        found
     }
 
     fn namespaces(&self) -> BTreeMap<String, NamespaceFacts> {

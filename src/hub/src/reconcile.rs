@@ -19,7 +19,7 @@ use tracing::{debug, info, instrument, warn};
 use crate::act::{self, Crowded};
 use crate::context::{Context, Repeat, Stuck, repeat_backoff, step_backoff};
 use crate::observe::observe;
-use crate::resolve::{PlacementKey, Resolved, resolve};
+use crate::resolve::{PlacementKey, Resolved, Scope, resolve};
 use crate::status::{self, Told};
 use object::{fresh, hold, lost, reject, reject_or_let_go, unreadable, write};
 
@@ -34,6 +34,9 @@ const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// After this time a placement tells that it waits for its turn on a cluster.
 const LONG_WAIT: Duration = Duration::from_secs(2);
+
+/// When a placement whose identity is another's looks again.
+const TAKEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long mere progress waits for more of it, so that twenty volumes are not twenty writes. News never wait.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -99,6 +102,13 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
         Ok(resolved) => resolved,
         Err(invalid) => return reject_or_let_go(context, &placement, &journal, &invalid).await,
     };
+    if let Some(invalid) = taken(context, &placement, &resolved.scope, &journal) {
+        return match reject_or_let_go(context, &placement, &journal, &invalid).await {
+            // Nothing wakes it when the other one goes.
+            Turn::Stop(Next::Wait) => Turn::Stop(Next::After(TAKEN_AGAIN)),
+            turn => turn,
+        };
+    }
     context.index.set(&resolved.scope);
     if resolved.intent.life == Life::Wanted && !held {
         return hold(context, &placement).await;
@@ -120,6 +130,54 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
         journal: &journal,
     };
     look.follow(planned, memory).await
+}
+
+/// Two DRPlacements that are known by one uid would both act on everything that carries it. Its own uid is nobody else's;
+/// one that was taken over stays with whoever took it over first.
+fn taken(
+    context: &Context,
+    placement: &DRPlacement,
+    scope: &Scope,
+    journal: &Journal,
+) -> Option<Invalid> {
+    if scope.uid == scope.own_uid {
+        return None;
+    }
+    let rival = context
+        .stores
+        .placements
+        .all()
+        .into_values()
+        .find(|other| {
+            let annotations = other.metadata.annotations.as_ref();
+            let named = annotations.and_then(|all| all.get(names::IDENTITY)) == Some(&scope.uid);
+            let its = status::journal(other.status.as_ref()).unwrap_or_default();
+            let decided = its.owner.is_some() && its.identity.as_ref() == Some(&scope.uid);
+            let mine_first = journal.owner.is_some() && !decided;
+            other.metadata.uid != placement.metadata.uid
+                && (other.metadata.uid.as_ref() == Some(&scope.uid)
+                    || decided
+                    || named && !mine_first)
+        })?;
+    let name = |p: &DRPlacement| {
+        let namespace = p.metadata.namespace.as_deref().unwrap_or_default();
+        format!(
+            "{namespace}/{}",
+            p.metadata.name.as_deref().unwrap_or_default()
+        )
+    };
+    Some(Invalid {
+        reason: "IdentityTaken",
+        message: format!(
+            "the identity {} is that of the DRPlacement {} too",
+            scope.uid,
+            name(&rival)
+        ),
+        remedy: format!(
+            "Remove the annotation {} from one of the two: nothing is done for this one until then.",
+            names::IDENTITY
+        ),
+    })
 }
 
 /// One turn's facts.

@@ -9,7 +9,9 @@ use lifeboat_api::placement::{Action, WorkloadKind};
 use lifeboat_api::policy::{FailoverMode, NameMapping};
 use lifeboat_api::{DRPlacement, DRPolicy, names};
 use lifeboat_capture::Mapping;
-use lifeboat_core::intent::{Failovers, Intent, Life, MoveKind, Policy, Request, Workloads};
+use lifeboat_core::intent::{
+    Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Workloads,
+};
 use lifeboat_core::{ClusterId, Epoch, Journal, Phase};
 use thiserror::Error;
 
@@ -44,8 +46,10 @@ pub struct Resolved {
 pub struct Scope {
     /// The DRPlacement.
     pub key: PlacementKey,
-    /// Its uid: the mark on its objects.
+    /// The uid it is known by, its own or one that it took over: the mark on its objects.
     pub uid: String,
+    /// uid of the DRPlacement itself.
+    pub own_uid: String,
     /// Name of its DROwnership.
     pub ownership: String,
     /// The epoch that the journal knows.
@@ -219,7 +223,8 @@ pub fn resolve(
         namespace: p.metadata.namespace.clone().unwrap_or_default(),
         name: p.metadata.name.clone().unwrap_or_default(),
     };
-    let uid = p.metadata.uid.clone().unwrap_or_default();
+    let named = named_identity(p)?;
+    let uid = identity(p, journal)?;
     let scope = scope(p, &policy, journal, &key, &uid, &clusters)?;
     let leaving = p.metadata.deletion_timestamp.is_some();
     Ok(Resolved {
@@ -227,6 +232,12 @@ pub fn resolve(
         intent: Intent {
             placement: key.to_string(),
             uid,
+            identity: if named == scope.own_uid {
+                Identity::Own
+            } else {
+                Identity::TakenOver
+            },
+            named: Some(named),
             request,
             workloads: match p.spec.workload {
                 Some(_) => Workloads::Selected,
@@ -236,6 +247,37 @@ pub fn resolve(
         },
         scope: Arc::new(scope),
     })
+}
+
+/// The uid that a DRPlacement says it is to be known by.
+fn named_identity(p: &DRPlacement) -> Result<String, Invalid> {
+    let own = p.metadata.uid.clone().unwrap_or_default();
+    let annotations = p.metadata.annotations.as_ref();
+    let Some(named) = annotations.and_then(|all| all.get(names::IDENTITY)) else {
+        return Ok(own);
+    };
+    // It becomes a label, and part of names.
+    let plain = named.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if !plain
+        || named.len() < 8
+        || named.len() > 63
+        || named.starts_with('-')
+        || named.ends_with('-')
+    {
+        let message = format!("the annotation {} is no uid: {named:?}", names::IDENTITY);
+        let remedy = "set it to the uid that the clusters' DROwnerships carry, or remove it";
+        return Err(invalid("BadIdentity", message, remedy));
+    }
+    Ok(named.clone())
+}
+
+/// The uid that a DRPlacement is known by: once it is decided on, the one it was decided on with.
+pub(crate) fn identity(p: &DRPlacement, journal: &Journal) -> Result<String, Invalid> {
+    if journal.owner.is_none() {
+        return named_identity(p);
+    }
+    let own = p.metadata.uid.clone().unwrap_or_default();
+    Ok(journal.identity.clone().unwrap_or(own))
 }
 
 fn request(p: &DRPlacement) -> Request {
@@ -339,6 +381,7 @@ fn scope(
     let scope = Scope {
         key: key.clone(),
         uid: uid.to_owned(),
+        own_uid: p.metadata.uid.clone().unwrap_or_default(),
         ownership: names::ownership_name(&key.name, uid),
         epoch: journal.epoch,
         namespaces,

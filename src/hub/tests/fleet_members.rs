@@ -91,7 +91,7 @@ async fn a_cluster_that_is_another_than_it_was_is_refused() {
         let client = world.fleet.client(&id("dr1"));
         let seen = world.observe(&scope).clusters.remove(&id("dr1")).unwrap();
         assert!(client.is_none() && seen.namespaces.is_empty() && !seen.contact.is_fresh());
-        matches!(world.contact("dr1"), Contact::Refused { why, .. } if why.contains("was registered with the cluster of uid"))
+        matches!(world.contact("dr1"), Contact::Replaced { why, .. } if why.contains("was registered with the cluster of uid"))
     };
     world.until("dr1 is refused", refused).await;
     lead("dr1");

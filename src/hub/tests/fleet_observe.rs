@@ -265,3 +265,48 @@ async fn an_answer_to_a_write_is_seen_before_the_watch_tells() {
         Epoch(4)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn records_of_an_earlier_placement_of_the_name_are_seen_until_it_is_decided_on() {
+    let (world, dr2) = shop().await;
+    let left = |ns: &str, uid: &str, placement: &str| {
+        let mut left = record(ns, 9);
+        left["metadata"]["name"] = json!(names::ownership_name("db", uid));
+        left["spec"]["placementUID"] = json!(uid);
+        left["spec"]["placement"] = json!(placement);
+        put(&dr2, &left);
+    };
+    put(&dr2, &namespace("elsewhere"));
+    left("elsewhere", "earlier0", "shop/db");
+    left("shop-dr", "stranger", "other/db");
+    let namesakes = |journal: &Journal| {
+        let seen = world.observe(&scope(journal));
+        seen.clusters[&id("dr2")].namesakes.clone()
+    };
+    world
+        .until("the record is seen", || !namesakes(&known(0)).is_empty())
+        .await;
+    let found = namesakes(&known(0));
+    let told: Vec<(&str, &str, Epoch)> = found
+        .iter()
+        .map(|n| (n.uid.as_str(), n.record.as_str(), n.epoch))
+        .collect();
+    assert_eq!(told, [("earlier0", "elsewhere/db-earlier0", Epoch(9))]);
+    assert!(namesakes(&known(1)).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_copied_from_another_cluster_says_so() {
+    let (world, dr2) = shop().await;
+    let written_to = || {
+        let seen = world.observe(&scope(&known(3)));
+        seen.clusters[&id("dr2")].record.clone().unwrap().written_to
+    };
+    assert_eq!(written_to(), None);
+    let mut copied = record("shop-dr", 3);
+    copied["spec"]["cluster"] = json!("dr1");
+    put(&dr2, &copied);
+    world
+        .until("it is seen", || written_to() == Some(id("dr1")))
+        .await;
+}

@@ -2,13 +2,15 @@
 
 use std::cmp::Ordering;
 
+use jiff::Timestamp;
+use lifeboat_api::names;
 use lifeboat_api::replication::ReplicationState;
 
 use super::{Decision, Refusal};
-use crate::view::{Grant, GrantFacts, Mark, Rule, VolumeView};
+use crate::view::{Grant, GrantFacts, HubRule, Mark, Rule, VolumeView};
 
 /// Whether the hub's record allows what is asked; the epoch is stored before it is acted on.
-pub(super) fn granted(v: &VolumeView) -> Result<Option<Decision>, Refusal> {
+pub(super) fn granted(v: &VolumeView, now: Timestamp) -> Result<Option<Decision>, Refusal> {
     let Rule::Hub(hub) = &v.rule else {
         return Ok(None);
     };
@@ -33,7 +35,12 @@ pub(super) fn granted(v: &VolumeView) -> Result<Option<Decision>, Refusal> {
     match v.wanted {
         ReplicationState::Primary => may_own(epoch, grant)?,
         ReplicationState::Secondary => may_demote(epoch, grant)?,
-        ReplicationState::Resync => may_resync(epoch, grant)?,
+        ReplicationState::Resync => {
+            may_resync(epoch, grant)?;
+            if hub.resync_issued < Some((epoch, hub.resync_number)) {
+                still_ordered(hub, now)?;
+            }
+        }
     }
     Ok((grant.stored == Mark::Absent).then_some(Decision::Accept))
 }
@@ -98,6 +105,27 @@ fn may_resync(epoch: i64, grant: &GrantFacts) -> Result<(), Refusal> {
             format!(
                 "epoch {epoch} is not recorded yet: {} is at epoch {}; waiting for the hub",
                 grant.name, grant.epoch
+            ),
+        )),
+    }
+}
+
+/// Whether the order to throw the copy away holds. The hub renews it while it sees that the owner is primary: an order that
+/// has lapsed may be from before the owner was lost, and this copy the last one.
+pub(crate) fn still_ordered(hub: &HubRule, now: Timestamp) -> Result<(), Refusal> {
+    match hub.resync_until {
+        Some(until) if now < until => Ok(()),
+        Some(until) => Err(refused(
+            "ResyncLapsed",
+            format!(
+                "the order to throw this copy away held until {until} and was not renewed: it is kept; the hub renews the order as long as it sees the owner primary"
+            ),
+        )),
+        None => Err(refused(
+            "ResyncLapsed",
+            format!(
+                "the order to throw this copy away does not say until when it holds (annotation {}): it is kept; waiting for the hub",
+                names::RESYNC_UNTIL
             ),
         )),
     }

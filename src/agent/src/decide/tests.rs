@@ -79,7 +79,10 @@ fn by_hub(
     v.rule = Rule::Hub(HubRule {
         epoch: Some(asked),
         disable: Mark::Absent,
+        resync_until: Some(Timestamp::MAX),
+        resync_number: 1,
         resync_issued: None,
+        resync_failed: None,
         grant: Grant::Present(GrantFacts {
             name: "own".into(),
             cluster: "east".into(),
@@ -425,12 +428,17 @@ fn a_hub_managed_volume_is_never_resynced_by_force_twice_for_an_epoch() {
     assert_eq!(
         decide(&by_hub(fresh(), 7, "west", 7, None), now()),
         Decision::IssueResync {
-            epoch: 7,
+            request: (7, 1),
             enable: Mark::Absent
         }
     );
-    let issued = change(by_hub(fresh(), 7, "west", 7, None), |v| {
-        hub(v).resync_issued = Some(7);
+    // Noted, and what became of it was not.
+    let noted = change(by_hub(fresh(), 7, "west", 7, None), |v| {
+        hub(v).resync_issued = Some((7, 1));
+    });
+    assert_eq!(decide(&noted, now()), Decision::FailResync);
+    let issued = change(noted, |v| {
+        v.status.observed_generation = Some(v.generation);
     });
     assert_eq!(
         decide(&issued, now()),
@@ -440,15 +448,32 @@ fn a_hub_managed_volume_is_never_resynced_by_force_twice_for_an_epoch() {
         }
     );
     let earlier = change(by_hub(fresh(), 7, "west", 7, None), |v| {
-        hub(v).resync_issued = Some(6);
+        hub(v).resync_issued = Some((6, 1));
     });
     assert_eq!(
         decide(&earlier, now()),
         Decision::IssueResync {
-            epoch: 7,
+            request: (7, 1),
             enable: Mark::Absent
         }
     );
+    // Asked again, and an older request that comes late.
+    let again = |number, issued| {
+        change(by_hub(fresh(), 7, "west", 7, None), |v| {
+            (hub(v).resync_number, hub(v).resync_issued) = (number, Some((7, issued)));
+        })
+    };
+    assert_eq!(
+        decide(&again(2, 1), now()),
+        Decision::IssueResync {
+            request: (7, 2),
+            enable: Mark::Absent
+        }
+    );
+    assert!(!matches!(
+        decide(&again(1, 2), now()),
+        Decision::IssueResync { .. }
+    ));
     for (asked, owner) in [(7, "east"), (6, "west"), (8, "west")] {
         let view = by_hub(fresh(), asked, owner, 7, None);
         assert!(

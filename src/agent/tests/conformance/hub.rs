@@ -233,6 +233,148 @@ async fn a_forced_resync_that_the_driver_refused_may_be_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renewed() {
+    for holds in [Some(0), Some(-3_600), None] {
+        let world = world().await;
+        world.driver.always("R", Answer::NotReady);
+        world.driver.always("Rf", Answer::NotReady);
+        world.grant("west", 2, None);
+        world.order_as_hub("db", "resync", 2, holds);
+        world
+            .until_status("db", "the order to throw this copy away")
+            .await;
+        world
+            .until("told", async |w| {
+                w.event_reasons().await.contains(&"ResyncLapsed".to_owned())
+            })
+            .await;
+        world.pass(120).await;
+        assert!(!world.driver.trace("h-db").contains('R'), "{holds:?}");
+        world.order_as_hub("db", "resync", 2, Some(300));
+        world
+            .until("renewed", async |w| w.driver.trace("h-db").contains("Rf"))
+            .await;
+        // One that was carried out is followed to its end, however long that takes.
+        world.pass(900).await;
+        world.driver.always("R", Answer::Ok);
+        world
+            .until_status("db", "Secondary | volume is marked for resyncing")
+            .await;
+        assert_eq!(world.driver.times("Rf").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_lapses_while_the_driver_is_away_is_not_carried_out_when_it_is_back() {
+    let world = world().await;
+    world
+        .driver
+        .always("E", Answer::Fail(Code::Unavailable, "away"));
+    world.grant("west", 2, None);
+    world.order_as_hub("db", "resync", 2, Some(30));
+    world
+        .until("tried", async |w| w.driver.trace("h-db").contains('E'))
+        .await;
+    world.pass(60).await;
+    world.driver.always("E", Answer::Ok);
+    world.pass(60).await;
+    assert!(!world.driver.trace("h-db").contains("Rf"));
+}
+
+/// What the agent says of the last request.
+async fn failed(world: &World) -> Option<String> {
+    let annotations = world.volume("db").await.metadata.annotations;
+    annotations?.get("lifeboat.dev/resync-failed").cloned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_sent_anew_when_asked()
+ {
+    let world = world().await;
+    world.grant("west", 2, None);
+    world.driver.always("Rf", Answer::NotReady);
+    world
+        .driver
+        .always("R", Answer::Fail(Code::FailedPrecondition, "split-brain"));
+    world.ask_as_hub("db", "resync", 2);
+    world
+        .until("it is called failed", async |w| {
+            failed(w).await.as_deref() == Some("2")
+        })
+        .await;
+    assert!(
+        world.driver.times("R").len() > 5,
+        "not at the first refusal"
+    );
+    world.pass(600).await;
+    assert_eq!(world.driver.times("Rf").len(), 1, "nobody has asked again");
+    world.driver.always("R", Answer::NotReady);
+    world.ask_again_as_hub("db", 2, 2);
+    world
+        .until("sent anew", async |w| w.driver.times("Rf").len() == 2)
+        .await;
+    world
+        .until("the failure is over", async |w| failed(w).await.is_none())
+        .await;
+    world.pass(600).await;
+    assert_eq!(world.driver.times("Rf").len(), 2);
+    // An older request that comes late is none.
+    world.ask_as_hub("db", "resync", 2);
+    world.pass(60).await;
+    assert_eq!(world.driver.times("Rf").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed() {
+    for answer in [
+        Answer::NotReady,
+        Answer::Fail(Code::Unavailable, "away"),
+        Answer::Fail(Code::NotFound, "being made anew"),
+    ] {
+        let world = world().await;
+        world.grant("west", 2, None);
+        world.driver.always("Rf", Answer::NotReady);
+        world.driver.always("R", answer);
+        world.ask_as_hub("db", "resync", 2);
+        world
+            .until("sent", async |w| w.driver.times("Rf").len() == 1)
+            .await;
+        world.pass(600).await;
+        assert_eq!(failed(&world).await, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resync_that_died_between_its_note_and_its_answer_is_in_doubt_and_not_sent_again_unasked()
+{
+    let mut world = world().await;
+    world.grant("west", 2, None);
+    world.driver.always("R", Answer::NotReady);
+    world
+        .driver
+        .always("Rf", Answer::Slow(Duration::from_secs(3_600)));
+    world.ask_as_hub("db", "resync", 2);
+    world
+        .until("sent", async |w| w.driver.trace("h-db").contains("Rf"))
+        .await;
+    world.kill();
+    world.pass(1).await;
+    world.driver.always("Rf", Answer::NotReady);
+    world.start();
+    world
+        .until("it says so", async |w| {
+            failed(w).await.as_deref() == Some("2")
+        })
+        .await;
+    world.pass(120).await;
+    assert_eq!(world.driver.times("Rf").len(), 1);
+    world.ask_again_as_hub("db", 2, 2);
+    world
+        .until("sent anew", async |w| w.driver.times("Rf").len() == 2)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_owner_is_never_resynced_and_auto_resync_means_nothing() {
     let world = world().await;
     world.grant("east", 2, None);

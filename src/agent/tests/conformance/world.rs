@@ -253,8 +253,27 @@ impl World {
 
     /// Writes a hub-managed VolumeReplication at `epoch`.
     pub(crate) fn ask_as_hub(&self, name: &str, state: &str, epoch: i64) {
-        let annotations =
+        self.order_as_hub(name, state, epoch, Some(3_600));
+    }
+
+    /// The same, for the `number`th time.
+    pub(crate) fn ask_again_as_hub(&self, name: &str, epoch: i64, number: u32) {
+        let until = self.server.clock().now() + jiff::SignedDuration::from_secs(300);
+        let annotations = json!({
+            "lifeboat.dev/epoch": epoch.to_string(), "lifeboat.dev/ownership": "own",
+            "lifeboat.dev/resync-until": until.to_string(), "lifeboat.dev/resync-request": number.to_string(),
+        });
+        self.ask_with(name, "resync", &json!({}), &annotations);
+    }
+
+    /// The same; an order to resync holds for so many seconds.
+    pub(crate) fn order_as_hub(&self, name: &str, state: &str, epoch: i64, holds: Option<i64>) {
+        let mut annotations =
             json!({"lifeboat.dev/epoch": epoch.to_string(), "lifeboat.dev/ownership": "own"});
+        if let Some(holds) = holds.filter(|_| state == "resync") {
+            let until = self.server.clock().now() + jiff::SignedDuration::from_secs(holds);
+            annotations["lifeboat.dev/resync-until"] = json!(until.to_string());
+        }
         self.ask_with(name, state, &json!({}), &annotations);
     }
 

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::MoveKind;
 use crate::journal::Phase;
 use crate::observed::{ClaimPhase, ClusterFacts, Contact, Deleting, Role, VrStatus};
 use crate::report::Severity;
-use crate::step::Step;
+use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
@@ -212,12 +212,9 @@ fn withdraw(
     id: &ClusterId,
     claims: &BTreeSet<ClaimKey>,
 ) -> Option<Draft> {
-    let open = |k: &ClaimKey| {
-        let r = replication(v.at(id), k)?;
-        let issued = r.resync_issued == Some(v.journal.epoch);
-        (r.desired == Role::Resync && !issued).then(|| (k.clone(), r.class.clone()))
-    };
-    let open: BTreeMap<ClaimKey, String> = claims.iter().filter_map(open).collect();
+    let class = |k: ClaimKey| Some((replication(v.at(id), &k)?.class.clone(), k));
+    let open = unissued(v, id, claims).into_keys().filter_map(class);
+    let open: BTreeMap<ClaimKey, String> = open.map(|(class, k)| (k, class)).collect();
     if open.is_empty() || v.primary_everywhere(claims) {
         return None;
     }
@@ -312,18 +309,14 @@ fn resync(
                 "{id} takes the data of {} (epoch {})",
                 left.to, v.journal.epoch
             );
-            return Some(note_resync(v, left).event(Severity::Normal, "ResyncStarted", said));
+            return Some(note_resync(v, left, id, 1).event(
+                Severity::Normal,
+                "ResyncStarted",
+                said,
+            ));
         }
-        let classes: BTreeMap<ClaimKey, String> = unasked
-            .iter()
-            .filter_map(|k| replication(facts, k).map(|r| (k.clone(), r.class.clone())))
-            .collect();
-        let step = Step::Replicate {
-            cluster: id.clone(),
-            claims: classes,
-            role: Role::Resync,
-            epoch: v.journal.epoch,
-        };
+        let asks = unasked.iter().map(|k| (k, next_number(v, id, k)));
+        let step = order(v, id, asks);
         return Some(Draft::act(
             format!(
                 "resyncing {} volumes on {id} from {}",
@@ -333,9 +326,12 @@ fn resync(
             vec![step],
         ));
     }
+    if let Some(draft) = repeat(v, left, id, claims).or_else(|| renew(v, id, claims)) {
+        return Some(draft);
+    }
     if left.resync.is_none() {
         // Asked for before the journal was lost: only a sync from now on is known to be later.
-        return Some(note_resync(v, left));
+        return Some(note_resync(v, left, id, 1));
     }
     // A resynced copy of a live primary never calls itself in step; the primary's own last sync tells.
     let owner = v.at(left.to);
@@ -357,14 +353,154 @@ fn resync(
     }
     let waiting = if late.is_empty() { unaccepted } else { late };
     let trouble = failures(facts, id, claims, Reason::Resyncing);
-    Some(
-        Draft::wait(format!(
-            "{id} is taking the data of {}: waits for {}",
-            left.to,
-            names(waiting)
-        ))
-        .blocked_all(trouble),
-    )
+    let draft = Draft::wait(format!(
+        "{id} is taking the data of {}: waits for {}",
+        left.to,
+        names(waiting)
+    ))
+    .blocked_all(given_up(v, id, claims).into_iter().chain(trouble).collect());
+    Some(match unissued(v, id, claims).values().flatten().min() {
+        Some(until) => draft.again(renewal_in(v, *until)),
+        None => draft,
+    })
+}
+
+/// How long an order to resync holds. An agent may be out of reach, and come to it when its copy is the last one: then it
+/// must have lapsed. Its clock may be behind by less than this.
+const ORDER: SignedDuration = SignedDuration::from_secs(300);
+/// Orders end on such a moment, so that the same plan is made twice in a row.
+const ROUND: i64 = 30;
+
+/// The order to take the owner's data, good until it must be renewed.
+fn order<'k>(
+    v: &View<'_>,
+    id: &ClusterId,
+    asks: impl IntoIterator<Item = (&'k ClaimKey, u32)>,
+) -> Step {
+    let order = |(k, number): (&ClaimKey, u32)| {
+        let class = replication(v.at(id), k)?.class.clone();
+        Some((k.clone(), ResyncOrder { class, number }))
+    };
+    let second = v.now.as_second().saturating_add(ORDER.as_secs());
+    let whole = second - second.rem_euclid(ROUND);
+    Step::Resync {
+        cluster: id.clone(),
+        claims: asks.into_iter().filter_map(order).collect(),
+        epoch: v.journal.epoch,
+        until: Timestamp::from_second(whole).unwrap_or(v.now),
+    }
+}
+
+/// The orders there that no agent has carried out yet, and how long each holds.
+fn unissued(
+    v: &View<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> BTreeMap<ClaimKey, Option<Timestamp>> {
+    let open = |k: &ClaimKey| {
+        let r = replication(v.at(id), k)?;
+        let asked = r.resync_asked?;
+        let issued = r.resync_issued.is_some_and(|i| i >= asked);
+        (r.desired == Role::Resync && !issued).then(|| (k.clone(), r.resync_until))
+    };
+    claims.iter().filter_map(open).collect()
+}
+
+fn renewal_in(v: &View<'_>, until: Timestamp) -> u64 {
+    let due = until.as_millisecond() - ORDER.as_secs() * 500 - v.now.as_millisecond();
+    u64::try_from(due).unwrap_or_default().max(1_000)
+}
+
+/// How often a copy is asked for at one epoch, before a person must look.
+const REQUESTS: u32 = 3;
+
+/// The number of the next request for a copy that is not asked for now: one that was carried out is not carried out again,
+/// unless it failed.
+fn next_number(v: &View<'_>, id: &ClusterId, key: &ClaimKey) -> u32 {
+    let r = replication(v.at(id), key);
+    let Some(last) = r
+        .and_then(|r| r.resync_issued)
+        .filter(|i| i.epoch == v.journal.epoch)
+    else {
+        return 1;
+    };
+    let failed = r.is_some_and(|r| r.resync_failed == Some(last));
+    let next = last.number.saturating_add(u32::from(failed));
+    next.min(REQUESTS.max(last.number))
+}
+
+/// Asks again for the copies of which the agent says that the request did not bring them about. Never because of the passage
+/// of time: a copy that is slow is on its way. Each request is given on the same proof as the first.
+fn repeat(
+    v: &View<'_>,
+    left: &Left<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> Option<Draft> {
+    let failed = |k: &ClaimKey| {
+        let r = replication(v.at(id), k)?;
+        let asked = r.resync_asked.filter(|a| a.epoch == v.journal.epoch)?;
+        let failed = r.resync_issued == Some(asked) && r.resync_failed == Some(asked);
+        (failed && r.status != VrStatus::Drained && asked.number < REQUESTS)
+            .then_some(asked.number.saturating_add(1))
+    };
+    let again: Vec<(&ClaimKey, u32)> = claims
+        .iter()
+        .filter_map(|k| Some((k, failed(k)?)))
+        .collect();
+    let highest = again.iter().map(|(_, n)| *n).max()?;
+    if !v.primary_everywhere(claims) {
+        return None;
+    }
+    let which = names(again.iter().map(|(k, _)| *k));
+    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
+        let said = format!(
+            "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {REQUESTS})"
+        );
+        let draft = note_resync(v, left, id, highest);
+        return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
+    }
+    let text = format!("asking again for the copies on {id} of {which}");
+    Some(Draft::act(text, vec![order(v, id, again)]))
+}
+
+/// Copies that were asked for as often as they are.
+fn given_up(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Blocker> {
+    let over = |k: &&ClaimKey| {
+        replication(v.at(id), k).is_some_and(|r| {
+            let asked = r
+                .resync_asked
+                .filter(|a| a.epoch == v.journal.epoch && a.number >= REQUESTS);
+            asked.is_some() && r.resync_failed == asked && r.status != VrStatus::Drained
+        })
+    };
+    let over: Vec<&ClaimKey> = claims.iter().filter(over).collect();
+    (!over.is_empty()).then(|| {
+        Blocker::new(
+            Reason::StepFailed,
+            format!("{REQUESTS} requests have not brought the copies on {id} about: {}", names(over)),
+            "look at the storage driver there and its words in the VolumeReplication; once the driver can, relocate or ask by a new epoch",
+        )
+    })
+}
+
+/// Renews the orders that have half their time behind them, on the same proof as when they were given.
+fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Draft> {
+    let due = |until: &Option<Timestamp>| {
+        until.is_none_or(|t| t.as_second() - v.now.as_second() <= ORDER.as_secs() / 2)
+    };
+    let all = unissued(v, id, claims);
+    let due: Vec<(&ClaimKey, u32)> = all
+        .iter()
+        .filter(|(_, until)| due(until))
+        .filter_map(|(k, _)| Some((k, replication(v.at(id), k)?.resync_asked?.number)))
+        .collect();
+    if due.is_empty() || !v.primary_everywhere(claims) {
+        return None;
+    }
+    let said =
+        format!("{id} has not begun to take the data of the owner yet: the order is renewed");
+    Some(Draft::act(said, vec![order(v, id, due)]))
 }
 
 fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
@@ -373,10 +509,12 @@ fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
 }
 
 /// Notes when the resync is asked for: what is synced before that is not of this resync.
-fn note_resync(v: &View<'_>, left: &Left<'_>) -> Draft {
+fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
     let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
     Draft::journal(v, |j| {
         j.step("Resync", v.now);
+        let last = j.resyncs.entry(id.clone()).or_default();
+        *last = number.max(*last);
         j.phase = Phase::CleaningUp {
             from,
             to,

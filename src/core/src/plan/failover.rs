@@ -135,15 +135,8 @@ pub(super) fn tell_older(v: &View<'_>, draft: Draft) -> Draft {
 
 /// The point of no return of a failover.
 pub(super) fn hand_over(v: &View<'_>, j: &mut Journal, from: &ClusterId, to: &ClusterId) {
-    let held = v.capture().map(|c| {
-        c.volumes
-            .keys()
-            .filter_map(|k| j.synced.get(k))
-            .min()
-            .copied()
-    });
-    let loss = held
-        .flatten()
+    let loss = v
+        .oldest_sync()
         .map(|oldest| v.now.as_second().saturating_sub(oldest.as_second()).max(0));
     j.commit(to.clone());
     j.capture = v.capture().map_or(j.capture, |c| c.version);

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::Failovers;
 use crate::journal::Phase;
-use crate::observed::{CapturedVolume, Mark, NamespaceFacts, Role};
+use crate::observed::{CapturedVolume, Contact, Mark, NamespaceFacts, Role};
 use crate::report::{GateReport, Tri};
 use crate::wait::{Blocker, Reason};
 
 use super::protect::{agent_trouble, class_fits, protectable, unsynced};
-use super::view::{View, names, ours};
+use super::view::{Copied, View, names, ours};
 
 /// The answers, and what stands in the way.
 #[derive(Default)]
@@ -73,6 +73,16 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
             "SourceStopped",
             format!("{from} answers: the application is stopped there first"),
         );
+    } else if let Contact::Replaced { why, .. } = &v.at(from).contact
+        && v.silent(from)
+    {
+        // As silent: what answers under that name is not the source.
+        g.pass(
+            "SourceStopped",
+            format!(
+                "the DRCluster {from} {why}: nothing is known of the cluster that has the application, and it may still run there; its loss is taken on the word of whoever asked"
+            ),
+        );
     } else if v.silent(from) {
         g.pass(
             "SourceStopped",
@@ -91,7 +101,7 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
         let blocker = Blocker::new(Reason::SourceUnreachable, message, remedy);
         g.fail("SourceStopped", Tri::Unknown, blocker);
     }
-    g.and(data(v)).and(capture(v)).and(last_copy(v, to))
+    g.and(data(v, to)).and(capture(v)).and(last_copy(v, to))
 }
 
 /// Is the cluster fit to take the application from its last copy? An old copy there that was not cleaned up yet may
@@ -114,12 +124,12 @@ fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
         .iter()
         .filter(|(_, x)| {
             x.replication.as_ref().is_some_and(|r| {
-                let issued = r.resync_issued == Some(v.journal.epoch);
+                let issued = r.resync_issued.is_some_and(|i| i.epoch == v.journal.epoch);
                 r.mark == Mark::Ours && (r.desired == Role::Resync || issued)
             })
         })
         .map(|(k, _)| k)
-        .filter(|k| asked.is_none() || v.journal.synced.get(*k).copied() <= asked)
+        .filter(|k| asked.is_none() || v.journal.synced.get(*k).map(|s| s.at) <= asked)
         .collect();
     if !rebuilding.is_empty() {
         let message = format!(
@@ -271,40 +281,62 @@ pub(super) fn unreadable_capture(v: &View<'_>) -> String {
 }
 
 /// A failover brings up the last copy: there must be one of every volume.
-fn data(v: &View<'_>) -> Gates {
+fn data(v: &View<'_>, to: &ClusterId) -> Gates {
     let mut g = Gates::default();
     let Some(capture) = v.capture() else { return g };
-    let never: Vec<&ClaimKey> = capture
-        .volumes
-        .keys()
-        .filter(|k| !v.journal.synced.contains_key(*k))
+    let volumes = || capture.volumes.iter().map(|(k, c)| (k, v.copied(k, c)));
+    let mut wrong: Vec<String> = Vec::new();
+    let (mut state, mut remedy) = (
+        Tri::False,
+        "there is no copy to fail over to; bring the application's cluster back",
+    );
+    let never: Vec<&ClaimKey> = volumes()
+        .filter(|(_, c)| *c == Copied::Never)
+        .map(|(k, _)| k)
         .collect();
-    if never.is_empty() {
-        let oldest = v
-            .journal
-            .synced
-            .iter()
-            .filter(|(k, _)| capture.volumes.contains_key(*k))
-            .map(|(_, t)| *t)
-            .min();
-        let age = oldest.map_or_else(String::new, |t| {
+    if !never.is_empty() {
+        wrong.push(format!("never copied completely: {}", names(never)));
+    }
+    wrong.extend(volumes().filter_map(|(k, c)| match c {
+        Copied::Another(handle) => Some(format!(
+            "never copied completely: {k}, whose volume was made anew; what was copied is the volume {handle} that it had before"
+        )),
+        Copied::At(_) | Copied::Never | Copied::Unsaid(_) => None,
+    }));
+    if wrong.is_empty() {
+        let unsaid = volumes().filter_map(|(k, c)| match c {
+            Copied::Unsaid(at) => Some(format!("{k} ({at})")),
+            Copied::At(_) | Copied::Never | Copied::Another(_) => None,
+        });
+        let unsaid: Vec<String> = unsaid.collect();
+        if !unsaid.is_empty() {
+            (state, remedy) = (
+                Tri::Unknown,
+                "bring the application's cluster back for a moment; or, if you know that the volume was not made anew since, write {at: that time, handle: its handle} for it in status.journal.synced",
+            );
+            wrong.push(format!(
+                "copied before the last capture, by a hub that did not note which volume it was: {}",
+                names(unsaid)
+            ));
+        }
+    }
+    if wrong.is_empty() {
+        let age = v.oldest_sync().map_or_else(String::new, |t| {
             format!(
                 ": work since {t} ({} s) is given up",
                 v.now.as_second() - t.as_second()
             )
         });
-        g.pass("DataKnown", format!("every volume has a copy{age}"));
+        let mut message = format!("every volume has a copy{age}");
+        if v.policy.clusters.len() > 2 {
+            message = format!(
+                "{message}; the storage tells that a copy was made, not on which of the clusters: whether {to} has it, its promotion shows"
+            );
+        }
+        g.pass("DataKnown", message);
     } else {
-        let message = format!("never copied completely: {}", names(never));
-        g.fail(
-            "DataKnown",
-            Tri::False,
-            Blocker::new(
-                Reason::NotSynced,
-                message,
-                "there is no copy to fail over to; bring the application's cluster back",
-            ),
-        );
+        let blocker = Blocker::new(Reason::NotSynced, wrong.join("; "), remedy);
+        g.fail("DataKnown", state, blocker);
     }
     g
 }

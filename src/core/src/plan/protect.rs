@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId};
-use crate::journal::Journal;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::journal::{Journal, Synced};
 use crate::observed::{
     AgentFacts, ClaimPhase, ClusterFacts, Current, Deleting, Mark, Retained, Role, Selected,
-    VolumeFacts, VrStatus,
+    SwitchOff, VolumeFacts, VrFacts, VrStatus,
 };
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
+use super::identity;
 use super::quarantine::old_owners;
 use super::view::{View, held, names, ours, replication};
 
@@ -63,12 +66,8 @@ fn class_of(
     let vr_mark = volume.replication.as_ref().map(|r| &r.mark);
     let pv_mark = volume.volume.as_ref().map(|p| &p.mark);
     for mark in [claim_mark, vr_mark, pv_mark].into_iter().flatten() {
-        if let Mark::Other { placement } = mark {
-            return Err(Blocker::new(
-                Reason::ClaimedByOther,
-                format!("claim {key} is protected by the placement {placement}"),
-                "change the pvcSelector of one of the two",
-            ));
+        if let Mark::Other { placement, uid } = mark {
+            return Err(identity::claimed(v, key, placement, uid));
         }
     }
     if vr_mark == Some(&Mark::Unmarked) {
@@ -160,8 +159,12 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
     }
     steps.extend(v.record(on, Force::Denied));
     let lacking = |k: &ClaimKey| {
-        replication(facts, k)
-            .is_none_or(|r| r.desired != Role::Primary || r.epoch != Some(v.journal.epoch))
+        replication(facts, k).is_none_or(|r| {
+            // A word to switch off that is left of a protection that was to end is taken back with the same step.
+            r.desired != Role::Primary
+                || r.epoch != Some(v.journal.epoch)
+                || r.switch_off == SwitchOff::Said
+        })
     };
     let unreplicated: BTreeMap<ClaimKey, String> = p
         .classes
@@ -276,27 +279,52 @@ pub(super) fn unsynced(v: &View<'_>, on: &ClusterId, claims: &BTreeSet<ClaimKey>
     claims.iter().filter_map(tell).collect()
 }
 
-/// The journal with the last syncs that are seen, if they are worth a write: first ones, and later ones by a quarter of the RPO.
+/// How long a replication that was made anew may take to tell of its copies, before none means none.
+const SETTLED: SignedDuration = SignedDuration::from_secs(60);
+
+/// The journal with the last syncs that are seen, if they are worth a write: first ones, later ones by a quarter of the
+/// RPO, and those of which the copy is gone.
 pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
     let step = (v.policy.rpo_seconds / 4).clamp(1, 300);
     let mut journal = v.journal.clone();
     let mut worth = false;
+    let gone = deselected(v.at(on));
     for (key, volume) in &v.at(on).volumes {
-        let Some(seen) = volume
-            .replication
-            .as_ref()
-            .filter(|r| r.status == VrStatus::Primary && r.epoch == Some(v.journal.epoch))
+        let primary = primary(v, volume).filter(|_| !gone.contains(key));
+        let Some((seen, pv)) = primary
             .and_then(|r| r.last_sync)
+            .zip(volume.volume.as_ref())
         else {
             continue;
         };
+        let Some(csi) = &pv.csi else { continue };
         let known = v.journal.synced.get(key);
-        let first_of_owner = known.is_none_or(|k| Some(*k) < v.journal.protected_since)
-            && Some(seen) >= v.journal.protected_since;
-        worth |= first_of_owner || known.is_none_or(|k| seen.as_second() - k.as_second() >= step);
-        if known.is_none_or(|k| *k < seen) {
-            journal.synced.insert(key.clone(), seen);
+        let same = known.is_some_and(|k| k.handle.as_ref() == Some(&csi.handle));
+        let newer = known.is_none_or(|k| match &k.handle {
+            _ if same => seen > k.at,
+            // What a replication told of the volume before stays in its status when the volume is another.
+            Some(_) => seen > k.at && Some(seen) > pv.created,
+            None => seen >= k.at && Some(seen) > pv.created,
+        });
+        if !newer {
+            continue;
         }
+        let first_of_owner = known.is_none_or(|k| Some(k.at) < v.journal.protected_since)
+            && Some(seen) >= v.journal.protected_since;
+        worth |= first_of_owner
+            || !same
+            || known.is_none_or(|k| seen.as_second() - k.at.as_second() >= step);
+        let synced = Synced {
+            at: seen,
+            handle: Some(csi.handle.clone()),
+        };
+        journal.synced.insert(key.clone(), synced);
+    }
+    // Not worth a write of its own: an older journal does not have it.
+    journal.identity.get_or_insert_with(|| v.intent.uid.clone());
+    let lost = lost_copies(v, on).filter(|(_, until)| *until <= v.now);
+    for (key, _) in lost {
+        worth |= journal.synced.remove(key).is_some();
     }
     if let Some(newest) = &v.observed.archive.newest {
         // A capture that was just compared with the owner is the newest, even if the archive lost count.
@@ -307,6 +335,39 @@ pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
         }
     }
     worth.then_some(journal)
+}
+
+/// The replication of a volume that is primary at the present epoch.
+fn primary<'a>(v: &View<'_>, volume: &'a VolumeFacts) -> Option<&'a VrFacts> {
+    let settled = |r: &&VrFacts| {
+        r.status == VrStatus::Primary
+            && r.epoch == Some(v.journal.epoch)
+            && r.deleting == Deleting::No
+    };
+    volume.replication.as_ref().filter(settled)
+}
+
+/// Claims whose copy was told of by the present owner, whose replication was made anew since, and which now tells of no
+/// copy at all, with the time from which this counts: then replication was switched off, and the copy is gone.
+fn lost_copies<'a>(
+    v: &View<'a>,
+    on: &ClusterId,
+) -> impl Iterator<Item = (&'a ClaimKey, Timestamp)> {
+    let (v, facts) = (*v, v.at(on));
+    facts.volumes.iter().filter_map(move |(key, volume)| {
+        let r = primary(&v, volume).filter(|r| r.last_sync.is_none())?;
+        let (known, created) = (v.journal.synced.get(key)?, r.created?);
+        // What an earlier owner copied is no worse because the present one has not copied anything yet.
+        let told_here = Some(known.at) >= v.journal.protected_since;
+        let until = created.checked_add(SETTLED).ok()?;
+        (told_here && created > known.at).then_some((key, until))
+    })
+}
+
+/// When to look again at a replication that may yet tell of its copies.
+pub(super) fn settles_in(v: &View<'_>, on: &ClusterId) -> Option<u64> {
+    let left = lost_copies(v, on).map(|(_, until)| until.as_millisecond() - v.now.as_millisecond());
+    left.filter_map(|ms| u64::try_from(ms).ok()).min()
 }
 
 /// What is wrong with the agent or the drivers that these claims need.

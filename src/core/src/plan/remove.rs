@@ -16,7 +16,10 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         let seen = match v.at(id).contact {
             Contact::Fresh | Contact::Stale { .. } => true,
             Contact::Unregistered { .. } => v.given_up(id),
-            Contact::Behind { .. } | Contact::Never { .. } | Contact::Refused { .. } => false,
+            Contact::Behind { .. }
+            | Contact::Never { .. }
+            | Contact::Refused { .. }
+            | Contact::Replaced { .. } => false,
         };
         if our_claims(v.at(id)).is_empty() && seen {
             continue;

@@ -118,7 +118,12 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     let gone = protect::deselected(facts);
     let nothing = p.classes.is_empty() && p.wrong.is_empty();
     // One slip in a selector must not end the protection of everything: to end it, the placement is deleted.
-    if !gone.is_empty() && !nothing {
+    let ends = !gone.is_empty() && !nothing;
+    if ends && gone.iter().any(|k| v.journal.synced.contains_key(k)) {
+        // Forgotten before replication is switched off: from then on there is no copy to count on, whatever comes after.
+        return Draft::journal(v, |j| j.synced.retain(|k, _| !gone.contains(k)));
+    }
+    if ends {
         steps.push(Step::Unprotect {
             cluster: owner.clone(),
             claims: with_volumes(facts, &gone),
@@ -153,9 +158,13 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
         (None, None) if p.classes.is_empty() => format!("nothing is selected on {owner}"),
         (None, None) => format!("runs on {owner}, {} volumes protected", p.classes.len()),
     };
-    Draft::act(text, steps)
+    let draft = Draft::act(text, steps)
         .blocked_all(blockers)
-        .gated(standing_gates(v, owner))
+        .gated(standing_gates(v, owner));
+    match protect::settles_in(v, owner) {
+        Some(ms) => draft.again(ms.max(1_000)),
+        None => draft,
+    }
 }
 
 /// The answers a failover would get now, shown before anyone asks.

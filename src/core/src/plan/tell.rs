@@ -29,7 +29,7 @@ pub(super) fn finish(v: &View<'_>, draft: Draft) -> Plan {
     let report = Report {
         conditions: conditions(&told, draft.blockers.first(), &draft.text),
         volumes: volumes(&told),
-        last_sync: last_sync(&told),
+        last_sync: told.oldest_sync(),
         step: draft.text,
         blockers: draft.blockers,
         gates: draft.gates,
@@ -112,6 +112,7 @@ fn reason_word(reason: crate::wait::Reason) -> &'static str {
         R::StepFailed => "StepFailed",
         R::MoveInProgress => "MoveInProgress",
         R::OwnershipConflict => "OwnershipConflict",
+        R::IdentityUnclear => "IdentityUnclear",
     }
 }
 
@@ -382,28 +383,24 @@ fn volumes(v: &View<'_>) -> Vec<VolumeReport> {
                 .get(&claim)
                 .and_then(|x| x.volume.as_ref()?.csi.as_ref())
                 .map(|c| c.handle.clone());
-            let handle = handle.or_else(|| {
-                v.capture()
-                    .and_then(|c| c.volumes.get(&claim))
-                    .map(|c| c.csi.handle.clone())
-            });
+            let captured = v.capture().and_then(|c| c.volumes.get(&claim));
+            // Of the volume that is there now, or else of the one that was captured.
+            let synced = v.journal.synced.get(&claim);
+            let synced = match (&handle, captured) {
+                (Some(h), _) if synced.is_some_and(|s| s.handle.as_ref() == Some(h)) => {
+                    synced.map(|s| s.at)
+                }
+                (_, Some(c)) => v.copied(&claim, c).at(),
+                (_, None) => None,
+            };
+            let handle = handle.or_else(|| captured.map(|c| c.csi.handle.clone()));
             VolumeReport {
                 handle,
                 state: state.to_owned(),
-                last_sync: v.journal.synced.get(&claim).copied(),
+                last_sync: synced,
                 message: said,
                 claim,
             }
         })
         .collect()
-}
-
-/// The oldest sync; absent when a volume was never copied.
-fn last_sync(v: &View<'_>) -> Option<jiff::Timestamp> {
-    let keys: BTreeSet<&ClaimKey> = v.capture()?.volumes.keys().collect();
-    let times: Option<Vec<_>> = keys
-        .into_iter()
-        .map(|k| v.journal.synced.get(k).copied())
-        .collect();
-    times?.into_iter().min()
 }

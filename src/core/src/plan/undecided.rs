@@ -9,6 +9,7 @@ use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
+use super::identity;
 use super::view::{View, our_claims, quiesced, replicated, replication};
 
 /// Nothing is decided before every cluster of the policy has been heard: one that is silent may record a newer owner.
@@ -36,7 +37,15 @@ pub(super) fn next(v: &View<'_>) -> Draft {
             .blocked(blocker)
             .again(2_000);
     }
-    let Some(record) = newest(v) else {
+    let record = newest(v);
+    if let Some(blocker) = identity::unclear(v, record) {
+        return Draft::wait(
+            "waits for a person: whether this placement is an earlier one cannot be told",
+        )
+        .blocked(blocker)
+        .again(5_000);
+    }
+    let Some(record) = record else {
         return match v.intent.life {
             Life::Leaving => Draft::act(
                 "lets the placement go: it was never begun",
@@ -62,8 +71,23 @@ fn newest<'a>(v: &View<'a>) -> Option<&'a RecordFacts> {
         .map(|(_, r)| r)
 }
 
-/// Two owners at one epoch, or a capture of a later epoch than any cluster records: nothing can be concluded.
+/// A record that was copied from another cluster, two owners at one epoch, or a capture of a later epoch than any cluster records: nothing can be concluded.
 fn conflict(v: &View<'_>, record: &RecordFacts) -> Option<Blocker> {
+    let copied = v.observed.clusters.iter().find_map(|(id, c)| {
+        let from = c.record.as_ref()?.written_to.as_ref()?;
+        Some((id, from))
+    });
+    if let Some((id, from)) = copied {
+        return Some(Blocker::new(
+            Reason::OwnershipConflict,
+            format!(
+                "the DROwnership on {id} was written to {from}, and copied: it says nothing of {id}"
+            ),
+            format!(
+                "find out where the application runs, and delete that DROwnership on {id}; if {from} was renamed to {id}, correct spec.cluster"
+            ),
+        ));
+    }
     let rival = v
         .observed
         .clusters
@@ -121,6 +145,7 @@ fn first(v: &View<'_>) -> Draft {
     let known = newest.map_or(Epoch::default(), |c| c.epoch);
     let said = format!("{} is protected on {owner}", v.intent.placement);
     Draft::journal(v, |j| {
+        j.identity = Some(v.intent.uid.clone());
         j.epoch = known;
         j.commit(owner);
         j.phase = Phase::Steady;
@@ -141,6 +166,7 @@ fn adopt(v: &View<'_>, record: &RecordFacts) -> Draft {
         v.intent.placement, record.epoch
     );
     Draft::journal(v, |j| {
+        j.identity = Some(v.intent.uid.clone());
         j.owner = Some(owner);
         j.epoch = record.epoch;
         j.phase = phase;

@@ -8,8 +8,8 @@ use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
 use crate::intent::{Intent, MoveKind, Policy, Workloads};
 use crate::journal::Journal;
 use crate::observed::{
-    CaptureFacts, ClusterFacts, Contact, Deleting, Holder, Mark, Observed, Role, VolumeFacts,
-    VrFacts, VrStatus, WorkloadFacts,
+    CaptureFacts, CapturedVolume, ClusterFacts, Contact, Deleting, Holder, Mark, Observed, Role,
+    VolumeFacts, VrFacts, VrStatus, WorkloadFacts,
 };
 use crate::step::{Force, Step};
 
@@ -63,9 +63,30 @@ impl<'a> View<'a> {
     pub(super) fn lacks(&self, capture: &CaptureFacts) -> Vec<&'a ClaimKey> {
         let synced = self.journal.synced.iter();
         synced
-            .filter(|(k, at)| **at > capture.taken_at && !capture.volumes.contains_key(*k))
+            .filter(|(k, s)| s.at > capture.taken_at && !capture.volumes.contains_key(*k))
             .map(|(k, _)| k)
             .collect()
+    }
+    /// What is known of the copy of a captured volume: of that very one, whatever was copied under the claim's name.
+    pub(super) fn copied(&self, claim: &ClaimKey, of: &CapturedVolume) -> Copied<'a> {
+        let Some(known) = self.journal.synced.get(claim) else {
+            return Copied::Never;
+        };
+        match known.handle.as_deref() {
+            Some(h) if h == of.csi.handle || of.origin.as_deref() == Some(h) => {
+                Copied::At(known.at)
+            }
+            Some(other) => Copied::Another(other),
+            // Noted before handles were. A sync after the capture can only be of a volume that was there by then.
+            None if self.capture().is_some_and(|c| known.at >= c.taken_at) => Copied::At(known.at),
+            None => Copied::Unsaid(known.at),
+        }
+    }
+    /// The oldest sync of the captured volumes; None when one of them has no copy that is known.
+    pub(super) fn oldest_sync(&self) -> Option<Timestamp> {
+        let all = self.capture()?.volumes.iter();
+        let times: Option<Vec<Timestamp>> = all.map(|(k, c)| self.copied(k, c).at()).collect();
+        times?.into_iter().min()
     }
     /// The same view, for a failover from `from`: if that is gone, an older capture will do.
     pub(super) fn failing_over(&self, from: &ClusterId) -> Self {
@@ -91,7 +112,8 @@ impl<'a> View<'a> {
         let wanted_force = (force == Force::Granted).then_some(self.journal.epoch);
         let held = self.at(cluster).record.as_ref();
         let same = held.is_some_and(|r| {
-            r.owner == owner
+            r.written_to.is_none()
+                && r.owner == owner
                 && r.epoch == self.journal.epoch
                 && r.force == wanted_force
                 && r.served == served
@@ -134,6 +156,28 @@ impl<'a> View<'a> {
             .clusters
             .keys()
             .filter(move |id| Some(*id) != owner)
+    }
+}
+
+/// What is known of the copy of one volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied<'a> {
+    /// It was current then.
+    At(Timestamp),
+    /// Nothing.
+    Never,
+    /// What was copied is the volume of this handle, not this one.
+    Another(&'a str),
+    /// Something was copied then, and it was not noted which volume.
+    Unsaid(Timestamp),
+}
+
+impl Copied<'_> {
+    pub(super) fn at(self) -> Option<Timestamp> {
+        match self {
+            Self::At(at) => Some(at),
+            Self::Never | Self::Another(_) | Self::Unsaid(_) => None,
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ClaimKey, ClusterId, Epoch};
+use jiff::Timestamp;
+
+use crate::ids::{ClaimKey, ClusterId, Epoch, ResyncRequest};
 use crate::observed::{
     CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Deleting, Mark, RecordFacts, Retained,
-    Role, VrFacts, VrStatus,
+    Role, SwitchOff, VrFacts, VrStatus,
 };
 use crate::step::{Force, Outcome, Step};
 use crate::wait::{Blocker, Reason};
@@ -22,7 +24,7 @@ fn refused(why: &str) -> Outcome {
 
 /// Does one step. What is not answered has not happened; that it may have, the tests try with cut lists.
 pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
-    let capture = model.capture.clone();
+    let (capture, now) = (model.capture.clone(), model.now);
     match step {
         Step::Finish => {
             model.finished = true;
@@ -60,6 +62,7 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
                 return refused("an epoch never goes down");
             }
             site.truth.record = Some(RecordFacts {
+                written_to: None,
                 owner: owner.clone(),
                 epoch: *epoch,
                 force: (*force == Force::Granted).then_some(*epoch),
@@ -87,7 +90,27 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             role,
             epoch,
             cluster: _,
-        } => replicate(site, claims, *role, *epoch),
+        } => replicate(site, claims, (*role, *epoch), now),
+        Step::Resync {
+            claims,
+            epoch,
+            until,
+            cluster: _,
+        } => {
+            let classes = claims.iter().map(|(k, o)| (k.clone(), o.class.clone()));
+            let done = replicate(site, &classes.collect(), (Role::Resync, *epoch), now);
+            for (key, order) in claims {
+                let x = site.truth.volumes.get_mut(key);
+                if let Some(r) = x.and_then(|x| x.replication.as_mut())
+                    && r.desired == Role::Resync
+                {
+                    let (epoch, number) = (*epoch, order.number);
+                    r.resync_asked = Some(ResyncRequest { epoch, number });
+                    r.resync_until = Some(*until);
+                }
+            }
+            done
+        }
         Step::Restore {
             capture: version, ..
         } => restore(site, capture.filter(|c| c.version == *version)),
@@ -190,8 +213,8 @@ fn delete_replication(site: &mut Site, key: &ClaimKey) {
 fn replicate(
     site: &mut Site,
     claims: &BTreeMap<ClaimKey, String>,
-    role: Role,
-    epoch: Epoch,
+    (role, epoch): (Role, Epoch),
+    now: Timestamp,
 ) -> Outcome {
     for (key, class) in claims {
         let Some(x) = site
@@ -209,7 +232,10 @@ fn replicate(
             if old.epoch > Some(epoch) {
                 return refused("it was written at a newer epoch");
             }
-            if old.desired == role && old.epoch == Some(epoch) {
+            if old.desired == role
+                && old.epoch == Some(epoch)
+                && old.switch_off == SwitchOff::Unsaid
+            {
                 continue;
             }
         }
@@ -221,9 +247,14 @@ fn replicate(
             epoch: Some(epoch),
             class: class.clone(),
             status: VrStatus::Pending,
+            resync_asked: None,
             resync_issued,
+            resync_failed: x.replication.as_ref().and_then(|r| r.resync_failed),
+            resync_until: None,
             last_sync,
             destination: None,
+            switch_off: SwitchOff::Unsaid,
+            created: x.replication.as_ref().map_or(Some(now), |r| r.created),
             deleting: Deleting::No,
         });
         site.disable.remove(key);
@@ -282,6 +313,7 @@ pub(super) fn capture_of(facts: &ClusterFacts, like: &CaptureFacts) -> CaptureFa
         let pv = facts.volumes.get(key)?.volume.as_ref()?;
         let captured = CapturedVolume {
             csi: pv.csi.clone()?,
+            origin: None,
             volume: pv.name.clone(),
             storage_class: facts
                 .volumes
@@ -321,6 +353,7 @@ fn take_capture(
             driver: String::new(),
             handle: String::new(),
         },
+        origin: None,
         volume: String::new(),
         storage_class: None,
     };

@@ -31,6 +31,7 @@ impl Model {
 
     /// Every replication of a site goes one step on.
     fn agent(&mut self, name: &ClusterId) {
+        let now = self.now;
         for key in claims() {
             let rivals = self.sites.iter().filter(|(n, _)| *n != name);
             let images: Vec<(Link, Image)> = rivals
@@ -83,12 +84,17 @@ impl Model {
                         VrStatus::Drained
                     }
                 }
+                Role::Resync if r.resync_issued < r.resync_asked && r.resync_until <= Some(now) => {
+                    VrStatus::Failed {
+                        message: "the order to resync has lapsed".into(),
+                    }
+                }
                 Role::Resync if live => {
                     image.primary = false;
-                    if let Some(epoch) = r.epoch.filter(|e| rebuilt.get(&key) != Some(e)) {
+                    if let Some(asked) = r.resync_asked.filter(|a| rebuilt.get(&key) < Some(a)) {
                         image.records.clear();
-                        r.resync_issued = Some(epoch);
-                        rebuilt.insert(key.clone(), epoch);
+                        r.resync_issued = Some(asked);
+                        rebuilt.insert(key.clone(), asked);
                     }
                     VrStatus::Resyncing
                 }

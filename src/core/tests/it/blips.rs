@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
-use lifeboat_core::ids::Epoch;
+use lifeboat_core::ids::{Epoch, ResyncRequest};
 use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Before, Journal, Phase};
 use lifeboat_core::observed::{Contact, Mark, Observed, Role, VrStatus};
@@ -40,6 +40,7 @@ fn a_failover_takes_no_blip_for_a_loss() {
             (Contact::Never { since, why: why() }, 15),
             (Contact::Stale { since, why: why() }, 10),
             (Contact::Refused { since, why: why() }, 10),
+            (Contact::Replaced { since, why: why() }, 10),
             (Contact::Unregistered { since, why: why() }, 10),
         ] {
             let plan = seen(&mut model, "a", &contact, patience - 1);
@@ -154,6 +155,8 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
     {
         let r = volume.replication.as_mut().unwrap();
         (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
+        r.resync_asked = Some(ResyncRequest::first(Epoch(2)));
+        r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(300));
     }
     let stays = replan(&model, &observed);
     assert!(!stays.steps.iter().any(steps_down), "{stays:#?}");
@@ -170,20 +173,72 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
         .volumes
         .values_mut()
     {
-        volume.replication.as_mut().unwrap().resync_issued = Some(Epoch(2));
+        volume.replication.as_mut().unwrap().resync_issued = Some(ResyncRequest::first(Epoch(2)));
     }
     let too_late = replan(&model, &observed);
     assert!(!too_late.steps.iter().any(steps_down), "{too_late:#?}");
 }
 
+/// `a` was asked to take the data of `b`, and the order holds for so long; its agent has not come to it.
+fn ordered(holds: i64) -> (Model, Observed) {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    while !model.plan().1.steps.iter().any(asks_for_resync) {
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    let mut observed = model.observe();
+    let a = observed.clusters.get_mut(&id("a")).unwrap();
+    for volume in a.volumes.values_mut() {
+        let r = volume.replication.as_mut().unwrap();
+        (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
+        r.resync_asked = Some(ResyncRequest::first(Epoch(2)));
+        r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(holds));
+    }
+    (model, observed)
+}
+
+#[test]
+fn an_order_to_resync_is_renewed_after_half_its_time_while_the_proof_holds_and_not_before() {
+    let (model, observed) = ordered(151);
+    let plan = replan(&model, &observed);
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+    assert!(plan.again_after_ms.is_some_and(|ms| ms <= 1_000));
+
+    let (model, mut observed) = ordered(150);
+    let plan = replan(&model, &observed);
+    let renewed = plan.steps.iter().any(|s| {
+        matches!(s, Step::Resync { until, claims, .. }
+            if *until > model.now + jiff::SignedDuration::from_secs(260) && claims.len() == 2)
+    });
+    assert!(renewed, "{:#?}", plan.steps);
+
+    // The owner is not seen primary: nothing is renewed, and what is not begun is taken back.
+    let b = observed.clusters.get_mut(&id("b")).unwrap();
+    let r = b.volumes.values_mut().next().unwrap().replication.as_mut();
+    r.unwrap().status = VrStatus::Pending;
+    let plan = replan(&model, &observed);
+    assert!(!plan.steps.iter().any(asks_for_resync), "{:#?}", plan.steps);
+    assert!(plan.steps.iter().any(steps_down), "{:#?}", plan.steps);
+}
+
+#[test]
+fn an_order_that_was_carried_out_is_not_renewed() {
+    let (model, mut observed) = ordered(10);
+    let a = observed.clusters.get_mut(&id("a")).unwrap();
+    for volume in a.volumes.values_mut() {
+        volume.replication.as_mut().unwrap().resync_issued = Some(ResyncRequest::first(Epoch(2)));
+    }
+    let plan = replan(&model, &observed);
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+}
+
 fn asks_for_resync(step: &Step) -> bool {
-    matches!(
-        step,
-        Step::Replicate {
-            role: Role::Resync,
-            ..
-        }
-    )
+    matches!(step, Step::Resync { .. })
 }
 
 fn steps_down(step: &Step) -> bool {
@@ -230,4 +285,33 @@ fn a_removal_waits_for_clusters_that_were_not_seen_yet() {
         "{plan:#?}"
     );
     assert!(!later(&model, &observed, 10).steps.is_empty());
+}
+
+#[test]
+fn a_source_that_was_replaced_by_another_cluster_counts_as_silent_and_the_gate_says_what_that_means()
+ {
+    let mut model = protected();
+    fail_over(&mut model, "b");
+    let mut observed = model.observe();
+    observed.clusters.insert(
+        id("a"),
+        lifeboat_core::ClusterFacts {
+            contact: Contact::Replaced {
+                since: model.now - SignedDuration::from_secs(10),
+                why: "now leads to another cluster, of uid 9".into(),
+            },
+            ..lifeboat_core::ClusterFacts::default()
+        },
+    );
+    let plan = replan(&model, &observed);
+    assert_eq!(plan.journal.map(|j| j.epoch), Some(Epoch(2)));
+    let gate = plan.report.gates.iter().find(|g| g.name == "SourceStopped");
+    let said = &gate.unwrap().message;
+    for words in [
+        "the DRCluster a now leads to another cluster",
+        "it may still run there",
+        "on the word of whoever asked",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
 }

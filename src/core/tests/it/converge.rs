@@ -357,6 +357,7 @@ fn a_rebuilt_journal_follows_the_record_that_the_owner_itself_holds() {
     let mut observed = model.observe();
     for (name, force) in [("a", Some(Epoch(2))), ("b", None)] {
         observed.clusters.get_mut(&id(name)).unwrap().record = Some(RecordFacts {
+            written_to: None,
             owner: id("a"),
             epoch: Epoch(2),
             force,

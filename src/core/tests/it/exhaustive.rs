@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lifeboat_core::ids::Epoch;
+use lifeboat_core::ids::{Epoch, ResyncRequest};
 use lifeboat_core::intent::{Life, MoveKind, Request};
-use lifeboat_core::journal::{Before, Journal, Phase};
+use lifeboat_core::journal::{Before, Journal, Phase, Synced};
 use lifeboat_core::observed::{
     ArchiveFacts, CaptureFacts, CapturedVolume, ClaimPhase, ClusterFacts, Contact, Current,
-    Deleting, Holder, Managed, Mark, Observed, RecordFacts, Role, VrFacts, VrStatus,
+    Deleting, Holder, Managed, Mark, Observed, RecordFacts, Role, SwitchOff, VrFacts, VrStatus,
 };
 use lifeboat_core::plan;
 use lifeboat_core::testing::{
@@ -79,10 +79,16 @@ fn replications() -> Vec<Option<VrFacts>> {
             desired,
             epoch: Some(Epoch(epoch)),
             class: VRC.into(),
-            resync_issued: (desired == Role::Resync).then_some(Epoch(epoch)),
+            resync_asked: (desired == Role::Resync).then_some(ResyncRequest::first(Epoch(epoch))),
+            resync_issued: (desired == Role::Resync).then_some(ResyncRequest::first(Epoch(epoch))),
+            resync_failed: matches!(status, VrStatus::Failed { .. })
+                .then_some(ResyncRequest::first(Epoch(epoch))),
+            resync_until: None,
             status,
             last_sync: Some(beginning()),
             destination: None,
+            switch_off: SwitchOff::Unsaid,
+            created: None,
             deleting: Deleting::No,
         })
     };
@@ -100,6 +106,13 @@ fn replications() -> Vec<Option<VrFacts>> {
         of(Role::Secondary, 4, VrStatus::Drained),
         of(Role::Secondary, 4, VrStatus::Demoted),
         of(Role::Resync, 4, VrStatus::Resyncing),
+        of(
+            Role::Resync,
+            4,
+            VrStatus::Failed {
+                message: "split-brain".into(),
+            },
+        ),
     ]
 }
 
@@ -119,6 +132,7 @@ fn captures() -> Vec<Option<CaptureFacts>> {
         let pv = volume(key, &Mark::Ours, ClaimPhase::Bound).volume.unwrap();
         CapturedVolume {
             csi: pv.csi.unwrap(),
+            origin: None,
             volume: pv.name,
             storage_class: Some("rbd".into()),
         }
@@ -139,6 +153,7 @@ fn captures() -> Vec<Option<CaptureFacts>> {
 fn records() -> Vec<Option<RecordFacts>> {
     let of = |owner, epoch, force: Option<i64>| {
         Some(RecordFacts {
+            written_to: None,
             owner: id(owner),
             epoch: Epoch(epoch),
             force: force.map(Epoch),
@@ -269,7 +284,13 @@ fn every_combination_is_answered_and_no_rule_is_broken() {
                             epoch: if undecided { Epoch(0) } else { EPOCH },
                             phase: phase.clone(),
                             served: dice.pick(&[None, Some(request.clone())]).clone(),
-                            synced: claims().into_iter().map(|k| (k, known)).collect(),
+                            synced: claims()
+                                .into_iter()
+                                .map(|k| {
+                                    let handle = Some(format!("image-{}", k.name));
+                                    (k, Synced { at: known, handle })
+                                })
+                                .collect(),
                             protected_since: Some(beginning()),
                             capture: *dice.pick(&[1, 3, 3]),
                             ..Journal::default()

@@ -63,7 +63,8 @@ pub(crate) fn broken(
     for steps in [&plan.steps, &plan.aside] {
         for (n, step) in steps.iter().enumerate() {
             let earlier = steps.get(..n).unwrap_or_default();
-            found.extend(misstep(policy, intent, observed, journal, step, earlier));
+            let about = (now, policy, intent, observed, journal);
+            found.extend(misstep(about, step, earlier));
         }
     }
     found
@@ -162,10 +163,7 @@ fn primary(observed: &Observed, journal: &Journal, key: &ClaimKey) -> bool {
 }
 
 fn misstep(
-    policy: &Policy,
-    intent: &Intent,
-    observed: &Observed,
-    journal: &Journal,
+    (now, policy, intent, observed, journal): (Timestamp, &Policy, &Intent, &Observed, &Journal),
     step: &Step,
     earlier: &[Step],
 ) -> Vec<String> {
@@ -258,11 +256,16 @@ fn misstep(
             );
         }
         Step::Replicate {
+            role: Role::Resync, ..
+        } => say(false, "an order without an end"),
+        Step::Resync {
             claims,
-            role: Role::Resync,
             epoch,
+            until,
             ..
         } => {
+            let held = until.duration_since(now).as_secs();
+            say((240..=300).contains(&held), "an order without an end");
             say(
                 !owner && *epoch == journal.epoch,
                 "throws the owner's data away",

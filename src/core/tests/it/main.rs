@@ -9,10 +9,13 @@
 mod blips;
 mod by_hand;
 mod converge;
+mod copies;
 mod drive;
 mod exhaustive;
 mod faults;
 mod golden;
+mod identity;
 mod invariants;
 mod older_capture;
+mod repeat;
 mod silence;

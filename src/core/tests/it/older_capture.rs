@@ -1,7 +1,7 @@
 //! Captures that were damaged when they are needed.
 
 use lifeboat_core::ids::ClaimKey;
-use lifeboat_core::journal::Journal;
+use lifeboat_core::journal::{Journal, Synced};
 use lifeboat_core::testing::{Link, Model};
 use lifeboat_core::wait::Reason;
 
@@ -71,7 +71,10 @@ fn an_older_capture_is_not_used_if_it_lacks_a_volume_or_a_newer_one_can_be_taken
 
     let mut model = damaged();
     let late = ClaimKey::new("shop", "late");
-    let after = model.now;
+    let after = Synced {
+        at: model.now,
+        handle: None,
+    };
     model.journal.synced.insert(late, after);
     model.link("a", Link::Dead);
     fail_over(&mut model, "b");

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
+use lifeboat_core::ids::ResyncRequest;
 use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Journal, Phase};
 use lifeboat_core::observed::{ClusterFacts, Contact, Mark, Observed, Role, VrStatus};
@@ -153,7 +154,7 @@ fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
         for volume in facts(&mut observed, "a").volumes.values_mut() {
             let r = volume.replication.as_mut().unwrap();
             (r.desired, r.status, r.epoch) = (desired, VrStatus::Demoted, Some(epoch));
-            r.resync_issued = issued.then_some(epoch);
+            r.resync_issued = issued.then_some(ResyncRequest::first(epoch));
         }
         facts(&mut observed, "b").contact = Contact::Stale {
             since: model.now - SignedDuration::from_mins(1),

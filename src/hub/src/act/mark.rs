@@ -20,9 +20,21 @@ pub(crate) fn check_free(at: &At<'_>, object: &Value) -> Part {
                 name(object),
                 at.remote.cluster()
             ),
-            "Two placements cannot protect one volume: change the selector of one of them. If the other placement is gone, remove the label lifeboat.dev/placement-uid.",
+            remedy(at, &placement),
         ),
     }
+}
+
+/// What to do about an object that carries the mark of another placement, or of an earlier one of the same name.
+pub(crate) fn remedy(at: &At<'_>, placement: &str) -> String {
+    if placement == at.scope.key.to_string() {
+        return format!(
+            "It was made for an earlier DRPlacement of that name. If that is gone for good, remove the label {}; if this is the same placement, make the DRPlacement again with the annotation {}.",
+            names::PLACEMENT_UID,
+            names::IDENTITY
+        );
+    }
+    "Two placements cannot protect one volume: change the selector of one of them. If the other placement is gone, remove the label lifeboat.dev/placement-uid.".to_owned()
 }
 
 /// A patch that marks an object as ours, if it is still as it was read.

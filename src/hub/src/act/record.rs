@@ -181,7 +181,8 @@ async fn let_go(executor: &Executor, scope: &Scope) -> Part {
     )
     .await
     .map_err(|e| trouble(&hub, &e))?;
-    let Some(placement) = found.filter(|p| p.metadata.uid.as_deref() == Some(scope.uid.as_str()))
+    let Some(placement) =
+        found.filter(|p| p.metadata.uid.as_deref() == Some(scope.own_uid.as_str()))
     else {
         return Ok(());
     };

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use lifeboat_api::names;
 use lifeboat_core::observed::Role;
+use lifeboat_core::step::ResyncOrder;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{ClaimKey, Epoch, Outcome};
 use serde_json::{Value, json};
@@ -15,36 +17,64 @@ use super::parts::{Part, Pending, Trouble, each, refuse};
 use super::remote::Place;
 use super::{At, stale};
 
+/// What VolumeReplications are to ask for.
+pub(crate) struct Asked {
+    pub(crate) role: Role,
+    pub(crate) epoch: Epoch,
+    /// How long the order holds, if it is one to throw a copy away, and which of its epoch it is.
+    pub(crate) order: Option<(Timestamp, u32)>,
+}
+
+/// Has copies thrown away and taken anew.
+pub(crate) async fn resync(
+    at: &At<'_>,
+    claims: &BTreeMap<ClaimKey, ResyncOrder>,
+    epoch: Epoch,
+    until: Timestamp,
+) -> Outcome {
+    let one = async |claim, order: &ResyncOrder| {
+        let asked = Asked {
+            role: Role::Resync,
+            epoch,
+            order: Some((until, order.number)),
+        };
+        replicate_one(at, claim, &order.class, &asked).await
+    };
+    let parts = claims.iter().map(|(claim, order)| {
+        let part: Pending<'_> = (claim.to_string(), Box::pin(one(claim, order)));
+        part
+    });
+    each(parts.collect()).await
+}
+
 /// Writes a VolumeReplication for each claim.
 pub(crate) async fn replicate(
     at: &At<'_>,
     claims: &BTreeMap<ClaimKey, String>,
-    role: Role,
-    epoch: Epoch,
+    asked: &Asked,
 ) -> Outcome {
     let parts: Vec<Pending<'_>> = claims
         .iter()
         .map(|(claim, class)| {
             (
                 claim.to_string(),
-                replicate_one(at, claim, class, (role, epoch)).boxed(),
+                replicate_one(at, claim, class, asked).boxed(),
             )
         })
         .collect();
     each(parts).await
 }
 
-async fn replicate_one(
-    at: &At<'_>,
-    claim: &ClaimKey,
-    class: &str,
-    (role, epoch): (Role, Epoch),
-) -> Part {
+async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, asked: &Asked) -> Part {
+    let (role, epoch) = (asked.role, asked.epoch);
     let namespace = at.namespace(&claim.namespace);
     let place = Place::new(Kind::Replication, &namespace, &claim.name);
     let existing = at.remote.get(place).await?;
     match &existing {
-        Some(vr) => check_existing(at, claim, vr, epoch)?,
+        Some(vr) => {
+            check_existing(at, claim, vr, epoch)?;
+            take_back_word(at, place, vr).await?;
+        }
         None => check_claim(at, claim, &namespace).await?,
     }
     let mut body = json!({
@@ -67,10 +97,27 @@ async fn replicate_one(
             "autoResync": false,
         },
     });
+    if let Some((until, number)) = asked.order {
+        let order = json!({
+            names::RESYNC_UNTIL: until.to_string(),
+            names::RESYNC_REQUEST: number.to_string(),
+        });
+        lifeboat_kit::apply::merge(&mut body, json!({ "metadata": { "annotations": order } }));
+    }
     if let Some(vr) = &existing {
         keep_identity(&mut body, vr);
     }
     at.remote.apply(place, &body).await.map(drop)
+}
+
+/// Takes the word to switch replication off away, which may be left of a protection that was to end. It was written by a
+/// patch, so an apply that leaves it out would not remove it.
+async fn take_back_word(at: &At<'_>, place: Place<'_>, vr: &Value) -> Part {
+    if annotation(vr, names::DISABLE).is_none() {
+        return Ok(());
+    }
+    let body = json!({ "metadata": { "uid": uid(vr), "annotations": { names::DISABLE: null } } });
+    at.remote.patch(place, &body).await.map(drop)
 }
 
 /// Writes to that very object only, and leaves the immutable data source as it was written.
@@ -111,7 +158,7 @@ fn check_existing(at: &At<'_>, claim: &ClaimKey, vr: &Value, epoch: Epoch) -> Pa
                 format!(
                     "VolumeReplication {claim} on {cluster} belongs to the placement {placement}"
                 ),
-                "Two placements cannot protect one volume: change the selector of one of them.",
+                super::mark::remedy(at, &placement),
             );
         }
     }
@@ -196,6 +243,10 @@ async fn release_one(at: &At<'_>, claim: &ClaimKey) -> Part {
             ),
             "Delete it by hand if nobody needs it.",
         );
+    }
+    // To let go must never switch off, whatever was once meant for it.
+    if !is_deleting(&vr) {
+        take_back_word(at, place, &vr).await?;
     }
     at.remote.delete(place, &vr).await
 }

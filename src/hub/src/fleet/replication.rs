@@ -4,9 +4,10 @@ use lifeboat_api::common::condition;
 use lifeboat_api::replication::ReplicationState;
 use lifeboat_api::{VolumeReplication, names};
 use lifeboat_core::Epoch;
-use lifeboat_core::observed::{Mark, Role, VrFacts, VrStatus};
+use lifeboat_core::ids::ResyncRequest;
+use lifeboat_core::observed::{Mark, Role, SwitchOff, VrFacts, VrStatus};
 
-use super::rows::{annotation, deleting};
+use super::rows::{annotation, created, deleting};
 
 /// The facts, with no mark yet.
 pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
@@ -24,15 +25,38 @@ pub(crate) fn facts(vr: &VolumeReplication) -> VrFacts {
             .map(Epoch),
         class: vr.spec.volume_replication_class.clone(),
         status: read_status(vr, desired),
-        resync_issued: annotation(&vr.metadata, names::RESYNC_ISSUED)
-            .and_then(|text| text.parse().ok())
-            .map(Epoch),
+        resync_asked: asked(vr, desired),
+        resync_issued: request(vr, names::RESYNC_ISSUED),
+        resync_failed: request(vr, names::RESYNC_FAILED),
+        resync_until: annotation(&vr.metadata, names::RESYNC_UNTIL)
+            .and_then(|text| text.parse().ok()),
         last_sync: status.and_then(|s| s.last_sync_time.as_ref()).map(|t| t.0),
         destination: status
             .and_then(|s| s.destination_volume_id.clone())
             .filter(|id| !id.is_empty()),
+        created: created(&vr.metadata),
+        switch_off: match annotation(&vr.metadata, names::DISABLE) {
+            Some("true") => SwitchOff::Said,
+            _ => SwitchOff::Unsaid,
+        },
         deleting: deleting(&vr.metadata),
     }
+}
+
+fn request(vr: &VolumeReplication, name: &str) -> Option<ResyncRequest> {
+    let (epoch, number) = names::read_resync_request(annotation(&vr.metadata, name)?)?;
+    let epoch = Epoch(epoch);
+    Some(ResyncRequest { epoch, number })
+}
+
+/// The request that it carries. What says no number is the first of its epoch.
+fn asked(vr: &VolumeReplication, desired: Role) -> Option<ResyncRequest> {
+    let epoch = annotation(&vr.metadata, names::EPOCH)?.parse().ok()?;
+    let number = annotation(&vr.metadata, names::RESYNC_REQUEST).and_then(|n| n.parse().ok());
+    (desired == Role::Resync).then_some(ResyncRequest {
+        epoch: Epoch(epoch),
+        number: number.unwrap_or(1),
+    })
 }
 
 /// What the status says of the present generation: the status as a whole and each condition must speak of it.

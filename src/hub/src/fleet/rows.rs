@@ -50,6 +50,7 @@ impl Tag {
             Some(uid) if uid == ours => Mark::Ours,
             Some(uid) => Mark::Other {
                 placement: self.placement.clone().unwrap_or_else(|| uid.clone()),
+                uid: uid.clone(),
             },
         }
     }
@@ -57,6 +58,10 @@ impl Tag {
 
 pub(crate) fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+pub(crate) fn created(meta: &ObjectMeta) -> Option<jiff::Timestamp> {
+    meta.creation_timestamp.as_ref().map(|t| t.0)
 }
 
 pub(crate) fn deleting(meta: &ObjectMeta) -> Deleting {
@@ -120,6 +125,7 @@ pub(crate) struct VolumeRow {
     pub(crate) csi: Option<Csi>,
     pub(crate) claim: Option<Key>,
     pub(crate) retained: Retained,
+    pub(crate) created: Option<jiff::Timestamp>,
     pub(crate) deleting: Deleting,
     pub(crate) print: Print,
 }
@@ -154,6 +160,7 @@ impl Row for VolumeRow {
             csi,
             claim,
             retained,
+            created: created(meta),
             deleting: deleting(meta),
             print: print(meta, &spec),
         })
@@ -191,6 +198,10 @@ impl Row for ReplicationRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct OwnershipRow {
     pub(crate) uid: String,
+    /// `namespace/name` of the DRPlacement.
+    pub(crate) placement: String,
+    /// The cluster that it says it was written to.
+    pub(crate) cluster: String,
     pub(crate) facts: RecordFacts,
 }
 
@@ -200,7 +211,10 @@ impl Row for OwnershipRow {
         let spec = &record.spec;
         Some(Self {
             uid: spec.placement_uid.clone(),
+            placement: spec.placement.clone(),
+            cluster: spec.cluster.clone(),
             facts: RecordFacts {
+                written_to: None,
                 owner: ClusterId::new(&spec.owner),
                 epoch: Epoch(spec.epoch),
                 force: spec.force_epoch.map(Epoch),

@@ -235,7 +235,7 @@ impl View {
     pub(crate) fn contact(&self, now: Instant) -> Contact {
         if let Some(why) = self.stranger() {
             let since = self.started;
-            return Contact::Refused { since, why };
+            return Contact::Replaced { since, why };
         }
         let failure = self.failure.as_ref().map(|(_, why)| why.clone());
         let since = self.proof.map_or(self.started, |proof| proof.at);
@@ -399,7 +399,10 @@ fn without_words(contact: Contact) -> Contact {
         Contact::Stale { since, .. } => Contact::Stale { since, why },
         Contact::Behind { since, .. } => Contact::Behind { since, why },
         Contact::Never { since, .. } => Contact::Never { since, why },
-        other @ (Contact::Fresh | Contact::Refused { .. } | Contact::Unregistered { .. }) => other,
+        other @ (Contact::Fresh
+        | Contact::Refused { .. }
+        | Contact::Replaced { .. }
+        | Contact::Unregistered { .. }) => other,
     }
 }
 

@@ -89,3 +89,69 @@ fn durations_are_rounded_up() {
     let all = ["1h30m", "500ms", "90s", "", "5", "5d"].map(seconds);
     assert_eq!(all, [Some(5400), Some(1), Some(90), None, None, None]);
 }
+
+fn taken_over(identity: &str) -> DRPlacement {
+    let mut p = placement();
+    let annotations = p.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::IDENTITY.to_owned(), identity.to_owned());
+    p
+}
+
+/// Identity in use, identity named, and whether the two are of one DRPlacement.
+fn known_by(p: &DRPlacement, journal: &Journal) -> (String, Option<String>, Identity) {
+    let r = resolve(p, policy(&json!({})), journal).unwrap();
+    assert_eq!(
+        (&r.scope.uid, r.scope.own_uid.as_str()),
+        (&r.intent.uid, "0123456789")
+    );
+    (r.intent.uid, r.intent.named, r.intent.identity)
+}
+
+#[test]
+fn an_identity_that_is_taken_over_names_marks_and_records() {
+    let before = "earlier0-1111";
+    let p = taken_over(before);
+    let named = Some(before.to_owned());
+    assert_eq!(
+        known_by(&p, &Journal::default()),
+        (before.to_owned(), named, Identity::TakenOver)
+    );
+    let scope = resolve(&p, policy(&json!({})), &Journal::default())
+        .unwrap()
+        .scope;
+    assert_eq!(scope.ownership, names::ownership_name("db", before));
+}
+
+#[test]
+fn once_decided_on_the_identity_stays_whatever_the_annotation_says() {
+    let decided = |identity: Option<&str>| Journal {
+        owner: Some(ClusterId::new("dr1")),
+        identity: identity.map(str::to_owned),
+        ..Journal::default()
+    };
+    let own = || "0123456789".to_owned();
+    // Removed, and set too late.
+    let (uid, named, _) = known_by(&placement(), &decided(Some("earlier0")));
+    assert_eq!((uid, named), ("earlier0".to_owned(), Some(own())));
+    let (uid, named, _) = known_by(&taken_over("earlier0"), &decided(None));
+    assert_eq!((uid, named), (own(), Some("earlier0".to_owned())));
+}
+
+#[test]
+fn what_is_no_uid_is_no_identity() {
+    for bad in [
+        "",
+        "short",
+        "a/b/c/d/e/f",
+        "-starts-bad",
+        "ends-badly-",
+        &"x".repeat(64),
+    ] {
+        let refused = resolve(&taken_over(bad), policy(&json!({})), &Journal::default());
+        assert_eq!(
+            refused.err().map(|e| e.reason),
+            Some("BadIdentity"),
+            "{bad}"
+        );
+    }
+}

@@ -296,6 +296,69 @@ async fn what_is_not_ours_is_never_touched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_order_to_resync_says_how_long_it_holds_is_renewed_and_is_taken_back_with_its_end() {
+    let world = World::new();
+    world.twice(replicate("dr1", Role::Secondary, 2)).await;
+    for (number, until) in [(1, "2026-01-01T00:05:00Z"), (2, "2026-01-01T00:07:30Z")] {
+        world.twice(resync("dr1", 2, until, number)).await;
+        let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+        assert_eq!(vr["spec"]["replicationState"], "resync");
+        assert_eq!(vr["metadata"]["annotations"][names::RESYNC_UNTIL], until);
+        let asked = &vr["metadata"]["annotations"][names::RESYNC_REQUEST];
+        assert_eq!(*asked, number.to_string());
+    }
+    world.twice(replicate("dr1", Role::Secondary, 2)).await;
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert_eq!(vr["spec"]["replicationState"], "secondary");
+    assert!(
+        vr["metadata"]["annotations"]
+            .get(names::RESYNC_UNTIL)
+            .is_none()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_to_switch_off_that_was_left_behind_is_taken_back() {
+    let world = World::new();
+    world.twice(replicate("dr1", Role::Primary, 1)).await;
+    let say = async || {
+        let word = json!({"metadata": {"annotations": {names::DISABLE: "true"}}});
+        let params = kube::api::PatchParams {
+            field_manager: Some(names::HUB_MANAGER.to_owned()),
+            ..Default::default()
+        };
+        let api: kube::Api<lifeboat_api::VolumeReplication> =
+            kube::Api::namespaced(world.servers[&id("dr1")].admin(), NS);
+        let said = api
+            .patch("db", &params, &kube::api::Patch::Merge(&word))
+            .await;
+        said.unwrap();
+        api
+    };
+    say().await;
+    world.twice(replicate("dr1", Role::Primary, 1)).await;
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert!(vr["metadata"]["annotations"].get(names::DISABLE).is_none());
+
+    // To let go does not switch off either: the agent holds the object, and reads no word on it.
+    let api = say().await;
+    let held = json!({"metadata": {"finalizers": ["lifeboat.dev/test"]}});
+    let params = kube::api::PatchParams::default();
+    let held = api
+        .patch("db", &params, &kube::api::Patch::Merge(&held))
+        .await;
+    held.unwrap();
+    let release = Step::Release {
+        cluster: id("dr1"),
+        claims: vec![claim()],
+    };
+    world.twice(release).await;
+    let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
+    assert!(vr["metadata"]["deletionTimestamp"].is_string());
+    assert!(vr["metadata"]["annotations"].get(names::DISABLE).is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replication_of_a_newer_epoch_is_not_overwritten() {
     let world = World::new();
     world.twice(replicate("dr1", Role::Secondary, 5)).await;

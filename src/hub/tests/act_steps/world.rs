@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use lifeboat_api::names;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::Role;
-use lifeboat_core::step::Force;
+use lifeboat_core::step::{Force, ResyncOrder};
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{ClaimKey, ClusterId, Epoch, Outcome, Step, WorkloadKey};
 use lifeboat_hub::act::{Executor, Members, Written};
@@ -251,6 +251,7 @@ pub(crate) fn scope() -> Scope {
             name: "web".into(),
         },
         uid: UID.into(),
+        own_uid: UID.into(),
         ownership: names::ownership_name("web", UID),
         epoch: Epoch(1),
         namespaces: vec![NS.into()],
@@ -285,6 +286,15 @@ pub(crate) fn replicate(cluster: &str, role: Role, epoch: i64) -> Step {
         claims: BTreeMap::from([(claim(), "gold".to_owned())]),
         role,
         epoch: Epoch(epoch),
+    }
+}
+pub(crate) fn resync(cluster: &str, epoch: i64, until: &str, number: u32) -> Step {
+    let class = "gold".to_owned();
+    Step::Resync {
+        cluster: id(cluster),
+        claims: BTreeMap::from([(claim(), ResyncOrder { class, number })]),
+        epoch: Epoch(epoch),
+        until: until.parse().unwrap(),
     }
 }
 pub(crate) fn capture() -> Step {

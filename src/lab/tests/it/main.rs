@@ -11,6 +11,7 @@ mod bad_input;
 mod crash_every_step;
 mod deterministic;
 mod many;
+mod rebuilt;
 mod repeat_every_step;
 mod scenarios;
 mod story;

@@ -1,0 +1,190 @@
+//! A resync that did not bring the copy about is asked for again: deliberately, boundedly, on the same proof.
+
+use jiff::SignedDuration;
+use lifeboat_core::ids::{ClaimKey, Epoch, ResyncRequest};
+use lifeboat_core::journal::Phase;
+use lifeboat_core::observed::{Contact, Observed, VrFacts, VrStatus};
+use lifeboat_core::plan::{Plan, plan};
+use lifeboat_core::step::Step;
+use lifeboat_core::testing::{Link, Model, id};
+use lifeboat_core::wait::Reason;
+
+use crate::drive::{assert_rests, calm, fail_over, protected};
+
+fn data() -> ClaimKey {
+    ClaimKey::new("shop", "data")
+}
+
+fn request(number: u32) -> ResyncRequest {
+    let epoch = Epoch(2);
+    ResyncRequest { epoch, number }
+}
+
+/// `a` has returned after a failover to `b`, and its agent has carried the request out.
+fn issued() -> Model {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    for _ in 0..100 {
+        if on_a(&mut model).resync_issued.is_some() {
+            return model;
+        }
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    panic!("never: {:?}", model.journal.phase);
+}
+
+fn on_a(model: &mut Model) -> &mut VrFacts {
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    let x = a.truth.volumes.get_mut(&data()).unwrap();
+    x.replication.as_mut().unwrap()
+}
+
+/// The agent says that the request of this number did not bring the copy about.
+fn failed(model: &mut Model, number: u32) {
+    let r = on_a(model);
+    assert_eq!(r.resync_issued, Some(request(number)));
+    r.resync_failed = Some(request(number));
+    r.status = VrStatus::Failed {
+        message: "split-brain".into(),
+    };
+}
+
+fn asked(plan: &Plan) -> Vec<(ClaimKey, u32)> {
+    let orders = plan.steps.iter().filter_map(|s| match s {
+        Step::Resync { claims, .. } => Some(claims),
+        _ => None,
+    });
+    let all = orders.flat_map(|c| c.iter().map(|(k, o)| (k.clone(), o.number)));
+    all.collect()
+}
+
+fn replan(model: &Model, observed: &Observed) -> Plan {
+    let m = model;
+    plan(m.now, &m.policy, &m.intent, observed, &m.journal)
+}
+
+#[test]
+fn a_resync_that_failed_is_asked_for_again_and_its_time_is_noted_first() {
+    let mut model = issued();
+    failed(&mut model, 1);
+    let noted = model.plan().1;
+    assert!(noted.steps.is_empty(), "{:#?}", noted.steps);
+    assert!(
+        noted
+            .report
+            .events
+            .iter()
+            .any(|e| e.reason == "ResyncRepeated")
+    );
+    let now = model.now;
+    model.follow(&noted, None, 1);
+    assert!(matches!(model.journal.phase, Phase::CleaningUp { resync: Some(at), .. } if at == now));
+    assert_eq!(asked(&model.plan().1), [(data(), 2)]);
+    calm(&mut model);
+    assert_rests(&mut model, "b");
+    assert!(model.records("b").starts_with(&model.records("a")));
+}
+
+#[test]
+fn however_long_it_takes_a_resync_that_is_on_its_way_is_not_asked_for_again() {
+    let mut model = issued();
+    model.now += SignedDuration::from_secs(100_000);
+    let mut observed = model.observe();
+    let b = observed.clusters.get_mut(&id("b")).unwrap();
+    for x in b.volumes.values_mut() {
+        x.replication.as_mut().unwrap().last_sync = None;
+    }
+    for status in [
+        VrStatus::Resyncing,
+        VrStatus::Demoted,
+        VrStatus::Pending,
+        VrStatus::Failed {
+            message: "UNAVAILABLE: away".into(),
+        },
+    ] {
+        let a = observed.clusters.get_mut(&id("a")).unwrap();
+        let r = a.volumes.get_mut(&data()).unwrap().replication.as_mut();
+        r.unwrap().status = status;
+        let plan = replan(&model, &observed);
+        assert!(plan.steps.is_empty() && plan.journal.is_none(), "{plan:#?}");
+    }
+}
+
+#[test]
+fn it_is_asked_for_again_only_on_proof_that_the_owner_is_primary() {
+    let mut model = issued();
+    failed(&mut model, 1);
+    for noted in [false, true] {
+        if noted {
+            let plan = model.plan().1;
+            model.follow(&plan, None, 1);
+        }
+        let proven = model.observe();
+        let mut behind = proven.clone();
+        behind.clusters.get_mut(&id("b")).unwrap().contact = Contact::Behind {
+            since: model.now,
+            why: "a watch is lost".into(),
+        };
+        let mut demoted = proven;
+        let b = demoted.clusters.get_mut(&id("b")).unwrap();
+        let r = b.volumes.get_mut(&data()).unwrap().replication.as_mut();
+        r.unwrap().status = VrStatus::Demoted;
+        for observed in [behind, demoted] {
+            let plan = replan(&model, &observed);
+            assert_eq!(asked(&plan), [], "{plan:#?}");
+            assert!(plan.journal.is_none(), "{plan:#?}");
+        }
+    }
+}
+
+#[test]
+fn after_the_third_request_a_person_must_look() {
+    let mut model = issued();
+    for number in 1..=3 {
+        for _ in 0..10 {
+            if on_a(&mut model).resync_issued == Some(request(number)) {
+                break;
+            }
+            let plan = model.plan().1;
+            model.follow(&plan, None, 1);
+            model.tick();
+        }
+        failed(&mut model, number);
+    }
+    let plan = model.plan().1;
+    assert!(plan.steps.is_empty() && plan.journal.is_none(), "{plan:#?}");
+    let b = plan
+        .report
+        .blockers
+        .iter()
+        .find(|b| b.reason == Reason::StepFailed);
+    assert!(b.unwrap().message.contains("3 requests"), "{b:?}");
+}
+
+#[test]
+fn a_hub_that_lost_its_memory_does_not_begin_to_count_anew() {
+    let mut model = issued();
+    failed(&mut model, 1);
+    for _ in 0..2 {
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+    }
+    model.tick();
+    failed(&mut model, 2);
+    model.lose_hub();
+    for _ in 0..10 {
+        let plan = model.plan().1;
+        if let [first, ..] = asked(&plan).as_slice() {
+            assert_eq!(*first, (data(), 3));
+            return;
+        }
+        model.follow(&plan, None, 1);
+        failed(&mut model, 2);
+    }
+    panic!("never asked again: {:#?}", model.plan().1);
+}
