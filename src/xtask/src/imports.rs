@@ -20,13 +20,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "conformance",
+        &["api", "proto", "kit", "drivers", "agent", "sim"],
+    ),
+    (
         "cli",
         &[
             "core", "api", "capture", "proto", "kit", "drivers", "hub", "agent", "sim", "lab",
         ],
     ),
     ("xtask", &["api"]),
-    ("e2e", &["core", "api", "sim", "lab"]),
+    ("e2e", &["core", "api", "sim", "lab", "conformance"]),
 ];
 
 /// What tests may import besides: the world that the programs run in.

@@ -12,17 +12,19 @@ use lifeboat_agent::{AgentError, Config};
 use lifeboat_api::{DROwnership, VolumeReplication};
 use lifeboat_kit::Clock;
 use lifeboat_kit::task::{Task, spawn};
-use lifeboat_sim::apiserver::{ApiServer, Identity as Who, Link};
 use lifeboat_sim::clock::SimClock;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Driver, Identity};
+use crate::ground::{self, Ground};
+use crate::on::{On, Trail};
 
-pub(crate) const NS: &str = "shop";
 pub(crate) const DRIVER: &str = "rbd.csi.example.com";
-/// Longer than any condition takes in these tests, and no time at all under a paused clock.
+/// What drivers are given to sign in with. It may be seen nowhere else.
+pub(crate) const SECRET: &str = "marked-7c1e-hunter2";
+/// Longer than any condition takes in these rows, and no time at all under a paused clock.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 struct WorldClock(Arc<SimClock>);
@@ -34,83 +36,66 @@ impl Clock for WorldClock {
 }
 
 pub(crate) struct World {
-    pub(crate) server: Arc<ApiServer>,
+    /// The namespace of everything that has one.
+    pub(crate) ns: String,
     pub(crate) driver: Arc<Driver>,
     pub(crate) admin: Client,
-    pub(crate) link: Link,
+    ground: Arc<Ground>,
     cancel: CancellationToken,
     agent: Option<Task<Result<(), AgentError>>>,
 }
 
-/// The files that a real cluster gets.
-const RIGHTS: [&str; 3] = [
-    include_str!("../../../../spoke-deploy/base/namespace.yaml"),
-    include_str!("../../../../spoke-deploy/base/serviceaccount.yaml"),
-    include_str!("../../../../spoke-deploy/base/agent-role.yaml"),
-];
-
 impl World {
     /// A cluster with a class, a Secret and a driver; the agent is not started yet.
-    pub(crate) fn cold() -> Self {
-        Self::with_identity(Identity::Addons)
+    pub(crate) async fn cold(on: &On) -> Self {
+        Self::with_identity(on, Identity::Addons).await
     }
 
-    pub(crate) fn with_identity(identity: Identity) -> Self {
-        let world = Self::bare(identity, "no kind is called that");
-        world.class("gold", DRIVER, &json!({}));
+    pub(crate) async fn with_identity(on: &On, identity: Identity) -> Self {
+        let world = Self::bare(on, identity, "no kind is called that").await;
+        world.class("gold", DRIVER, &json!({})).await;
         world
     }
 
     /// A cluster without the kinds whose names start like this.
-    pub(crate) fn without(kinds: &str) -> Self {
-        Self::bare(Identity::Addons, kinds)
+    pub(crate) async fn without(on: &On, kinds: &str) -> Self {
+        Self::bare(on, Identity::Addons, kinds).await
     }
 
     /// Installs the kinds that are missing.
-    pub(crate) fn install_all(&self) {
-        for crd in lifeboat_api::spoke_crds() {
-            let text = serde_json::to_string(&crd).unwrap();
-            self.server.apply_yaml(&text).unwrap();
-        }
+    pub(crate) async fn install_all(&self) {
+        ground::install(&self.admin, "no kind is called that").await;
     }
 
-    fn bare(identity: Identity, without: &str) -> Self {
-        // `RUST_LOG=debug` shows what the agent thought; without it nothing is shown.
-        let filter = tracing_subscriber::EnvFilter::from_default_env();
-        drop(
-            tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_test_writer()
-                .try_init(),
-        );
-        let clock = SimClock::at("2026-01-02T03:04:05Z".parse().unwrap());
-        let server = ApiServer::new("east", clock);
-        for crd in lifeboat_api::spoke_crds() {
-            if crd.spec.names.plural.starts_with(without) {
-                continue;
-            }
-            server
-                .apply_yaml(&serde_json::to_string(&crd).unwrap())
-                .unwrap();
-        }
-        for rights in RIGHTS {
-            server.apply_yaml(rights).unwrap();
+    async fn bare(on: &On, identity: Identity, without: &str) -> Self {
+        let ground = Arc::new(Ground::new(on.server(), without, on.is_paused()).await);
+        let driver = Driver::new(DRIVER, identity);
+        if let Some(gate) = ground.gate().cloned() {
+            driver.on_call(move || gate.nudge());
         }
         let world = Self {
-            admin: server.admin(),
-            driver: Driver::new(DRIVER, identity),
-            link: Link::perfect(),
+            ns: ground.ns(),
+            admin: ground.admin(),
+            driver,
             cancel: CancellationToken::new(),
             agent: None,
-            server,
+            ground,
         };
-        world.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}}));
-        world.secret();
+        on.follow(Trail {
+            ns: world.ns.clone(),
+            admin: world.admin.clone(),
+            driver: world.driver.clone(),
+        });
+        let ns = &world.ns;
+        world
+            .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}}))
+            .await;
+        world.secret().await;
         world
     }
 
-    pub(crate) async fn new() -> Self {
-        let mut world = Self::cold();
+    pub(crate) async fn new(on: &On) -> Self {
+        let mut world = Self::cold(on).await;
         world.start();
         world
             .until("the agent holds its Lease", async |w| {
@@ -120,23 +105,74 @@ impl World {
         world
     }
 
+    /// The name that an object without a namespace has here.
+    pub(crate) fn named(&self, name: &str) -> String {
+        self.ground.named(name)
+    }
+
+    /// A field that names such an object.
+    pub(crate) fn name_field(&self, spec: &mut Value, field: &str) {
+        if let Some(name) = spec[field].as_str() {
+            spec[field] = json!(self.named(name));
+        }
+    }
+
     pub(crate) fn start(&mut self) {
         self.start_with(|_| {});
     }
 
     pub(crate) fn start_with(&mut self, edit: impl FnOnce(&mut Config)) {
-        let mut config = Config::new("agent-0", vec![(DRIVER.to_owned(), self.driver.endpoint())]);
+        let mut config = self.config("agent-0");
         edit(&mut config);
-        let client = self.server.client(
-            Who::service_account("lifeboat-system", "lifeboat-agent"),
-            &self.link,
-        );
-        let clock = Arc::new(WorldClock(self.server.clock().clone()));
         self.cancel = CancellationToken::new();
-        self.agent = Some(spawn(
-            "agent",
-            lifeboat_agent::run(config, client, clock, self.cancel.clone()),
-        ));
+        self.agent = Some(self.run("agent", config, self.cancel.clone()));
+    }
+
+    /// Another agent of the same cluster.
+    pub(crate) fn second(&self, identity: &str) -> Task<Result<(), AgentError>> {
+        self.run("second", self.config(identity), CancellationToken::new())
+    }
+
+    fn config(&self, identity: &str) -> Config {
+        let mut config = Config::new(
+            identity,
+            vec![(DRIVER.to_owned(), self.driver.endpoint())],
+        );
+        config.namespace = self.ground.system();
+        config
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        config: Config,
+        cancel: CancellationToken,
+    ) -> Task<Result<(), AgentError>> {
+        let clock = Arc::new(WorldClock(self.ground.clock()));
+        let agent = lifeboat_agent::run(config, self.ground.agent(), clock, cancel);
+        spawn(name, agent)
+    }
+
+    /// The agent's requests hang from now on.
+    pub(crate) fn cut(&self) {
+        self.ground.cut();
+    }
+
+    pub(crate) fn heal(&self) {
+        self.ground.heal();
+    }
+
+    pub(crate) fn fail_next(&self, n: u32, code: u16) {
+        self.ground.fail_next(n, code);
+    }
+
+    pub(crate) fn reset_writes(&self) {
+        self.ground.reset_writes();
+    }
+
+    /// What the agent wrote, but for its Lease and events.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        self.ground.writes()
     }
 
     /// Ends the agent as a crash would.
@@ -157,22 +193,30 @@ impl World {
             .is_some_and(|agent| !agent.is_finished())
     }
 
-    pub(crate) fn apply(&self, object: &Value) {
-        self.server.apply_yaml(&object.to_string()).unwrap();
+    pub(crate) async fn apply(&self, object: &Value) {
+        let mut object = object.clone();
+        self.ground.label(&mut object);
+        ground::apply(&self.admin, object).await;
     }
 
-    pub(crate) fn secret(&self) {
+    pub(crate) async fn secret(&self) {
+        self.secret_of(SECRET).await;
+    }
+
+    /// The Secret, with this in it.
+    pub(crate) async fn secret_of(&self, value: &str) {
         self.apply(&json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "creds", "namespace": NS},
-            "data": {"userKey": "aHVudGVyMg=="},
-        }));
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "creds", "namespace": self.ns},
+            "stringData": {"userKey": value},
+        }))
+        .await;
     }
 
     /// A class whose Secret is `creds`, unless `extra` says otherwise.
-    pub(crate) fn class(&self, name: &str, driver: &str, extra: &Value) {
+    pub(crate) async fn class(&self, name: &str, driver: &str, extra: &Value) {
         let mut parameters = json!({
             "replication.storage.openshift.io/replication-secret-name": "creds",
-            "replication.storage.openshift.io/replication-secret-namespace": NS,
+            "replication.storage.openshift.io/replication-secret-namespace": self.ns,
             "mirroringMode": "snapshot",
         });
         for (key, value) in extra.as_object().unwrap() {
@@ -184,36 +228,36 @@ impl World {
         }
         self.apply(&json!({
             "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeReplicationClass",
-            "metadata": {"name": name}, "spec": {"provisioner": driver, "parameters": parameters},
-        }));
+            "metadata": {"name": self.named(name)}, "spec": {"provisioner": driver, "parameters": parameters},
+        })).await;
     }
 
     /// A bound claim `name` with a volume whose handle is `h-name`.
     pub(crate) async fn claim(&self, name: &str) {
-        self.pv(name, DRIVER);
-        self.unbound(name);
+        self.pv(name, DRIVER).await;
+        self.unbound(name).await;
         self.bind(name).await;
     }
 
-    pub(crate) fn pv(&self, name: &str, driver: &str) {
+    pub(crate) async fn pv(&self, name: &str, driver: &str) {
         self.apply(&json!({
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": format!("pv-{name}")},
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": self.named(&format!("pv-{name}"))},
             "spec": {
                 "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"],
-                "claimRef": {"namespace": NS, "name": name},
+                "claimRef": {"namespace": self.ns, "name": name},
                 "csi": {"driver": driver, "volumeHandle": format!("h-{name}")},
             },
-        }));
+        })).await;
     }
 
-    pub(crate) fn unbound(&self, name: &str) {
+    pub(crate) async fn unbound(&self, name: &str) {
         self.apply(&json!({
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": NS},
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": self.ns},
             "spec": {
                 "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
-                "volumeName": format!("pv-{name}"),
+                "volumeName": self.named(&format!("pv-{name}")),
             },
-        }));
+        })).await;
     }
 
     pub(crate) async fn bind(&self, name: &str) {
@@ -232,12 +276,12 @@ impl World {
             .unwrap();
     }
 
-    pub(crate) fn ask(&self, name: &str, state: &str) {
-        self.ask_with(name, state, &json!({}), &json!({}));
+    pub(crate) async fn ask(&self, name: &str, state: &str) {
+        self.ask_with(name, state, &json!({}), &json!({})).await;
     }
 
     /// Writes a VolumeReplication; `spec` replaces fields, `annotations` are set.
-    pub(crate) fn ask_with(&self, name: &str, state: &str, spec: &Value, annotations: &Value) {
+    pub(crate) async fn ask_with(&self, name: &str, state: &str, spec: &Value, annotations: &Value) {
         let mut whole = json!({
             "volumeReplicationClass": "gold", "replicationState": state, "autoResync": false,
             "dataSource": {"apiGroup": "", "kind": "PersistentVolumeClaim", "name": name},
@@ -245,20 +289,21 @@ impl World {
         for (key, value) in spec.as_object().unwrap() {
             whole[key] = value.clone();
         }
+        self.name_field(&mut whole, "volumeReplicationClass");
         self.apply(&json!({
             "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeReplication",
-            "metadata": {"name": name, "namespace": NS, "annotations": annotations}, "spec": whole,
-        }));
+            "metadata": {"name": name, "namespace": self.ns, "annotations": annotations}, "spec": whole,
+        })).await;
     }
 
     /// Writes a hub-managed VolumeReplication at `epoch`.
-    pub(crate) fn ask_as_hub(&self, name: &str, state: &str, epoch: i64) {
+    pub(crate) async fn ask_as_hub(&self, name: &str, state: &str, epoch: i64) {
         let annotations =
             json!({"lifeboat.dev/epoch": epoch.to_string(), "lifeboat.dev/ownership": "own"});
-        self.ask_with(name, state, &json!({}), &annotations);
+        self.ask_with(name, state, &json!({}), &annotations).await;
     }
 
-    pub(crate) fn grant(&self, owner: &str, epoch: i64, force: Option<i64>) {
+    pub(crate) async fn grant(&self, owner: &str, epoch: i64, force: Option<i64>) {
         let mut spec = json!({
             "placementUID": "uid", "placement": "shop/app", "cluster": "east", "owner": owner, "epoch": epoch,
         });
@@ -267,16 +312,16 @@ impl World {
         }
         self.apply(&json!({
             "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership",
-            "metadata": {"name": "own", "namespace": NS}, "spec": spec,
-        }));
+            "metadata": {"name": "own", "namespace": self.ns}, "spec": spec,
+        })).await;
     }
 
     pub(crate) fn volumes(&self) -> Api<VolumeReplication> {
-        Api::namespaced(self.admin.clone(), NS)
+        Api::namespaced(self.admin.clone(), &self.ns)
     }
 
     pub(crate) fn claims(&self) -> Api<PersistentVolumeClaim> {
-        Api::namespaced(self.admin.clone(), NS)
+        Api::namespaced(self.admin.clone(), &self.ns)
     }
 
     pub(crate) async fn volume(&self, name: &str) -> VolumeReplication {
@@ -284,7 +329,7 @@ impl World {
     }
 
     pub(crate) async fn ownership(&self) -> DROwnership {
-        Api::<DROwnership>::namespaced(self.admin.clone(), NS)
+        Api::<DROwnership>::namespaced(self.admin.clone(), &self.ns)
             .get("own")
             .await
             .unwrap()
@@ -306,14 +351,14 @@ impl World {
 
     pub(crate) async fn lease_holder(&self) -> Option<String> {
         use k8s_openapi::api::coordination::v1::Lease;
-        let api: Api<Lease> = Api::namespaced(self.admin.clone(), "lifeboat-system");
+        let api: Api<Lease> = Api::namespaced(self.admin.clone(), &self.ground.system());
         let lease = api.get_opt("lifeboat-agent").await.unwrap()?;
         lease.spec?.holder_identity
     }
 
     pub(crate) async fn drivers_annotation(&self) -> String {
         use k8s_openapi::api::coordination::v1::Lease;
-        let api: Api<Lease> = Api::namespaced(self.admin.clone(), "lifeboat-system");
+        let api: Api<Lease> = Api::namespaced(self.admin.clone(), &self.ground.system());
         let lease = api.get("lifeboat-agent").await.unwrap();
         lease
             .metadata
@@ -361,32 +406,45 @@ impl World {
     }
 
     pub(crate) async fn until(&self, what: &str, condition: impl AsyncFn(&Self) -> bool) {
-        let start = Instant::now();
-        while !condition(self).await {
-            if start.elapsed() > PATIENCE {
-                let mut all = String::new();
-                for volume in self
-                    .volumes()
-                    .list(&kube::api::ListParams::default())
-                    .await
-                    .unwrap()
-                {
-                    let name = volume.metadata.name.unwrap_or_default();
-                    all.extend([
-                        name.as_str(),
-                        ": ",
-                        &self.summary(&name).await,
-                        "
-",
-                    ]);
-                }
-                panic!("not reached: {what}\n{all}calls: {:?}", self.driver.seen());
+        let mut changes = self.ground.gate().map(|gate| gate.changes());
+        let (start, mut looks) = (Instant::now(), 0_u32);
+        loop {
+            // Before the look: what changes during it is not missed.
+            if let Some(changes) = &mut changes {
+                changes.mark_unchanged();
             }
-            // Fine at first, coarser later: a long wait is not a thousand requests.
-            let pause =
-                (start.elapsed() / 20).clamp(Duration::from_millis(20), Duration::from_millis(100));
-            tokio::time::sleep(pause).await;
+            if condition(self).await {
+                return;
+            }
+            looks += 1;
+            // A real server's own controllers keep no virtual time: so many looks take them seconds.
+            if start.elapsed() > PATIENCE && (changes.is_none() || looks > 1000) {
+                panic!("not reached: {what}\n{}", self.all().await);
+            }
+            match &mut changes {
+                // Fine at first, coarser later: a long wait is not a thousand requests.
+                None => {
+                    let pause = (start.elapsed() / 20)
+                        .clamp(Duration::from_millis(20), Duration::from_millis(100));
+                    tokio::time::sleep(pause).await;
+                }
+                Some(changes) => {
+                    let second = Duration::from_secs(1);
+                    drop(tokio::time::timeout(second, changes.changed()).await);
+                }
+            }
         }
+    }
+
+    /// Everything there is, for a test that failed.
+    async fn all(&self) -> String {
+        let mut all = String::new();
+        let params = kube::api::ListParams::default();
+        for volume in self.volumes().list(&params).await.unwrap() {
+            let name = volume.metadata.name.unwrap_or_default();
+            all.extend([name.as_str(), ": ", &self.summary(&name).await, "\n"]);
+        }
+        format!("{all}calls: {:?}", self.driver.seen())
     }
 
     /// Lets time pass.
@@ -396,7 +454,7 @@ impl World {
 
     pub(crate) async fn event_reasons(&self) -> Vec<String> {
         use k8s_openapi::api::events::v1::Event;
-        let api: Api<Event> = Api::namespaced(self.admin.clone(), NS);
+        let api: Api<Event> = Api::namespaced(self.admin.clone(), &self.ns);
         let all = api.list(&kube::api::ListParams::default()).await.unwrap();
         all.into_iter().filter_map(|e| e.reason).collect()
     }

@@ -1,0 +1,117 @@
+//! Where a secret could be seen: all that is logged at any level, and all objects but the Secrets themselves.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use base64::Engine;
+use http::Request;
+use kube::Client;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::world::SECRET;
+
+/// What must not be seen, and where it was.
+#[derive(Clone, Default)]
+pub(crate) struct Leaks {
+    marks: Arc<Vec<String>>,
+    found: Arc<Mutex<Vec<String>>>,
+    lines: Arc<Mutex<u64>>,
+}
+
+impl Leaks {
+    /// Looks for the secrets of the rows, and for `more`.
+    pub(crate) fn new(more: Option<String>) -> Self {
+        let base64 = base64::engine::general_purpose::STANDARD.encode(SECRET);
+        // The padding changes with what follows.
+        let base64 = base64.trim_end_matches('=').to_owned();
+        let mut marks = vec![SECRET.to_owned(), base64];
+        marks.extend(more);
+        Self {
+            marks: Arc::new(marks),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a text that anybody might read.
+    pub(crate) fn look(&self, place: &str, text: &str) {
+        *self.lines.lock() += 1;
+        if self.marks.iter().any(|mark| text.contains(mark)) {
+            self.found.lock().push(format!("{place}: {text}"));
+        }
+    }
+
+    pub(crate) fn found(&self) -> Vec<String> {
+        self.found.lock().clone()
+    }
+
+    /// How many texts were looked at: a search that saw nothing proves nothing.
+    pub(crate) fn looked(&self) -> u64 {
+        *self.lines.lock()
+    }
+
+    /// Looks at every object that the server has, but for Secrets.
+    pub(crate) async fn sweep(&self, client: &Client) {
+        let paths = paths(client).await;
+        assert!(paths.len() > 20, "{paths:?}");
+        for path in paths {
+            // A kind that cannot be listed holds nothing to list.
+            if let Ok(list) = ask(client, &path).await {
+                for object in list["items"].as_array().into_iter().flatten() {
+                    self.look(&path, &object.to_string());
+                }
+            }
+        }
+    }
+}
+
+/// Every kind that can be listed, as a path over all namespaces.
+async fn paths(client: &Client) -> Vec<String> {
+    let mut bases = vec!["/api/v1".to_owned()];
+    let groups = ask(client, "/apis").await.unwrap();
+    for group in groups["groups"].as_array().unwrap() {
+        let version = group["preferredVersion"]["groupVersion"].as_str().unwrap();
+        bases.push(format!("/apis/{version}"));
+    }
+    let mut paths = Vec::new();
+    for base in bases {
+        let Ok(list) = ask(client, &base).await else {
+            continue;
+        };
+        for resource in list["resources"].as_array().into_iter().flatten() {
+            let name = resource["name"].as_str().unwrap_or_default();
+            if !name.contains('/') && name != "secrets" {
+                paths.push(format!("{base}/{name}"));
+            }
+        }
+    }
+    paths
+}
+
+async fn ask(client: &Client, path: &str) -> kube::Result<Value> {
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    client.request(request).await
+}
+
+/// One line of a log.
+pub(crate) struct Line<'a>(&'a Leaks);
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.look("log", &String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Leaks {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
+}
