@@ -1,6 +1,6 @@
 //! Where a secret could be seen: all that is logged at any level, and all objects but the Secrets themselves.
 
-use std::io::{self, Write};
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -8,7 +8,11 @@ use http::Request;
 use kube::Client;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
 use crate::world::SECRET;
 
@@ -94,24 +98,49 @@ async fn ask(client: &Client, path: &str) -> kube::Result<Value> {
     client.request(request).await
 }
 
-/// One line of a log.
-pub(crate) struct Line<'a>(&'a Leaks);
+/// The text of the fields of one event or span.
+struct Fields(String);
 
-impl Write for Line<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.look("log", &String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a String does not fail.
+        drop(write!(self.0, " {}={value:?}", field.name()));
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.extend([" ", field.name(), "=", value]);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut error = Some(value);
+        while let Some(cause) = error {
+            drop(write!(self.0, " {}={cause} {cause:?}", field.name()));
+            error = cause.source();
+        }
     }
 }
 
-impl<'a> MakeWriter<'a> for Leaks {
-    type Writer = Line<'a>;
+impl Leaks {
+    fn said(&self, metadata: &Metadata<'_>, record: impl FnOnce(&mut Fields)) {
+        let mut fields = Fields(String::new());
+        record(&mut fields);
+        self.look(metadata.target(), &fields.0);
+    }
+}
 
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
+/// Sees every event and every field of a span, at every level.
+impl<S: Subscriber> Layer<S> for Leaks {
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        self.said(span.metadata(), |fields| span.record(fields));
+    }
+
+    fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut fields = Fields(String::new());
+        values.record(&mut fields);
+        self.look("span", &fields.0);
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        self.said(event.metadata(), |fields| event.record(fields));
     }
 }

@@ -112,9 +112,8 @@ fn attempt(row: &Row, server: &Server, leaks: &Leaks, report: &Mutex<Report>) {
 fn run(row: &Row, server: &Server, leaks: &Leaks) {
     let paused = !row.name.ends_with(REAL_TIME);
     // Everything at every level is searched; `RUST_LOG=debug` also shows it.
-    let searched = fmt::layer().with_ansi(false).with_writer(leaks.clone());
     let shown = fmt::layer().with_test_writer().with_filter(EnvFilter::from_default_env());
-    let all = tracing_subscriber::registry().with(searched).with(shown);
+    let all = tracing_subscriber::registry().with(leaks.clone()).with(shown);
     let on = On::new(server.clone(), paused, leaks.clone());
     let runtime = runtime(paused);
     let _logged = tracing_subscriber::util::SubscriberInitExt::set_default(all);

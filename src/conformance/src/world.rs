@@ -444,7 +444,16 @@ impl World {
             let name = volume.metadata.name.unwrap_or_default();
             all.extend([name.as_str(), ": ", &self.summary(&name).await, "\n"]);
         }
-        format!("{all}calls: {:?}", self.driver.seen())
+        let fences = Api::<lifeboat_api::NetworkFence>::all(self.admin.clone());
+        for fence in fences.list(&params).await.into_iter().flatten() {
+            all.extend([format!("{:?}: {:?}\n", fence.metadata.name, fence.status)]);
+        }
+        let groups = Api::<lifeboat_api::VolumeGroupReplication>::namespaced(self.admin.clone(), &self.ns);
+        for group in groups.list(&params).await.into_iter().flatten() {
+            all.extend([format!("{:?}: {:?}\n", group.metadata.name, group.status)]);
+        }
+        let holder = self.lease_holder().await;
+        format!("{all}lease: {holder:?}\ncalls: {:?}", self.driver.seen())
     }
 
     /// Lets time pass.
