@@ -182,6 +182,15 @@ impl Driver {
             .collect()
     }
 
+    /// When this was asked about one handle.
+    pub(crate) fn times_of(&self, letter: &str, handle: &str) -> Vec<Duration> {
+        let seen = self.seen();
+        let of = seen
+            .iter()
+            .filter(|s| s.letter == letter && s.handle == handle);
+        of.map(|s| s.at).collect()
+    }
+
     pub(crate) fn overlaps(&self) -> Vec<String> {
         self.state.lock().overlaps.clone()
     }

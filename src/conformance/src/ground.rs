@@ -59,6 +59,12 @@ impl Kube {
     pub(crate) fn admin(&self) -> Config {
         self.admin.clone()
     }
+
+    /// Installs the kinds as they should be.
+    pub(crate) async fn install(&self) {
+        let client = Client::try_from(self.admin.clone()).unwrap();
+        install(&client, "no kind is called that").await;
+    }
 }
 
 /// The kind of API server.
@@ -195,7 +201,9 @@ impl Ground {
     pub(crate) fn fail_next(&self, n: u32, code: u16) {
         match self {
             Self::Simulated { link, .. } => link.fail_next(n, code),
-            Self::Kube(ground) => (0..n).for_each(|_| ground.shared.failures.lock().push_back(code)),
+            Self::Kube(ground) => {
+                (0..n).for_each(|_| ground.shared.failures.lock().push_back(code))
+            }
         }
     }
 
@@ -252,17 +260,29 @@ impl KubeGround {
     }
 
     fn admin(&self) -> Client {
-        wire::client(self.kube.admin.clone(), self.shared.clone(), wire::Who::Admin)
+        wire::client(
+            self.kube.admin.clone(),
+            self.shared.clone(),
+            wire::Who::Admin,
+        )
     }
 
     fn agent(&self) -> Client {
-        wire::client(self.kube.agent.clone(), self.shared.clone(), wire::Who::Agent)
+        wire::client(
+            self.kube.agent.clone(),
+            self.shared.clone(),
+            wire::Who::Agent,
+        )
     }
 
     /// Its namespace is also that of the agent's Lease, so that each row's agent has one of its own.
     async fn allow(&self, client: &Client) {
         let ns = &self.shared.ns;
-        apply(client, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}})).await;
+        apply(
+            client,
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}}),
+        )
+        .await;
         let all: Vec<Value> = serde_saphyr::from_multiple(RIGHTS[2]).unwrap();
         for mut object in all {
             if object["metadata"]["namespace"] == json!(SYSTEM) {
@@ -275,11 +295,19 @@ impl KubeGround {
 
 /// Applies an object by force.
 pub(crate) async fn apply(client: &Client, object: Value) {
-    let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    let text = |at: &str| {
+        object
+            .pointer(at)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let version = text("/apiVersion");
     let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
-    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name").to_owned());
+    let (namespace, name) = (
+        text("/metadata/namespace"),
+        text("/metadata/name").to_owned(),
+    );
     let api: Api<DynamicObject> = match namespace {
         "" => Api::all_with(client.clone(), &kind),
         namespace => Api::namespaced_with(client.clone(), namespace, &kind),
@@ -311,6 +339,66 @@ pub(crate) async fn install(client: &Client, without: &str) {
         while api.list(&ListParams::default().limit(1)).await.is_err() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// Replaces the kind `VolumeReplication` by its version of 2022.
+pub(crate) async fn install_older(client: &Client) {
+    let crds = lifeboat_api::spoke_crds();
+    let new = crds
+        .iter()
+        .find(|crd| crd.spec.names.plural == "volumereplications");
+    let mut old = whole(new.unwrap());
+    let root = &mut old["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    root.as_object_mut().unwrap().remove("required");
+    let (spec, none) = (&mut root["properties"]["spec"], Value::Null);
+    for rules in ["x-kubernetes-validations", "x-kubernetes-map-type"] {
+        spec.as_object_mut().unwrap().remove(rules);
+        let fields = spec["properties"].as_object_mut().unwrap();
+        fields
+            .values_mut()
+            .for_each(|field| drop(field.as_object_mut().unwrap().remove(rules)));
+    }
+    let auto = spec["properties"]["autoResync"].as_object_mut().unwrap();
+    assert_ne!(auto.remove("default").unwrap_or(none), Value::Null);
+    spec["required"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!("autoResync"));
+    let status = root["properties"]["status"]["properties"]
+        .as_object_mut()
+        .unwrap();
+    for newer in [
+        "lastSyncTime",
+        "lastSyncDuration",
+        "lastSyncBytes",
+        "destinationVolumeID",
+    ] {
+        assert!(status.remove(newer).is_some(), "{newer}");
+    }
+    apply(client, old).await;
+    // The server takes it up when it sees it itself: until then fields of the newer kind are kept.
+    let probe = json!({
+        "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeReplication",
+        "metadata": {"name": "probe", "namespace": "default"}, "spec": {
+            "volumeReplicationClass": "x", "replicationState": "primary", "dataSource": {"kind": "x", "name": "x"},
+        },
+    });
+    let kind = GroupVersionKind::gvk(
+        "replication.storage.openshift.io",
+        "v1alpha1",
+        "VolumeReplication",
+    );
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
+    let params = PatchParams::apply("rows").force();
+    while api
+        .patch("probe", &params, &Patch::Apply(&probe))
+        .await
+        .is_ok()
+    {
+        drop(api.delete("probe", &DeleteParams::default()).await);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
@@ -352,7 +440,9 @@ async fn uninstall(client: &Client, prefix: &str) {
         }
         let name = crd.name_any();
         drop(crds.delete(&name, &DeleteParams::default()).await);
-        while crds.get_opt(&name).await.unwrap().is_some() || all.list(&ListParams::default()).await.is_ok() {
+        while crds.get_opt(&name).await.unwrap().is_some()
+            || all.list(&ListParams::default()).await.is_ok()
+        {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }

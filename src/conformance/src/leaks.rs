@@ -14,7 +14,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::world::SECRET;
+use crate::world::MARK;
 
 /// What must not be seen, and where it was.
 #[derive(Clone, Default)]
@@ -27,10 +27,10 @@ pub(crate) struct Leaks {
 impl Leaks {
     /// Looks for the secrets of the rows, and for `more`.
     pub(crate) fn new(more: Option<String>) -> Self {
-        let base64 = base64::engine::general_purpose::STANDARD.encode(SECRET);
-        // The padding changes with what follows.
-        let base64 = base64.trim_end_matches('=').to_owned();
-        let mut marks = vec![SECRET.to_owned(), base64];
+        // Three bytes make four letters; what follows the last three has a part in the letters after them.
+        let whole = &MARK.as_bytes()[..MARK.len() / 3 * 3];
+        let base64 = base64::engine::general_purpose::STANDARD.encode(whole);
+        let mut marks = vec![MARK.to_owned(), base64];
         marks.extend(more);
         Self {
             marks: Arc::new(marks),
@@ -142,5 +142,29 @@ impl<S: Subscriber> Layer<S> for Leaks {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         self.said(event.metadata(), |fields| event.record(fields));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+    use crate::world::SECRET;
+
+    #[test]
+    fn a_secret_is_found_wherever_it_is_said() {
+        let (leaks, harmless) = (Leaks::new(Some("to.ken".to_owned())), "nothing".to_owned());
+        let all = tracing_subscriber::registry().with(leaks.clone());
+        tracing::subscriber::with_default(all, || {
+            tracing::trace!(value = ?Some(SECRET), "a field");
+            tracing::info!("a message with {SECRET}");
+            tracing::info_span!("a span", key = SECRET).in_scope(|| ());
+            tracing::debug!(harmless);
+            tracing::error!(token = "Bearer to.ken");
+        });
+        let base64 = base64::engine::general_purpose::STANDARD.encode(SECRET);
+        leaks.look("an object", &base64);
+        assert_eq!((leaks.found().len(), leaks.looked()), (5, 6));
     }
 }

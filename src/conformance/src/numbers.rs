@@ -8,7 +8,10 @@ pub const HIGHEST: u32 = 81;
 /// The rows that a test's name says: `row_47_...`, `rows_36_to_38_and_44_...`. None for a test of ours beyond the table.
 pub fn of(name: &str) -> BTreeSet<u32> {
     let mut rows = BTreeSet::new();
-    let Some(rest) = name.strip_prefix("row_").or_else(|| name.strip_prefix("rows_")) else {
+    let Some(rest) = name
+        .strip_prefix("row_")
+        .or_else(|| name.strip_prefix("rows_"))
+    else {
         return rows;
     };
     let (mut last, mut is_range) = (None, false);

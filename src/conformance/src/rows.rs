@@ -5,6 +5,7 @@ pub(crate) mod fence;
 pub(crate) mod group;
 pub(crate) mod hub;
 pub(crate) mod kinds;
+pub(crate) mod odd;
 pub(crate) mod promote;
 pub(crate) mod refuse;
 pub(crate) mod release;
@@ -26,11 +27,14 @@ macro_rules! each_row {
                 row_25_a_restart_repeats_nothing_and_moves_no_condition,
                 row_26_a_class_that_vanishes_and_returns_costs_no_call,
                 rows_27_to_33_what_a_primary_is_told_about_its_copies,
+                rows_29_30_33_what_is_known_is_kept_until_the_driver_knows_more,
+                rows_34_and_35_how_often_a_primary_is_asked_about,
                 row_61_a_call_that_never_answers_ends_at_its_deadline_and_is_tried_again_alone,
             }
             demote {
                 rows_36_to_38_and_44_demoted_then_behind_then_in_step_then_idle,
                 row_39_auto_resync_is_force_on_the_wire,
+                row_45_a_fresh_secondary_is_enabled_first,
                 rows_40_42_43_a_demotion_that_fails_keeps_the_state_and_is_never_forced,
                 row_41_a_secondary_that_fails_is_tried_every_15_seconds,
                 row_46_resync_by_name,
@@ -56,6 +60,7 @@ macro_rules! each_row {
                 rows_50_and_51_deletion_disables_and_takes_every_mark_away,
                 row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_moves,
                 row_53_a_claim_that_is_deleted_first_waits_for_the_volume_replication,
+                row_55_a_claim_that_is_gone_by_force_holds_nobody,
                 row_56_a_volume_replication_without_our_finalizer_just_goes,
                 row_57_a_crash_between_disable_and_the_marks_disables_again,
                 a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew,
@@ -65,6 +70,7 @@ macro_rules! each_row {
             weather {
                 row_58_a_driver_may_come_after_the_agent,
                 row_59_a_socket_that_is_lost_for_a_minute_changes_no_state,
+                row_59_a_call_that_is_lost_with_the_socket_is_made_again,
                 row_60_either_identity_service_will_do,
                 row_62_many_events_never_make_two_calls_for_one_handle,
                 row_63_a_conflict_or_a_lost_api_server_repeats_no_call,
@@ -77,6 +83,8 @@ macro_rules! each_row {
                 row_64_kinds_may_be_installed_after_the_agent,
                 row_64_fences_are_served_where_their_classes_are_not_installed,
                 rows_67_to_69_what_the_kinds_refuse,
+                row_70_what_kubectl_get_shows,
+                kinds_of_an_older_version_are_served_without_what_they_lack,
                 row_72_what_a_volume_is_called_at_the_peer_holds_nothing_back,
                 row_81_a_driver_that_does_not_replicate_is_said_and_not_called,
             }
@@ -100,6 +108,14 @@ macro_rules! each_row {
                 row_79_a_fence_that_fails_is_tried_again_and_said,
                 row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alone,
                 row_80_deletion_does_not_let_anybody_back,
+            }
+            odd {
+                row_66_a_driver_that_repeats_its_credentials_is_not_quoted,
+                a_secret_that_changes_is_read_again_when_the_driver_refuses_the_old_one,
+                a_secret_that_goes_harms_no_volume_that_needs_no_call,
+                two_volume_replications_that_come_at_once_have_one_winner,
+                a_volume_that_is_deleted_under_its_claim_is_said_and_may_come_back,
+                reserved_parameters_of_a_fence_class_are_said,
             }
             hub {
                 promotion_waits_for_the_grant_and_stores_the_epoch_first,

@@ -113,7 +113,9 @@ impl Wire {
         let flight = self.shared.gate.begin(self.who);
         let (parts, body) = self.inner.send(request).await?.into_parts();
         if query.contains("watch=true") && parts.status.is_success() {
-            let from = query.split('&').find_map(|q| q.strip_prefix("resourceVersion="));
+            let from = query
+                .split('&')
+                .find_map(|q| q.strip_prefix("resourceVersion="));
             let from = from.and_then(|v| v.parse().ok()).unwrap_or_default();
             let watching = self.shared.gate.watching(&kind, from);
             drop(flight);

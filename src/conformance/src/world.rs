@@ -22,7 +22,9 @@ use crate::ground::{self, Ground};
 use crate::on::{On, Trail};
 
 pub(crate) const DRIVER: &str = "rbd.csi.example.com";
-/// What drivers are given to sign in with. It may be seen nowhere else.
+/// What every secret begins with. It may be seen nowhere but in Secrets and by drivers.
+pub(crate) const MARK: &str = "marked-7c1e";
+/// What drivers are given to sign in with.
 pub(crate) const SECRET: &str = "marked-7c1e-hunter2";
 /// Longer than any condition takes in these rows, and no time at all under a paused clock.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -65,6 +67,11 @@ impl World {
     /// Installs the kinds that are missing.
     pub(crate) async fn install_all(&self) {
         ground::install(&self.admin, "no kind is called that").await;
+    }
+
+    /// Replaces the kind of volumes by an older version of it.
+    pub(crate) async fn older_volume_kind(&self) {
+        ground::install_older(&self.admin).await;
     }
 
     async fn bare(on: &On, identity: Identity, without: &str) -> Self {
@@ -134,10 +141,7 @@ impl World {
     }
 
     fn config(&self, identity: &str) -> Config {
-        let mut config = Config::new(
-            identity,
-            vec![(DRIVER.to_owned(), self.driver.endpoint())],
-        );
+        let mut config = Config::new(identity, vec![(DRIVER.to_owned(), self.driver.endpoint())]);
         config.namespace = self.ground.system();
         config
     }
@@ -281,7 +285,13 @@ impl World {
     }
 
     /// Writes a VolumeReplication; `spec` replaces fields, `annotations` are set.
-    pub(crate) async fn ask_with(&self, name: &str, state: &str, spec: &Value, annotations: &Value) {
+    pub(crate) async fn ask_with(
+        &self,
+        name: &str,
+        state: &str,
+        spec: &Value,
+        annotations: &Value,
+    ) {
         let mut whole = json!({
             "volumeReplicationClass": "gold", "replicationState": state, "autoResync": false,
             "dataSource": {"apiGroup": "", "kind": "PersistentVolumeClaim", "name": name},
@@ -313,7 +323,8 @@ impl World {
         self.apply(&json!({
             "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership",
             "metadata": {"name": "own", "namespace": self.ns}, "spec": spec,
-        })).await;
+        }))
+        .await;
     }
 
     pub(crate) fn volumes(&self) -> Api<VolumeReplication> {
@@ -448,7 +459,8 @@ impl World {
         for fence in fences.list(&params).await.into_iter().flatten() {
             all.extend([format!("{:?}: {:?}\n", fence.metadata.name, fence.status)]);
         }
-        let groups = Api::<lifeboat_api::VolumeGroupReplication>::namespaced(self.admin.clone(), &self.ns);
+        let groups =
+            Api::<lifeboat_api::VolumeGroupReplication>::namespaced(self.admin.clone(), &self.ns);
         for group in groups.list(&params).await.into_iter().flatten() {
             all.extend([format!("{:?}: {:?}\n", group.metadata.name, group.status)]);
         }

@@ -7,8 +7,8 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::rows::promote::info;
 use crate::on::On;
+use crate::rows::promote::info;
 use crate::world::World;
 
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
@@ -72,17 +72,25 @@ pub(crate) async fn row_39_auto_resync_is_force_on_the_wire(on: &On) {
     for (auto, letter) in [(false, "R"), (true, "Rf")] {
         let world = World::new(on).await;
         world.claim("db").await;
-        world.ask_with("db", "secondary", &json!({"autoResync": auto}), &json!({})).await;
+        world
+            .ask_with("db", "secondary", &json!({"autoResync": auto}), &json!({}))
+            .await;
         world.until_status("db", IN_STEP).await;
-        assert_eq!(
-            world.driver.trace("h-db"),
-            format!("E M M {letter}"),
-            "row 45 too"
-        );
+        assert_eq!(world.driver.trace("h-db"), format!("E M M {letter}"));
     }
 }
 
-pub(crate) async fn rows_40_42_43_a_demotion_that_fails_keeps_the_state_and_is_never_forced(on: &On) {
+pub(crate) async fn row_45_a_fresh_secondary_is_enabled_first(on: &On) {
+    let world = World::new(on).await;
+    world.claim("db").await;
+    world.ask("db", "secondary").await;
+    world.until_status("db", DEMOTED).await;
+    assert_eq!(world.driver.trace("h-db"), "E M");
+}
+
+pub(crate) async fn rows_40_42_43_a_demotion_that_fails_keeps_the_state_and_is_never_forced(
+    on: &On,
+) {
     for code in [
         Code::Internal,
         Code::FailedPrecondition,

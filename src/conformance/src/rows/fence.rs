@@ -23,7 +23,8 @@ impl World {
         self.apply(&json!({
             "apiVersion": "csiaddons.openshift.io/v1alpha1", "kind": "NetworkFence",
             "metadata": {"name": self.named("east")}, "spec": whole,
-        })).await;
+        }))
+        .await;
     }
 
     fn fences(&self) -> Api<NetworkFence> {
@@ -33,7 +34,11 @@ impl World {
     async fn ask_fence(&self, state: &str) {
         let patch = json!({"spec": {"fenceState": state}});
         self.fences()
-            .patch(&self.named("east"), &PatchParams::default(), &Patch::Merge(&patch))
+            .patch(
+                &self.named("east"),
+                &PatchParams::default(),
+                &Patch::Merge(&patch),
+            )
             .await
             .unwrap();
     }
@@ -144,7 +149,9 @@ pub(crate) async fn row_79_a_fence_that_fails_is_tried_again_and_said(on: &On) {
     assert!(world.driver.seen().is_empty());
 }
 
-pub(crate) async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alone(on: &On) {
+pub(crate) async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alone(
+    on: &On,
+) {
     let mut world = World::new(on).await;
     world.fence(&direct(&world)).await;
     world.until_fence(FENCED).await;
@@ -179,7 +186,11 @@ pub(crate) async fn row_80_deletion_does_not_let_anybody_back(on: &On) {
         .unwrap();
     world
         .until("gone", async |w| {
-            w.fences().get_opt(&w.named("east")).await.unwrap().is_none()
+            w.fences()
+                .get_opt(&w.named("east"))
+                .await
+                .unwrap()
+                .is_none()
         })
         .await;
     world.pass(60).await;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::rows::promote::info;
 use crate::on::On;
+use crate::rows::promote::info;
 use crate::world::{DRIVER, SECRET, World};
 
 const FINALIZER: &str = "replication.storage.openshift.io/vgr-protection";
@@ -122,7 +122,9 @@ fn credentials(world: &World) -> Value {
 
 async fn shop(on: &On) -> World {
     let world = World::new(on).await;
-    world.group_class("together", DRIVER, &credentials(&world)).await;
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
@@ -220,7 +222,9 @@ pub(crate) async fn row_73_over_a_unix_socket(on: &On) {
     let mut world = World::cold(on).await;
     let endpoint = world.driver.listen(&dir.path().join("csi-addons.sock"));
     world.start_with(|config| config.drivers = vec![(DRIVER.to_owned(), endpoint)]);
-    world.group_class("together", DRIVER, &credentials(&world)).await;
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
@@ -230,7 +234,9 @@ pub(crate) async fn row_73_over_a_unix_socket(on: &On) {
     assert_row_73(&world).await;
 }
 
-pub(crate) async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_nothing(on: &On) {
+pub(crate) async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_nothing(
+    on: &On,
+) {
     let mut world = primary(on).await;
     let before = world.group().await;
     world.kill();
@@ -319,7 +325,9 @@ pub(crate) async fn row_74_who_leaves_is_freed_only_after_the_driver_knows(on: &
 
 pub(crate) async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for(on: &On) {
     let mut world = World::cold(on).await;
-    world.group_class("together", DRIVER, &credentials(&world)).await;
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world.start_with(|config| config.max_group_claims = 2);
     world.labelled(&["a", "b", "c"]).await;
     world.group_with("primary", &json!({})).await;
@@ -357,7 +365,11 @@ pub(crate) async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for(on:
 pub(crate) async fn row_75_classes_that_make_no_sense_are_said(on: &On) {
     let misplaced = json!({"replication.storage.openshift.io/replication-secret-name": "creds"});
     let cases = [
-        (json!({}), Some(misplaced), "is for a VolumeReplicationClass"),
+        (
+            json!({}),
+            Some(misplaced),
+            "is for a VolumeReplicationClass",
+        ),
         (
             json!({}),
             Some(json!({"replication.storage.openshift.io/typo": "x"})),
@@ -412,7 +424,9 @@ pub(crate) async fn a_claim_has_one_owner_a_volume_replication_or_a_group(on: &O
     let source = json!({"dataSource": {
         "apiGroup": "replication.storage.openshift.io", "kind": "VolumeGroupReplication", "name": "all",
     }});
-    world.ask_with("rival", "secondary", &source, &json!({})).await;
+    world
+        .ask_with("rival", "secondary", &source, &json!({}))
+        .await;
     world
         .until_status(
             "rival",
@@ -449,7 +463,9 @@ pub(crate) async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_
 
     let mut world = World::cold(on).await;
     world.driver.lacks("VOLUME_GROUP");
-    world.group_class("together", DRIVER, &credentials(&world)).await;
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world.start();
     world.labelled(&["a"]).await;
     world.group_with("primary", &json!({})).await;
@@ -461,7 +477,9 @@ pub(crate) async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_
 pub(crate) async fn row_77_a_group_of_another_controller_is_left_alone(on: &On) {
     let world = shop(on).await;
     world.labelled(&["a"]).await;
-    world.group_with("primary", &json!({"external": true})).await;
+    world
+        .group_with("primary", &json!({"external": true}))
+        .await;
     world.pass(60).await;
     let group = world.group().await;
     assert_eq!((group.metadata.finalizers, group.status), (None, None));

@@ -7,8 +7,8 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::rows::promote::info;
 use crate::on::On;
+use crate::rows::promote::info;
 use crate::world::World;
 
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
@@ -26,8 +26,7 @@ pub(crate) async fn promotion_waits_for_the_grant_and_stores_the_epoch_first(on:
     assert!(world.event_reasons().await.contains(&"NoGrant".to_owned()));
     let (admin, ns) = (world.admin.clone(), world.ns.clone());
     *world.driver.before.lock().await = Some(Box::new(move |_| {
-        let api: kube::Api<lifeboat_api::DROwnership> =
-            kube::Api::namespaced(admin.clone(), &ns);
+        let api: kube::Api<lifeboat_api::DROwnership> = kube::Api::namespaced(admin.clone(), &ns);
         Box::pin(async move {
             let status = api.get("own").await.unwrap().status.unwrap();
             assert_eq!(
@@ -122,7 +121,9 @@ pub(crate) async fn drained_is_seen_within_a_fraction_of_a_second(on: &On) {
     assert_eq!(world.driver.trace("h-db"), "E P M R R");
 }
 
-pub(crate) async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few_seconds(on: &On) {
+pub(crate) async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few_seconds(
+    on: &On,
+) {
     let world = world(on).await;
     for _ in 0..4 {
         world
@@ -237,12 +238,14 @@ pub(crate) async fn the_owner_is_never_resynced_and_auto_resync_means_nothing(on
     let world = self::world(on).await;
     world.grant("west", 2, None).await;
     let annotations = json!({"lifeboat.dev/epoch": "2", "lifeboat.dev/ownership": "own"});
-    world.ask_with(
-        "db",
-        "secondary",
-        &json!({"autoResync": true}),
-        &annotations,
-    ).await;
+    world
+        .ask_with(
+            "db",
+            "secondary",
+            &json!({"autoResync": true}),
+            &annotations,
+        )
+        .await;
     world
         .until_status("db", "Secondary | volume is marked secondary |")
         .await;

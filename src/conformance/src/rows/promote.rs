@@ -46,12 +46,14 @@ pub(crate) async fn row_2_every_call_carries_handle_parameters_secrets_and_repli
     let world = World::new(on).await;
     world.claim("db").await;
     world.driver.always("I", info(Status::Healthy, None));
-    world.ask_with(
-        "db",
-        "primary",
-        &json!({"replicationHandle": "rep-1"}),
-        &json!({}),
-    ).await;
+    world
+        .ask_with(
+            "db",
+            "primary",
+            &json!({"replicationHandle": "rep-1"}),
+            &json!({}),
+        )
+        .await;
     world
         .until("asked", async |w| {
             w.driver.full_trace("h-db").contains("E P I")
@@ -87,7 +89,9 @@ pub(crate) async fn row_2_every_call_carries_handle_parameters_secrets_and_repli
     }
 }
 
-pub(crate) async fn row_3_and_71_marks_are_stored_before_the_first_call_and_move_no_generation(on: &On) {
+pub(crate) async fn row_3_and_71_marks_are_stored_before_the_first_call_and_move_no_generation(
+    on: &On,
+) {
     let world = World::new(on).await;
     world.claim("db").await;
     let (volumes, claims) = (world.volumes(), world.claims());
@@ -316,21 +320,25 @@ pub(crate) async fn rows_27_to_33_what_a_primary_is_told_about_its_copies(on: &O
     ];
     for (row, answer, expected) in cases {
         let world = World::cold(on).await;
-        world.class(
-            "silver",
-            crate::world::DRIVER,
-            &json!({"schedulingInterval": "1m"}),
-        ).await;
+        world
+            .class(
+                "silver",
+                crate::world::DRIVER,
+                &json!({"schedulingInterval": "1m"}),
+            )
+            .await;
         let mut world = world;
         world.start();
         world.claim("db").await;
         world.driver.always("I", answer);
-        world.ask_with(
-            "db",
-            "primary",
-            &json!({"volumeReplicationClass": "silver"}),
-            &json!({}),
-        ).await;
+        world
+            .ask_with(
+                "db",
+                "primary",
+                &json!({"volumeReplicationClass": "silver"}),
+                &json!({}),
+            )
+            .await;
         world
             .until("asked", async |w| !w.driver.times("I").is_empty())
             .await;
@@ -350,7 +358,9 @@ pub(crate) async fn rows_27_to_33_what_a_primary_is_told_about_its_copies(on: &O
     }
 }
 
-pub(crate) async fn row_61_a_call_that_never_answers_ends_at_its_deadline_and_is_tried_again_alone(on: &On) {
+pub(crate) async fn row_61_a_call_that_never_answers_ends_at_its_deadline_and_is_tried_again_alone(
+    on: &On,
+) {
     let world = World::new(on).await;
     world.claim("db").await;
     world
@@ -363,4 +373,101 @@ pub(crate) async fn row_61_a_call_that_never_answers_ends_at_its_deadline_and_is
     assert!(world.summary("db").await.contains("no answer within 60s"));
     world.until_status("db", WELL).await;
     assert!(world.driver.overlaps().is_empty());
+}
+
+pub(crate) async fn rows_29_30_33_what_is_known_is_kept_until_the_driver_knows_more(on: &On) {
+    let world = World::cold(on).await;
+    world
+        .class(
+            "often",
+            crate::world::DRIVER,
+            &json!({"schedulingInterval": "1m"}),
+        )
+        .await;
+    let mut world = world;
+    world.start();
+    world.claim("db").await;
+    world
+        .driver
+        .next("I", Answer::Fail(Code::Unimplemented, "not yet"));
+    world
+        .driver
+        .next("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.driver.next("I", Answer::Fail(Code::NotFound, "busy"));
+    world.driver.next("I", info(Status::Healthy, None));
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_900)));
+    let class = json!({"volumeReplicationClass": "often"});
+    world.ask_with("db", "primary", &class, &json!({})).await;
+    world.until_status("db", WELL).await;
+    world
+        .until("asked", async |w| w.driver.times("I").len() == 1)
+        .await;
+    assert_eq!(world.summary("db").await, WELL, "row 30: no condition");
+    for asked in [2, 3, 4] {
+        world
+            .until("asked again", async |w| w.driver.times("I").len() == asked)
+            .await;
+        let whole = format!("{WELL} Replicating=True/Replicating");
+        world.until_status("db", &whole).await;
+        let status = world.volume("db").await.status.unwrap();
+        let known = (
+            status.last_sync_time.map(|t| t.0.as_second()),
+            status.last_sync_duration,
+            status.last_sync_bytes,
+        );
+        assert_eq!(
+            known,
+            (Some(1_700_000_000), Some("2s".to_owned()), Some(4096)),
+            "after {asked} questions"
+        );
+    }
+    world
+        .until("newer", async |w| {
+            let status = w.volume("db").await.status.unwrap();
+            status.last_sync_time.map(|t| t.0.as_second()) == Some(1_700_000_900)
+        })
+        .await;
+}
+
+pub(crate) async fn rows_34_and_35_how_often_a_primary_is_asked_about(on: &On) {
+    // Those of a kind in one world: by the time that the slow ones are asked twice, a quick one is asked very often.
+    for cases in [
+        vec![("10s", 10), ("1m", 60), ("4m", 120)],
+        vec![("1h", 1800), ("", 3600), ("2mm", 3600), ("1d", 43_200)],
+    ] {
+        let mut world = World::cold(on).await;
+        // Nothing but the questions happens in those hours.
+        world.start_with(|config| {
+            config.lease_ttl = Duration::from_secs(200_000);
+            config.polls.probe = Duration::from_secs(100_000);
+        });
+        world
+            .driver
+            .always("I", info(Status::Healthy, Some(1_700_000_000)));
+        for (n, (interval, _)) in cases.iter().enumerate() {
+            let (claim, class) = (format!("db{n}"), format!("every{n}"));
+            let parameters = json!({"schedulingInterval": interval});
+            world.class(&class, crate::world::DRIVER, &parameters).await;
+            world.claim(&claim).await;
+            let class = json!({"volumeReplicationClass": class});
+            world.ask_with(&claim, "primary", &class, &json!({})).await;
+        }
+        for n in 0..cases.len() {
+            let claim = format!("db{n}");
+            world.until_status(&claim, WELL).await;
+        }
+        let longest = cases.iter().map(|(_, seconds)| *seconds).max().unwrap();
+        world.pass(longest + 30).await;
+        for (n, (interval, seconds)) in cases.iter().enumerate() {
+            let times = world.driver.times_of("I", &format!("h-db{n}"));
+            let gap = times[1].abs_diff(times[0]).as_secs_f64();
+            let expected = f64::from(u32::try_from(*seconds).unwrap());
+            assert!(
+                (expected..expected + 1.0).contains(&gap),
+                "{interval:?}: {gap}"
+            );
+        }
+    }
 }

@@ -32,12 +32,14 @@ pub(crate) async fn rows_4_to_6_what_a_class_may_say_about_its_secret(on: &On) {
         let world = World::new(on).await;
         world.claim("db").await;
         world.class("odd", DRIVER, &parameters).await;
-        world.ask_with(
-            "db",
-            "primary",
-            &json!({"volumeReplicationClass": "odd"}),
-            &json!({}),
-        ).await;
+        world
+            .ask_with(
+                "db",
+                "primary",
+                &json!({"volumeReplicationClass": "odd"}),
+                &json!({}),
+            )
+            .await;
         world.until_status("db", expected).await;
         if expected == PROMOTED {
             assert!(world.driver.seen().iter().all(|s| s.secrets.is_empty()));
@@ -82,12 +84,14 @@ pub(crate) async fn row_8_a_class_may_come_late_whatever_the_role(on: &On) {
     for (state, reason, reached) in cases {
         let world = World::new(on).await;
         world.claim("db").await;
-        world.ask_with(
-            "db",
-            state,
-            &json!({"volumeReplicationClass": "later"}),
-            &json!({}),
-        ).await;
+        world
+            .ask_with(
+                "db",
+                state,
+                &json!({"volumeReplicationClass": "later"}),
+                &json!({}),
+            )
+            .await;
         world
             .until_status(
                 "db",
@@ -104,13 +108,17 @@ pub(crate) async fn row_8_a_class_may_come_late_whatever_the_role(on: &On) {
 pub(crate) async fn row_9_another_drivers_objects_are_left_alone(on: &On) {
     let world = World::new(on).await;
     world.claim("db").await;
-    world.class("foreign", "other.csi.example.com", &json!({})).await;
-    world.ask_with(
-        "db",
-        "primary",
-        &json!({"volumeReplicationClass": "foreign"}),
-        &json!({}),
-    ).await;
+    world
+        .class("foreign", "other.csi.example.com", &json!({}))
+        .await;
+    world
+        .ask_with(
+            "db",
+            "primary",
+            &json!({"volumeReplicationClass": "foreign"}),
+            &json!({}),
+        )
+        .await;
     world.pass(60).await;
     let volume = world.volume("db").await;
     assert_eq!((volume.metadata.finalizers, volume.status), (None, None));
@@ -164,7 +172,10 @@ pub(crate) async fn row_12_odd_volumes_harm_nobody_else(on: &On) {
         "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "claimRef": {"namespace": world.ns, "name": "plain"}, "hostPath": {"path": "/x"}},
     })).await;
     world
-        .until_status("missing", &format!("{:?} does not exist", world.named("pv-missing")))
+        .until_status(
+            "missing",
+            &format!("{:?} does not exist", world.named("pv-missing")),
+        )
         .await;
     world.until_status("plain", "not a CSI volume").await;
     world
@@ -196,7 +207,9 @@ pub(crate) async fn rows_14_and_15_a_second_owner_is_refused_and_leaves_without_
     world.until_status("db", PROMOTED).await;
     let source =
         json!({"dataSource": {"apiGroup": "", "kind": "PersistentVolumeClaim", "name": "db"}});
-    world.ask_with("rival", "secondary", &source, &json!({})).await;
+    world
+        .ask_with("rival", "secondary", &source, &json!({}))
+        .await;
     world
         .until_status("rival", "already replicated by VolumeReplication \"db\"")
         .await;
@@ -235,7 +248,10 @@ pub(crate) async fn rows_16_and_17_marks_of_a_group_and_of_an_older_version(on: 
     let world = World::new(on).await;
     world.claim("db").await;
     world
-        .patch_claim("db", &mark("volume-replication-name", &format!("{}/db", world.ns)))
+        .patch_claim(
+            "db",
+            &mark("volume-replication-name", &format!("{}/db", world.ns)),
+        )
         .await;
     world.ask("db", "primary").await;
     world.until_status("db", PROMOTED).await;

@@ -48,14 +48,21 @@ pub(crate) async fn rows_50_and_51_deletion_disables_and_takes_every_mark_away(o
     for answer in [Answer::Ok, Answer::Fail(Code::NotFound, "no such image")] {
         let world = primary(on).await;
         world.driver.next("D", answer);
+        world.reset_writes();
         world.delete_volume("db").await;
         gone(&world).await;
         assert_eq!(world.driver.trace("h-db"), "E P D");
+        let writes = world.writes();
+        assert_eq!(writes.len(), 2, "{writes:?}");
+        assert!(writes[0].ends_with("persistentvolumeclaims"), "{writes:?}");
+        assert!(writes[1].ends_with("volumereplications"), "{writes:?}");
         assert_claim_is_free(&world).await;
     }
 }
 
-pub(crate) async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_moves(on: &On) {
+pub(crate) async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_moves(
+    on: &On,
+) {
     let world = primary(on).await;
     let before = world.volume("db").await.status.unwrap().conditions;
     world
@@ -116,6 +123,32 @@ pub(crate) async fn row_53_a_claim_that_is_deleted_first_waits_for_the_volume_re
     assert_eq!(world.driver.trace("h-db"), "E P D");
 }
 
+pub(crate) async fn row_55_a_claim_that_is_gone_by_force_holds_nobody(on: &On) {
+    let world = primary(on).await;
+    world
+        .claims()
+        .delete("db", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.patch_claim("db", &json!({"finalizers": null})).await;
+    world
+        .until("claim gone", async |w| {
+            w.claims().get_opt("db").await.unwrap().is_none()
+        })
+        .await;
+    world.until_status("db", "\"db\" does not exist").await;
+    world.delete_volume("db").await;
+    gone(&world).await;
+    assert_eq!(world.driver.trace("h-db"), "E P", "no handle to name");
+    world
+        .until("told", async |w| {
+            w.event_reasons()
+                .await
+                .contains(&"ReleasedWithoutDisable".to_owned())
+        })
+        .await;
+}
+
 pub(crate) async fn row_56_a_volume_replication_without_our_finalizer_just_goes(on: &On) {
     let world = World::new(on).await;
     world.ask("db", "primary").await;
@@ -155,7 +188,9 @@ fn word() -> Value {
     json!({"metadata": {"annotations": {"lifeboat.dev/disable": "true"}}})
 }
 
-pub(crate) async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew(on: &On) {
+pub(crate) async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew(
+    on: &On,
+) {
     let world = owned(on).await;
     world.delete_volume("db").await;
     gone(&world).await;

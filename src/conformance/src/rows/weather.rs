@@ -55,6 +55,31 @@ pub(crate) async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state(o
     assert_eq!(world.driver.trace("h-db"), "E P");
 }
 
+pub(crate) async fn row_59_a_call_that_is_lost_with_the_socket_is_made_again(on: &On) {
+    let world = World::new(on).await;
+    world.claim("db").await;
+    let hour = std::time::Duration::from_secs(3600);
+    world.driver.next("P", Answer::Slow(hour));
+    world.ask("db", "primary").await;
+    world
+        .until("in flight", async |w| w.driver.trace("h-db") == "E P")
+        .await;
+    world.driver.go_away();
+    world
+        .until_status("db", "Completed=False/FailedToPromote")
+        .await;
+    world.pass(60).await;
+    assert!(world.agent_runs());
+    assert_eq!(
+        world.driver.trace("h-db"),
+        "E P",
+        "nobody is there to be called"
+    );
+    world.driver.come_back();
+    world.until_status("db", PROMOTED).await;
+    assert_eq!(world.driver.trace("h-db"), "E P E P");
+}
+
 pub(crate) async fn row_60_either_identity_service_will_do(on: &On) {
     for identity in [Identity::Addons, Identity::Csi] {
         let mut world = World::with_identity(on, identity).await;
@@ -80,12 +105,14 @@ pub(crate) async fn row_62_many_events_never_make_two_calls_for_one_handle(on: &
         } else {
             "secondary"
         };
-        world.ask_with(
-            "db",
-            state,
-            &json!({"replicationHandle": format!("r{round}")}),
-            &json!({}),
-        ).await;
+        world
+            .ask_with(
+                "db",
+                state,
+                &json!({"replicationHandle": format!("r{round}")}),
+                &json!({}),
+            )
+            .await;
         tokio::time::sleep(std::time::Duration::from_millis(170)).await;
     }
     world.ask("db", "primary").await;
