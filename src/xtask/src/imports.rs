@@ -34,8 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// What tests may import besides: the world that the programs run in.
-const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
-    &[("hub", &["sim"]), ("kit", &["sim"])];
+const TESTS_MAY_IMPORT: &[(&str, &[&str])] = &[("hub", &["sim"]), ("kit", &["sim"])];
 
 /// The edges of one Cargo.toml that the table does not allow.
 pub(crate) fn check(path: &str, manifest: &str) -> Vec<Finding> {

@@ -84,12 +84,20 @@ async fn take_claim(agent: &Agent, group: &Key, claim: &str) -> Result<(), CallE
 /// Whether a claim carries the mark of a `VolumeReplication` or of another group that is there.
 fn is_anothers(agent: &Agent, group: &Key, claim: &ClaimFacts) -> bool {
     let is_there = |key: Key| agent.caches.volume(&key).is_some();
-    let plain = |name: &str| name.rsplit_once('/').map_or(name, |(_, name)| name).to_owned();
+    let plain = |name: &str| {
+        name.rsplit_once('/')
+            .map_or(name, |(_, name)| name)
+            .to_owned()
+    };
     let volume = claim.owner.as_deref().map(plain);
     let other = claim.group.as_deref().map(plain);
     volume.is_some_and(|name| is_there(Key::new(&group.namespace, &name)))
         || other.is_some_and(|name| {
-            name != group.name && agent.caches.group(&Key::new(&group.namespace, &name)).is_some()
+            name != group.name
+                && agent
+                    .caches
+                    .group(&Key::new(&group.namespace, &name))
+                    .is_some()
         })
 }
 
