@@ -202,7 +202,7 @@ impl Ground {
         match self {
             Self::Simulated { link, .. } => link.fail_next(n, code),
             Self::Kube(ground) => {
-                (0..n).for_each(|_| ground.shared.failures.lock().push_back(code))
+                (0..n).for_each(|_| ground.shared.failures.lock().push_back(code));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Where a secret could be seen: all that is logged at any level, and all objects but the Secrets themselves.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -103,8 +103,8 @@ struct Fields(String);
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String does not fail.
-        drop(write!(self.0, " {}={value:?}", field.name()));
+        let text = format!("{value:?}");
+        self.0.extend([" ", field.name(), "=", &text]);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
@@ -114,7 +114,8 @@ impl Visit for Fields {
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         let mut error = Some(value);
         while let Some(cause) = error {
-            drop(write!(self.0, " {}={cause} {cause:?}", field.name()));
+            let text = format!("{cause} {cause:?}");
+            self.0.extend([" ", field.name(), "=", &text]);
             error = cause.source();
         }
     }

@@ -70,7 +70,9 @@ type Lines = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
 type Answer = Result<Response<Lines>, kube::Error>;
 
 /// A client of a world.
-pub(crate) fn client(config: Config, shared: Arc<Shared>, who: Who) -> Client {
+pub(crate) fn client(mut config: Config, shared: Arc<Shared>, who: Who) -> Client {
+    // By a clock that jumps every watch is idle for very long: each would be opened anew, thousands of times.
+    config.read_timeout = None;
     let inner = Client::try_from(config).unwrap();
     Client::new(Wire { inner, shared, who }, "default")
 }
