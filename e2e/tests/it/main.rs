@@ -6,5 +6,6 @@ mod differential;
 mod kubectl_sim;
 mod moves;
 mod program;
+mod rows;
 mod sites;
 mod twins;

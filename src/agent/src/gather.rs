@@ -258,7 +258,8 @@ fn driver_of(class: &Class) -> Option<&str> {
     }
 }
 
-fn owner(caches: &Caches, key: &Key, claim: &ClaimFacts) -> Owner {
+/// Whose mark a claim carries.
+pub(crate) fn owner(caches: &Caches, key: &Key, claim: &ClaimFacts) -> Owner {
     if let Some(name) = claim.group.clone() {
         return Owner::Group { name };
     }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
 use crate::cache::ClaimFacts;
-use crate::gather::has_finalizer;
+use crate::gather::{has_finalizer, owner};
 use crate::view::{Key, Owner, SourceView};
 
 /// How often a write is tried again on a newer version of the object.
@@ -46,8 +46,8 @@ pub(crate) async fn claim(agent: &Agent, key: &Key, source: &SourceView) -> Resu
         SourceView::Claim(claim) => {
             let at = Key::new(&key.namespace, &claim.name);
             edit_claim(agent, &at, names::VR_OWNER, |facts| {
-                // A group that was quicker keeps it; the next look at the claim says so.
-                if facts.group.is_some() {
+                // Who was quicker keeps it, a group or another volume; the next look at the claim says so.
+                if facts.group.is_some() || is_anothers(agent, key, facts) {
                     return (None, None);
                 }
                 let finalizers = add(&facts.finalizers, names::PVC_FINALIZER);
@@ -70,6 +70,14 @@ pub(crate) async fn claim(agent: &Agent, key: &Key, source: &SourceView) -> Resu
     }
 }
 
+/// Whether a claim carries the mark of another `VolumeReplication` that is there.
+fn is_anothers(agent: &Agent, key: &Key, claim: &ClaimFacts) -> bool {
+    match owner(&agent.caches, key, claim) {
+        Owner::Us | Owner::Nobody => false,
+        Owner::Other { .. } | Owner::Group { .. } => true,
+    }
+}
+
 /// Removes our marks from the claim, or our finalizer from the group's content, if they are this volume's; then our
 /// finalizer from the VolumeReplication.
 /// Idempotent because each is only removed when it is there. If interrupted: the finalizer of the VolumeReplication goes
@@ -83,6 +91,10 @@ pub(crate) async fn release(
         SourceView::Claim(claim) if matches!(claim.owner, Owner::Us | Owner::Nobody) => {
             let at = Key::new(&key.namespace, &claim.name);
             edit_claim(agent, &at, names::VR_OWNER, |facts| {
+                // Another took it meanwhile.
+                if is_anothers(agent, key, facts) {
+                    return (None, None);
+                }
                 let finalizers = remove(&facts.finalizers, names::PVC_FINALIZER);
                 (finalizers, facts.owner.is_some().then_some(Value::Null))
             })

@@ -54,7 +54,7 @@ pub struct DataSource {
     derive = "PartialEq",
     doc = "VolumeReplication asks for the role of one volume: primary, secondary or resync.",
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
-    printcolumn = r#"{"name":"VolumeReplicationClass","type":"string","jsonPath":".spec.volumeReplicationClass"}"#,
+    printcolumn = r#"{"name":"volumeReplicationClass","type":"string","jsonPath":".spec.volumeReplicationClass"}"#,
     printcolumn = r#"{"name":"SourceKind","type":"string","jsonPath":".spec.dataSource.kind"}"#,
     printcolumn = r#"{"name":"SourceName","type":"string","jsonPath":".spec.dataSource.name"}"#,
     printcolumn = r#"{"name":"desiredState","type":"string","jsonPath":".spec.replicationState"}"#,

@@ -20,7 +20,7 @@ use crate::capability::Capability;
 use crate::endpoint::Endpoint;
 use crate::error::{Delivery, DriverError, Rpc};
 use crate::identity::{Flavour, Identity, Liveness};
-use crate::volume::{Force, Info, Readiness, Volume};
+use crate::volume::{Force, Info, Readiness, Secrets, Volume};
 
 /// How much later than ours the deadline is that the driver is told, so that ours is the one that counts.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -230,9 +230,12 @@ impl Driver {
         volume: &Volume,
         call: impl AsyncFnOnce(ControllerClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T, DriverError> {
-        self.alone(rpc, volume.source.handle(), async |channel| {
-            call(ControllerClient::new(channel)).await
-        })
+        self.alone(
+            rpc,
+            volume.source.handle(),
+            &volume.secrets,
+            async |channel| call(ControllerClient::new(channel)).await,
+        )
         .await
     }
 
@@ -242,6 +245,7 @@ impl Driver {
         &self,
         rpc: Rpc,
         handle: &str,
+        secrets: &Secrets,
         call: impl AsyncFnOnce(Channel) -> Result<Response<T>, Status>,
     ) -> Result<T, DriverError> {
         let gate = self
@@ -264,7 +268,10 @@ impl Driver {
         if Arc::strong_count(&gate) <= 2 {
             gates.remove(handle);
         }
-        answer
+        answer.map_err(|error| DriverError {
+            message: secrets.hide(&error.message),
+            ..error
+        })
     }
 
     async fn timed<T>(
@@ -431,7 +438,11 @@ impl ReplicationDriver for Driver {
                 c.get_volume_replication_info(request).await
             })
             .await?;
-        Ok(Info::from_wire(answer))
+        let info = Info::from_wire(answer);
+        Ok(Info {
+            message: volume.secrets.hide(&info.message),
+            ..info
+        })
     }
 
     async fn destination_info(&self, volume: &Volume) -> Result<Option<String>, DriverError> {

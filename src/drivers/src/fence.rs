@@ -36,11 +36,16 @@ impl Driver {
             secrets: networks.secrets.to_wire(),
             cidrs: networks.to_wire(),
         });
-        self.alone(Rpc::Fence, &networks.name, async |channel| {
-            FenceControllerClient::new(channel)
-                .fence_cluster_network(request)
-                .await
-        })
+        self.alone(
+            Rpc::Fence,
+            &networks.name,
+            &networks.secrets,
+            async |channel| {
+                FenceControllerClient::new(channel)
+                    .fence_cluster_network(request)
+                    .await
+            },
+        )
         .await
         .map(|_| ())
     }
@@ -52,11 +57,16 @@ impl Driver {
             secrets: networks.secrets.to_wire(),
             cidrs: networks.to_wire(),
         });
-        self.alone(Rpc::Unfence, &networks.name, async |channel| {
-            FenceControllerClient::new(channel)
-                .unfence_cluster_network(request)
-                .await
-        })
+        self.alone(
+            Rpc::Unfence,
+            &networks.name,
+            &networks.secrets,
+            async |channel| {
+                FenceControllerClient::new(channel)
+                    .unfence_cluster_network(request)
+                    .await
+            },
+        )
         .await
         .map(|_| ())
     }

@@ -43,7 +43,7 @@ impl Driver {
         });
         let rpc = Rpc::CreateGroup;
         let answer = self
-            .alone(rpc, name, async |channel| {
+            .alone(rpc, name, &context.secrets, async |channel| {
                 ControllerClient::new(channel)
                     .create_volume_group(request)
                     .await
@@ -78,11 +78,16 @@ impl Driver {
             secrets: context.secrets.to_wire(),
             parameters: context.parameters.clone().into_iter().collect(),
         });
-        self.alone(Rpc::ModifyGroup, handle, async |channel| {
-            ControllerClient::new(channel)
-                .modify_volume_group_membership(request)
-                .await
-        })
+        self.alone(
+            Rpc::ModifyGroup,
+            handle,
+            &context.secrets,
+            async |channel| {
+                ControllerClient::new(channel)
+                    .modify_volume_group_membership(request)
+                    .await
+            },
+        )
         .await
         .map(|_| ())
     }
@@ -97,11 +102,16 @@ impl Driver {
             volume_group_id: handle.to_owned(),
             secrets: context.secrets.to_wire(),
         });
-        self.alone(Rpc::DeleteGroup, handle, async |channel| {
-            ControllerClient::new(channel)
-                .delete_volume_group(request)
-                .await
-        })
+        self.alone(
+            Rpc::DeleteGroup,
+            handle,
+            &context.secrets,
+            async |channel| {
+                ControllerClient::new(channel)
+                    .delete_volume_group(request)
+                    .await
+            },
+        )
         .await
         .map(|_| ())
     }

@@ -11,10 +11,24 @@ use wire::replication_source::{Type, VolumeGroupSource, VolumeSource};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, String>);
 
+/// Shorter values are not looked for in a driver's words: they would be found in any text.
+const SHORTEST: usize = 4;
+
 impl Secrets {
     /// Credentials by key.
     pub fn new(values: BTreeMap<String, String>) -> Self {
         Self(values)
+    }
+
+    /// A driver's words, without the credentials that it may have put into them: they end in statuses and logs.
+    pub(crate) fn hide(&self, words: &str) -> String {
+        let mut values: Vec<&str> = self.0.values().map(|value| value.trim()).collect();
+        // The longest first: one may be a part of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        let long = values.into_iter().filter(|value| value.len() >= SHORTEST);
+        long.fold(words.to_owned(), |words, value| {
+            words.replace(value, "(hidden)")
+        })
     }
 
     pub(crate) fn to_wire(&self) -> HashMap<String, String> {
@@ -168,6 +182,22 @@ impl Info {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_driver_says_has_no_credential_in_it() {
+        let all = [
+            ("id", "admin"),
+            ("key", "admin-s3cret"),
+            ("pool", "7"),
+            ("empty", ""),
+        ];
+        let all = all.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let secrets = Secrets::new(BTreeMap::from(all));
+        assert_eq!(
+            secrets.hide("user admin with key admin-s3cret was refused by pool 7"),
+            "user (hidden) with key (hidden) was refused by pool 7"
+        );
+    }
 
     #[test]
     fn secrets_are_not_printed() {

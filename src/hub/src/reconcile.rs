@@ -19,7 +19,7 @@ use tracing::{debug, info, instrument, warn};
 use crate::act::{self, Crowded};
 use crate::context::{Context, Repeat, Stuck, repeat_backoff, step_backoff};
 use crate::observe::observe;
-use crate::resolve::{PlacementKey, Resolved, Scope, resolve};
+use crate::resolve::{Invalid, PlacementKey, Resolved, Scope, resolve};
 use crate::status::{self, Told};
 use object::{fresh, hold, lost, reject, reject_or_let_go, unreadable, write};
 

@@ -305,7 +305,7 @@ async fn nothing_is_written_while_nothing_changes() {
 /// A claim on dr1 that can be protected.
 async fn claim(world: &World) {
     let dr1 = &world.members["dr1"];
-    let apply = |object: Value| drop(dr1.apply_yaml(&object.to_string()).unwrap());
+    let apply = |object: Value| dr1.apply_yaml(&object.to_string()).unwrap();
     let driver = "disk.example.com";
     apply(
         json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": driver}),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::members::{Volume, counted};
 use super::view::GroupView;
 use crate::agent::Agent;
-use crate::cache::{Work, content_name, selector, volume_name};
+use crate::cache::{ClaimFacts, Work, content_name, selector, volume_name};
 use crate::view::{ClassFacts, Key};
 use crate::writes::{
     OPTIONAL, add, edit_claim, edit_content, edit_finalizers, nulled, remove, write_status,
@@ -71,13 +71,8 @@ pub(super) async fn mark(agent: &Agent, v: &GroupView) -> Result<(), CallError> 
 async fn take_claim(agent: &Agent, group: &Key, claim: &str) -> Result<(), CallError> {
     let at = Key::new(&group.namespace, claim);
     edit_claim(agent, &at, names::VGR_OWNER, |facts| {
-        // A VolumeReplication that was quicker keeps it; the next look at the claim says so.
-        let owner = facts.owner.as_deref().unwrap_or_default();
-        if agent
-            .caches
-            .volume(&Key::new(&group.namespace, owner))
-            .is_some()
-        {
+        // Who was quicker keeps it, a VolumeReplication or another group; the next look at the claim says so.
+        if is_anothers(agent, group, facts) {
             return (None, None);
         }
         let annotation = (facts.group.as_deref() != Some(&group.name)).then(|| json!(group.name));
@@ -86,11 +81,35 @@ async fn take_claim(agent: &Agent, group: &Key, claim: &str) -> Result<(), CallE
     .await
 }
 
+/// Whether a claim carries the mark of a `VolumeReplication` or of another group that is there.
+fn is_anothers(agent: &Agent, group: &Key, claim: &ClaimFacts) -> bool {
+    let is_there = |key: Key| agent.caches.volume(&key).is_some();
+    let plain = |name: &str| {
+        name.rsplit_once('/')
+            .map_or(name, |(_, name)| name)
+            .to_owned()
+    };
+    let volume = claim.owner.as_deref().map(plain);
+    let other = claim.group.as_deref().map(plain);
+    volume.is_some_and(|name| is_there(Key::new(&group.namespace, &name)))
+        || other.is_some_and(|name| {
+            name != group.name
+                && agent
+                    .caches
+                    .group(&Key::new(&group.namespace, &name))
+                    .is_some()
+        })
+}
+
 /// Removes our marks from claims.
 pub(super) async fn free(agent: &Agent, group: &Key, claims: &[String]) -> Result<(), CallError> {
     for claim in claims {
         let at = Key::new(&group.namespace, claim);
         edit_claim(agent, &at, names::VGR_OWNER, |facts| {
+            // Another group took it meanwhile.
+            if facts.group.as_ref().is_some_and(|name| *name != group.name) {
+                return (None, None);
+            }
             let annotation = facts.group.is_some().then_some(Value::Null);
             (remove(&facts.finalizers, names::VGR_FINALIZER), annotation)
         })

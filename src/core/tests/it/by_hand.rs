@@ -94,10 +94,8 @@ fn a_selector_that_lets_one_claim_go_ends_its_protection_and_one_that_lets_all_g
     let mut observed = model.observe();
     deselect(&mut observed, &all[..1]);
     // Its copy is not counted on any more before it is given up.
-    let before = std::mem::replace(
-        &mut model.journal,
-        replan(&model, &observed).journal.unwrap(),
-    );
+    let forgotten = replan(&model, &observed).journal.unwrap();
+    let before = std::mem::replace(&mut model.journal, forgotten);
     assert!(!model.journal.synced.contains_key(&all[0]));
     assert!(ends(&replan(&model, &observed)));
     model.journal = before;

@@ -17,7 +17,7 @@
 //! | … deleted in the move | `removed-in-the-move.scenario`, `removed-after-the-commit.scenario`; each moment in core `converge` |
 //! | … failover to where it runs | `failover-to-where-it-runs.scenario` |
 //! | target: colliding PVC, colliding PV, namespace in deletion | `target-claim-collides`, `target-volume-collides`, `target-namespace-terminates` |
-//! | driver: every gRPC code, a call that hangs, a socket that is gone | [`drivers`]; the agent's own rows in its `conformance` tests |
+//! | driver: every gRPC code, a call that hangs, a socket that is gone | [`drivers`]; the agent's own rows in `src/conformance` |
 //! | archive: any chunk missing, truncated or altered | [`archive`]; each part in hub `archive::tests`; core `older_capture` |
 //!
 //! The neighbour is moved by `expect the neighbour moves` in the scenarios and by [`Lab::neighbour_moves`] here.

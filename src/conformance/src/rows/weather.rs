@@ -4,17 +4,17 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::driver::{Answer, Identity};
-use crate::world::{DRIVER, World};
+use crate::on::On;
+use crate::world::World;
 
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
 
-#[tokio::test(start_paused = true)]
-async fn row_58_a_driver_may_come_after_the_agent() {
-    let mut world = World::cold();
+pub(crate) async fn row_58_a_driver_may_come_after_the_agent(on: &On) {
+    let mut world = World::cold(on).await;
     world.driver.go_away();
     world.start();
     world.claim("db").await;
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world
         .until_status("db", "driver rbd.csi.example.com is not ready")
         .await;
@@ -32,12 +32,11 @@ async fn row_58_a_driver_may_come_after_the_agent() {
         .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state() {
-    let world = World::new().await;
+pub(crate) async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world.claim("late").await;
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world.until_status("db", PROMOTED).await;
     let before = world.volume("db").await.status;
     world.driver.go_away();
@@ -46,7 +45,7 @@ async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state() {
             w.drivers_annotation().await.contains("NotReady")
         })
         .await;
-    world.ask("late", "primary");
+    world.ask("late", "primary").await;
     world.pass(60).await;
     assert_eq!(world.volume("db").await.status, before);
     assert!(world.agent_runs());
@@ -56,21 +55,44 @@ async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state() {
     assert_eq!(world.driver.trace("h-db"), "E P");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_60_either_identity_service_will_do() {
+pub(crate) async fn row_59_a_call_that_is_lost_with_the_socket_is_made_again(on: &On) {
+    let world = World::new(on).await;
+    world.claim("db").await;
+    let hour = std::time::Duration::from_secs(3600);
+    world.driver.next("P", Answer::Slow(hour));
+    world.ask("db", "primary").await;
+    world
+        .until("in flight", async |w| w.driver.trace("h-db") == "E P")
+        .await;
+    world.driver.go_away();
+    world
+        .until_status("db", "Completed=False/FailedToPromote")
+        .await;
+    world.pass(60).await;
+    assert!(world.agent_runs());
+    assert_eq!(
+        world.driver.trace("h-db"),
+        "E P",
+        "nobody is there to be called"
+    );
+    world.driver.come_back();
+    world.until_status("db", PROMOTED).await;
+    assert_eq!(world.driver.trace("h-db"), "E P E P");
+}
+
+pub(crate) async fn row_60_either_identity_service_will_do(on: &On) {
     for identity in [Identity::Addons, Identity::Csi] {
-        let mut world = World::with_identity(identity);
+        let mut world = World::with_identity(on, identity).await;
         world.start();
         world.claim("db").await;
-        world.ask("db", "primary");
+        world.ask("db", "primary").await;
         world.until_status("db", PROMOTED).await;
         assert!(world.driver.probes() > 0);
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_62_many_events_never_make_two_calls_for_one_handle() {
-    let world = World::new().await;
+pub(crate) async fn row_62_many_events_never_make_two_calls_for_one_handle(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     for letter in ["E", "P", "M", "R"] {
         world
@@ -83,27 +105,28 @@ async fn row_62_many_events_never_make_two_calls_for_one_handle() {
         } else {
             "secondary"
         };
-        world.ask_with(
-            "db",
-            state,
-            &json!({"replicationHandle": format!("r{round}")}),
-            &json!({}),
-        );
+        world
+            .ask_with(
+                "db",
+                state,
+                &json!({"replicationHandle": format!("r{round}")}),
+                &json!({}),
+            )
+            .await;
         tokio::time::sleep(std::time::Duration::from_millis(170)).await;
     }
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world.until_status("db", PROMOTED).await;
     assert!(world.driver.overlaps().is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_63_a_conflict_or_a_lost_api_server_repeats_no_call() {
-    let world = World::new().await;
+pub(crate) async fn row_63_a_conflict_or_a_lost_api_server_repeats_no_call(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world
         .driver
         .next("P", Answer::Slow(std::time::Duration::from_secs(5)));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world
         .until("in flight", async |w| w.driver.trace("h-db") == "E P")
         .await;
@@ -117,13 +140,13 @@ async fn row_63_a_conflict_or_a_lost_api_server_repeats_no_call() {
     world
         .driver
         .next("M", Answer::Slow(std::time::Duration::from_secs(2)));
-    world.ask("db", "secondary");
+    world.ask("db", "secondary").await;
     world
         .until("in flight", async |w| w.driver.trace("h-db") == "E P M")
         .await;
-    world.link.cut();
+    world.cut();
     world.pass(8).await;
-    world.link.heal();
+    world.heal();
     world.until_status("db", "Secondary |").await;
     assert_eq!(
         world.driver.trace("h-db").matches('M').count(),
@@ -133,31 +156,17 @@ async fn row_63_a_conflict_or_a_lost_api_server_repeats_no_call() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_65_a_second_agent_waits_and_takes_over() {
-    let mut first = World::new().await;
+pub(crate) async fn row_65_a_second_agent_waits_and_takes_over(on: &On) {
+    let mut first = World::new(on).await;
     first.claim("db").await;
-    let config = lifeboat_agent::Config::new(
-        "agent-1",
-        vec![(DRIVER.to_owned(), first.driver.endpoint())],
-    );
-    let link = lifeboat_sim::apiserver::Link::perfect();
-    let who =
-        lifeboat_sim::apiserver::Identity::service_account("lifeboat-system", "lifeboat-agent");
-    let clock = lifeboat_kit::TokioClock::at(first.server.clock().now());
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let client = first.server.client(who, &link);
-    let second = lifeboat_kit::task::spawn(
-        "second",
-        lifeboat_agent::run(config, client, std::sync::Arc::new(clock), cancel),
-    );
-    first.ask("db", "primary");
+    let second = first.second("agent-1");
+    first.ask("db", "primary").await;
     first.until_status("db", PROMOTED).await;
     first.pass(60).await;
     assert_eq!(first.lease_holder().await.as_deref(), Some("agent-0"));
     first.kill();
     let start = tokio::time::Instant::now();
-    first.ask("db", "secondary");
+    first.ask("db", "secondary").await;
     first.until_status("db", "Secondary |").await;
     let taken = start.elapsed().as_secs();
     assert!(
@@ -168,39 +177,36 @@ async fn row_65_a_second_agent_waits_and_takes_over() {
     drop(second);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stop_gives_the_lease_up_at_once() {
-    let mut world = World::new().await;
+pub(crate) async fn a_stop_gives_the_lease_up_at_once(on: &On) {
+    let mut world = World::new(on).await;
     world.stop().await;
     assert_eq!(world.lease_holder().await, None);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_api_server_that_fails_does_not_end_the_agent() {
-    let world = World::new().await;
+pub(crate) async fn an_api_server_that_fails_does_not_end_the_agent(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
-    world.link.fail_next(20, 500);
-    world.ask("db", "primary");
+    world.fail_next(20, 500);
+    world.ask("db", "primary").await;
     world.until_status("db", PROMOTED).await;
     world.driver.always("P", Answer::Fail(Code::Internal, "no"));
     assert!(world.agent_runs());
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_same_script_twice_gives_the_same_calls_at_the_same_times() {
+pub(crate) async fn the_same_script_twice_gives_the_same_calls_at_the_same_times(on: &On) {
     let mut runs = Vec::new();
     for _ in 0..2 {
-        let world = World::new().await;
+        let world = World::new(on).await;
         // The script begins here; how often the test had to look for the Lease before is no part of it.
         let begun = world.driver.clock();
         for name in ["a", "b", "c", "d"] {
             world.claim(name).await;
             world.driver.next("P", Answer::Fail(Code::Internal, "no"));
-            world.ask(name, "primary");
+            world.ask(name, "primary").await;
         }
         for name in ["a", "b", "c", "d"] {
             world.until_status(name, PROMOTED).await;
-            world.ask(name, "secondary");
+            world.ask(name, "secondary").await;
         }
         world.pass(60).await;
         runs.push(

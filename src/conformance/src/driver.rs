@@ -41,6 +41,16 @@ pub(crate) struct Seen {
     /// Volumes of a group, or networks of a fence.
     pub(crate) members: Vec<String>,
     pub(crate) at: Duration,
+    /// What was answered; not known while it runs.
+    pub(crate) said: Option<Said>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    Yes,
+    NotReady,
+    No,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +79,8 @@ pub(crate) struct Driver {
     state: parking_lot::Mutex<State>,
     /// Called at each replication call, before it is answered.
     pub(crate) before: Mutex<Option<Before>>,
+    /// Called after each call.
+    after: parking_lot::Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
 }
 
 pub(crate) type Before =
@@ -86,7 +98,13 @@ impl Driver {
             start: Instant::now(),
             state: parking_lot::Mutex::new(state),
             before: Mutex::new(None),
+            after: parking_lot::Mutex::new(None),
         })
+    }
+
+    /// Tells somebody of each call, once it is noted.
+    pub(crate) fn on_call(&self, tell: impl Fn() + Send + Sync + 'static) {
+        *self.after.lock() = Some(Box::new(tell));
     }
 
     /// The next calls of this letter are answered like this, in order.
@@ -162,6 +180,15 @@ impl Driver {
             .filter(|s| s.letter == letter)
             .map(|s| s.at)
             .collect()
+    }
+
+    /// When this was asked about one handle.
+    pub(crate) fn times_of(&self, letter: &str, handle: &str) -> Vec<Duration> {
+        let seen = self.seen();
+        let of = seen
+            .iter()
+            .filter(|s| s.letter == letter && s.handle == handle);
+        of.map(|s| s.at).collect()
     }
 
     pub(crate) fn overlaps(&self) -> Vec<String> {
@@ -257,7 +284,7 @@ impl Driver {
         if let Some(before) = &*self.before.lock().await {
             before(letter).await;
         }
-        let answer = {
+        let (answer, index) = {
             let mut state = self.state.lock();
             let busy = state.busy.entry(handle.clone()).or_default();
             *busy += 1;
@@ -266,9 +293,12 @@ impl Driver {
             }
             state.seen.push(seen);
             let once = state.once.get_mut(letter).and_then(VecDeque::pop_front);
-            once.or_else(|| state.always.get(letter).cloned())
-                .unwrap_or(Answer::Ok)
+            let answer = once.or_else(|| state.always.get(letter).cloned());
+            (answer.unwrap_or(Answer::Ok), state.seen.len() - 1)
         };
+        if let Some(tell) = &*self.after.lock() {
+            tell();
+        }
         let busy = Busy {
             driver: self,
             handle,
@@ -277,6 +307,12 @@ impl Driver {
             tokio::time::sleep(*time).await;
         }
         drop(busy);
+        let said = match &answer {
+            Answer::Fail(..) => Said::No,
+            Answer::NotReady => Said::NotReady,
+            Answer::Ok | Answer::Slow(_) | Answer::Info(_) => Said::Yes,
+        };
+        self.state.lock().seen[index].said = Some(said);
         match answer {
             Answer::Fail(code, text) => Err(Status::new(code, text)),
             other => Ok(other),
@@ -317,6 +353,7 @@ macro_rules! seen {
             replication_id: request.replication_id.clone(),
             members: Vec::new(),
             at: $self.0.start.elapsed(),
+            said: None,
         }
     }};
 }
@@ -444,6 +481,7 @@ impl Service {
             replication_id: String::new(),
             members,
             at: self.0.start.elapsed(),
+            said: None,
         };
         self.0.called(seen).await
     }

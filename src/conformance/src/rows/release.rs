@@ -5,14 +5,15 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::driver::Answer;
+use crate::on::On;
 use crate::world::World;
 
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
 
-async fn primary() -> World {
-    let world = World::new().await;
+async fn primary(on: &On) -> World {
+    let world = World::new(on).await;
     world.claim("db").await;
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world.until_status("db", PROMOTED).await;
     world
 }
@@ -43,21 +44,27 @@ async fn assert_claim_is_free(world: &World) {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn rows_50_and_51_deletion_disables_and_takes_every_mark_away() {
+pub(crate) async fn rows_50_and_51_deletion_disables_and_takes_every_mark_away(on: &On) {
     for answer in [Answer::Ok, Answer::Fail(Code::NotFound, "no such image")] {
-        let world = primary().await;
+        let world = primary(on).await;
         world.driver.next("D", answer);
+        world.reset_writes();
         world.delete_volume("db").await;
         gone(&world).await;
         assert_eq!(world.driver.trace("h-db"), "E P D");
+        let mut writes = world.writes();
+        writes.dedup();
+        assert_eq!(writes.len(), 2, "{writes:?}");
+        assert!(writes[0].ends_with("persistentvolumeclaims"), "{writes:?}");
+        assert!(writes[1].ends_with("volumereplications"), "{writes:?}");
         assert_claim_is_free(&world).await;
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_moves() {
-    let world = primary().await;
+pub(crate) async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_moves(
+    on: &On,
+) {
+    let world = primary(on).await;
     let before = world.volume("db").await.status.unwrap().conditions;
     world
         .driver
@@ -88,9 +95,8 @@ async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_condition_mo
     assert_claim_is_free(&world).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_53_a_claim_that_is_deleted_first_waits_for_the_volume_replication() {
-    let world = primary().await;
+pub(crate) async fn row_53_a_claim_that_is_deleted_first_waits_for_the_volume_replication(on: &On) {
+    let world = primary(on).await;
     world
         .claims()
         .delete("db", &DeleteParams::default())
@@ -118,19 +124,43 @@ async fn row_53_a_claim_that_is_deleted_first_waits_for_the_volume_replication()
     assert_eq!(world.driver.trace("h-db"), "E P D");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_56_a_volume_replication_without_our_finalizer_just_goes() {
-    let world = World::new().await;
-    world.ask("db", "primary");
+pub(crate) async fn row_55_a_claim_that_is_gone_by_force_holds_nobody(on: &On) {
+    let world = primary(on).await;
+    world
+        .claims()
+        .delete("db", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.patch_claim("db", &json!({"finalizers": null})).await;
+    world
+        .until("claim gone", async |w| {
+            w.claims().get_opt("db").await.unwrap().is_none()
+        })
+        .await;
+    world.until_status("db", "\"db\" does not exist").await;
+    world.delete_volume("db").await;
+    gone(&world).await;
+    assert_eq!(world.driver.trace("h-db"), "E P", "no handle to name");
+    world
+        .until("told", async |w| {
+            w.event_reasons()
+                .await
+                .contains(&"ReleasedWithoutDisable".to_owned())
+        })
+        .await;
+}
+
+pub(crate) async fn row_56_a_volume_replication_without_our_finalizer_just_goes(on: &On) {
+    let world = World::new(on).await;
+    world.ask("db", "primary").await;
     world.until_status("db", "does not exist").await;
     world.delete_volume("db").await;
     gone(&world).await;
     assert!(world.driver.seen().is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_57_a_crash_between_disable_and_the_marks_disables_again() {
-    let mut world = primary().await;
+pub(crate) async fn row_57_a_crash_between_disable_and_the_marks_disables_again(on: &On) {
+    let mut world = primary(on).await;
     world
         .driver
         .next("D", Answer::Fail(Code::Unavailable, "crashing"));
@@ -145,11 +175,11 @@ async fn row_57_a_crash_between_disable_and_the_marks_disables_again() {
     assert_claim_is_free(&world).await;
 }
 
-async fn owned() -> World {
-    let world = World::new().await;
+async fn owned(on: &On) -> World {
+    let world = World::new(on).await;
     world.claim("db").await;
-    world.grant("east", 1, None);
-    world.ask_as_hub("db", "primary", 1);
+    world.grant("east", 1, None).await;
+    world.ask_as_hub("db", "primary", 1).await;
     world.until_status("db", PROMOTED).await;
     world
 }
@@ -159,9 +189,10 @@ fn word() -> Value {
     json!({"metadata": {"annotations": {"lifeboat.dev/disable": "true"}}})
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew() {
-    let world = owned().await;
+pub(crate) async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_written_anew(
+    on: &On,
+) {
+    let world = owned(on).await;
     world.delete_volume("db").await;
     gone(&world).await;
     assert_eq!(world.driver.trace("h-db"), "E P");
@@ -173,14 +204,13 @@ async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_until_it_is_w
                 .contains(&"ReleasedWithoutDisable".to_owned())
         })
         .await;
-    world.ask_as_hub("db", "primary", 1);
+    world.ask_as_hub("db", "primary", 1).await;
     world.until_status("db", PROMOTED).await;
     assert_eq!(world.driver.trace("h-db"), "E P E P");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_hub_managed_volume_is_switched_off_on_the_hubs_word() {
-    let world = owned().await;
+pub(crate) async fn a_hub_managed_volume_is_switched_off_on_the_hubs_word(on: &On) {
+    let world = owned(on).await;
     world.patch_volume("db", &word()).await;
     world.delete_volume("db").await;
     gone(&world).await;
@@ -188,11 +218,10 @@ async fn a_hub_managed_volume_is_switched_off_on_the_hubs_word() {
     assert_claim_is_free(&world).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_volume_of_a_cluster_that_was_left_goes_quietly_and_never_off() {
-    let world = owned().await;
-    world.grant("west", 2, None);
-    world.ask_as_hub("db", "secondary", 2);
+pub(crate) async fn the_volume_of_a_cluster_that_was_left_goes_quietly_and_never_off(on: &On) {
+    let world = owned(on).await;
+    world.grant("west", 2, None).await;
+    world.ask_as_hub("db", "secondary", 2).await;
     world.until_status("db", "Secondary | ").await;
     world.patch_volume("db", &word()).await;
     world.delete_volume("db").await;

@@ -7,27 +7,26 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::promote::info;
+use crate::on::On;
+use crate::rows::promote::info;
 use crate::world::World;
 
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
 
-async fn world() -> World {
-    let world = World::new().await;
+async fn world(on: &On) -> World {
+    let world = World::new(on).await;
     world.claim("db").await;
     world
 }
 
-#[tokio::test(start_paused = true)]
-async fn promotion_waits_for_the_grant_and_stores_the_epoch_first() {
-    let world = world().await;
-    world.ask_as_hub("db", "primary", 7);
+pub(crate) async fn promotion_waits_for_the_grant_and_stores_the_epoch_first(on: &On) {
+    let world = world(on).await;
+    world.ask_as_hub("db", "primary", 7).await;
     world.until_status("db", "epoch 7 is not granted").await;
     assert!(world.event_reasons().await.contains(&"NoGrant".to_owned()));
-    let admin = world.admin.clone();
+    let (admin, ns) = (world.admin.clone(), world.ns.clone());
     *world.driver.before.lock().await = Some(Box::new(move |_| {
-        let api: kube::Api<lifeboat_api::DROwnership> =
-            kube::Api::namespaced(admin.clone(), "shop");
+        let api: kube::Api<lifeboat_api::DROwnership> = kube::Api::namespaced(admin.clone(), &ns);
         Box::pin(async move {
             let status = api.get("own").await.unwrap().status.unwrap();
             assert_eq!(
@@ -37,7 +36,7 @@ async fn promotion_waits_for_the_grant_and_stores_the_epoch_first() {
             );
         })
     }));
-    world.grant("east", 7, None);
+    world.grant("east", 7, None).await;
     world.until_status("db", PROMOTED).await;
     let status = world.ownership().await.status.unwrap();
     assert_eq!(
@@ -49,17 +48,16 @@ async fn promotion_waits_for_the_grant_and_stores_the_epoch_first() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stale_or_foreign_epoch_is_refused_without_a_call() {
+pub(crate) async fn a_stale_or_foreign_epoch_is_refused_without_a_call(on: &On) {
     for (asked, owner, epoch, reason) in [
         (6, "east", 7, "StaleEpoch"),
         (8, "east", 7, "NoGrant"),
         (7, "west", 7, "NoGrant"),
         (6, "west", 7, "StaleEpoch"),
     ] {
-        let world = world().await;
-        world.grant(owner, epoch, Some(epoch));
-        world.ask_as_hub("db", "primary", asked);
+        let world = world(on).await;
+        world.grant(owner, epoch, Some(epoch)).await;
+        world.ask_as_hub("db", "primary", asked).await;
         world
             .until_status("db", "Completed=False/FailedToPromote")
             .await;
@@ -77,15 +75,14 @@ async fn a_stale_or_foreign_epoch_is_refused_without_a_call() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn force_needs_a_grant_for_the_very_epoch() {
-    let world = world().await;
+pub(crate) async fn force_needs_a_grant_for_the_very_epoch(on: &On) {
+    let world = world(on).await;
     world.driver.always(
         "P",
         Answer::Fail(Code::FailedPrecondition, "peer is primary"),
     );
-    world.grant("east", 7, Some(6));
-    world.ask_as_hub("db", "primary", 7);
+    world.grant("east", 7, Some(6)).await;
+    world.ask_as_hub("db", "primary", 7).await;
     world
         .until_status("db", "no force grant for epoch 7: peer is primary")
         .await;
@@ -96,26 +93,25 @@ async fn force_needs_a_grant_for_the_very_epoch() {
         "an unforced try every few seconds"
     );
     let start = tokio::time::Instant::now();
-    world.grant("east", 7, Some(7));
+    world.grant("east", 7, Some(7)).await;
     world.until_status("db", PROMOTED).await;
     assert!(start.elapsed().as_millis() < 500);
     assert!(world.driver.trace("h-db").ends_with("E P Pf"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn drained_is_seen_within_a_fraction_of_a_second() {
-    let world = world().await;
+pub(crate) async fn drained_is_seen_within_a_fraction_of_a_second(on: &On) {
+    let world = world(on).await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
-    world.grant("east", 1, None);
-    world.ask_as_hub("db", "primary", 1);
+    world.grant("east", 1, None).await;
+    world.ask_as_hub("db", "primary", 1).await;
     world
         .until_status("db", "Replicating=True/Replicating")
         .await;
     world.driver.next("R", Answer::NotReady);
     let start = tokio::time::Instant::now();
-    world.ask_as_hub("db", "secondary", 1);
+    world.ask_as_hub("db", "secondary", 1).await;
     world.until_status("db", "Secondary | volume is marked secondary | Completed=True/Demoted Degraded=False/Healthy").await;
     assert!(
         start.elapsed() < Duration::from_secs(1),
@@ -125,9 +121,10 @@ async fn drained_is_seen_within_a_fraction_of_a_second() {
     assert_eq!(world.driver.trace("h-db"), "E P M R R");
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few_seconds() {
-    let world = world().await;
+pub(crate) async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few_seconds(
+    on: &On,
+) {
+    let world = world(on).await;
     for _ in 0..4 {
         world
             .driver
@@ -136,8 +133,8 @@ async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
-    world.grant("east", 1, None);
-    world.ask_as_hub("db", "primary", 1);
+    world.grant("east", 1, None).await;
+    world.ask_as_hub("db", "primary", 1).await;
     world
         .until_status("db", "Replicating=True/Replicating")
         .await;
@@ -151,13 +148,12 @@ async fn the_first_sync_of_a_primary_is_seen_soon_and_then_asked_about_every_few
     assert!((11..=13).contains(&steady), "{steady} in a minute");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
-    let mut world = world().await;
-    world.grant("west", 2, None);
+pub(crate) async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash(on: &On) {
+    let mut world = world(on).await;
+    world.grant("west", 2, None).await;
     world.driver.always("R", Answer::NotReady);
     world.driver.always("Rf", Answer::NotReady);
-    world.ask_as_hub("db", "secondary", 2);
+    world.ask_as_hub("db", "secondary", 2).await;
     world
         .until_status("db", "Secondary | volume is degraded")
         .await;
@@ -180,7 +176,7 @@ async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
             }
         })
     }));
-    world.ask_as_hub("db", "resync", 2);
+    world.ask_as_hub("db", "resync", 2).await;
     world
         .until("sent", async |w| w.driver.trace("h-db").contains("Rf"))
         .await;
@@ -192,8 +188,8 @@ async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
     assert_eq!(world.driver.times("E").len(), 1, "enabled already");
     world.driver.always("R", Answer::Ok);
     world.until_status("db", "Secondary | volume is marked for resyncing | Completed=True/Demoted Degraded=False/Healthy").await;
-    world.grant("west", 3, None);
-    world.ask_as_hub("db", "resync", 3);
+    world.grant("west", 3, None).await;
+    world.ask_as_hub("db", "resync", 3).await;
     world
         .until("the next epoch's", async |w| {
             w.driver.times("Rf").len() == 2
@@ -201,24 +197,23 @@ async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash() {
         .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_forced_resync_that_the_driver_refused_may_be_sent_again() {
-    let world = world().await;
-    world.grant("west", 2, None);
+pub(crate) async fn a_forced_resync_that_the_driver_refused_may_be_sent_again(on: &On) {
+    let world = world(on).await;
+    world.grant("west", 2, None).await;
     world
         .driver
         .next("Rf", Answer::Fail(Code::InvalidArgument, "still primary"));
-    world.ask_as_hub("db", "resync", 2);
+    world.ask_as_hub("db", "resync", 2).await;
     world
         .until_status("db", "Secondary | volume is marked for resyncing")
         .await;
     assert_eq!(world.driver.times("Rf").len(), 2);
-    let world = self::world().await;
-    world.grant("west", 2, None);
+    let world = self::world(on).await;
+    world.grant("west", 2, None).await;
     world
         .driver
         .next("Rf", Answer::Fail(Code::Unavailable, "perhaps"));
-    world.ask_as_hub("db", "resync", 2);
+    world.ask_as_hub("db", "resync", 2).await;
     world
         .until_status("db", "Secondary | volume is marked for resyncing")
         .await;
@@ -232,14 +227,15 @@ async fn a_forced_resync_that_the_driver_refused_may_be_sent_again() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renewed() {
+pub(crate) async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renewed(
+    on: &On,
+) {
     for holds in [Some(0), Some(-3_600), None] {
-        let world = world().await;
+        let world = world(on).await;
         world.driver.always("R", Answer::NotReady);
         world.driver.always("Rf", Answer::NotReady);
-        world.grant("west", 2, None);
-        world.order_as_hub("db", "resync", 2, holds);
+        world.grant("west", 2, None).await;
+        world.order_as_hub("db", "resync", 2, holds).await;
         world
             .until_status("db", "the order to throw this copy away")
             .await;
@@ -250,7 +246,7 @@ async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renew
             .await;
         world.pass(120).await;
         assert!(!world.driver.trace("h-db").contains('R'), "{holds:?}");
-        world.order_as_hub("db", "resync", 2, Some(300));
+        world.order_as_hub("db", "resync", 2, Some(300)).await;
         world
             .until("renewed", async |w| w.driver.trace("h-db").contains("Rf"))
             .await;
@@ -264,14 +260,15 @@ async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renew
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_order_that_lapses_while_the_driver_is_away_is_not_carried_out_when_it_is_back() {
-    let world = world().await;
+pub(crate) async fn an_order_that_lapses_while_the_driver_is_away_is_not_carried_out_when_it_is_back(
+    on: &On,
+) {
+    let world = world(on).await;
     world
         .driver
         .always("E", Answer::Fail(Code::Unavailable, "away"));
-    world.grant("west", 2, None);
-    world.order_as_hub("db", "resync", 2, Some(30));
+    world.grant("west", 2, None).await;
+    world.order_as_hub("db", "resync", 2, Some(30)).await;
     world
         .until("tried", async |w| w.driver.trace("h-db").contains('E'))
         .await;
@@ -287,16 +284,16 @@ async fn failed(world: &World) -> Option<String> {
     annotations?.get("lifeboat.dev/resync-failed").cloned()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_sent_anew_when_asked()
- {
-    let world = world().await;
-    world.grant("west", 2, None);
+pub(crate) async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_sent_anew_when_asked(
+    on: &On,
+) {
+    let world = world(on).await;
+    world.grant("west", 2, None).await;
     world.driver.always("Rf", Answer::NotReady);
     world
         .driver
         .always("R", Answer::Fail(Code::FailedPrecondition, "split-brain"));
-    world.ask_as_hub("db", "resync", 2);
+    world.ask_as_hub("db", "resync", 2).await;
     world
         .until("it is called failed", async |w| {
             failed(w).await.as_deref() == Some("2")
@@ -309,7 +306,7 @@ async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_s
     world.pass(600).await;
     assert_eq!(world.driver.times("Rf").len(), 1, "nobody has asked again");
     world.driver.always("R", Answer::NotReady);
-    world.ask_again_as_hub("db", 2, 2);
+    world.ask_again_as_hub("db", 2, 2).await;
     world
         .until("sent anew", async |w| w.driver.times("Rf").len() == 2)
         .await;
@@ -319,23 +316,22 @@ async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_s
     world.pass(600).await;
     assert_eq!(world.driver.times("Rf").len(), 2);
     // An older request that comes late is none.
-    world.ask_as_hub("db", "resync", 2);
+    world.ask_as_hub("db", "resync", 2).await;
     world.pass(60).await;
     assert_eq!(world.driver.times("Rf").len(), 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed() {
+pub(crate) async fn a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed(on: &On) {
     for answer in [
         Answer::NotReady,
         Answer::Fail(Code::Unavailable, "away"),
         Answer::Fail(Code::NotFound, "being made anew"),
     ] {
-        let world = world().await;
-        world.grant("west", 2, None);
+        let world = world(on).await;
+        world.grant("west", 2, None).await;
         world.driver.always("Rf", Answer::NotReady);
         world.driver.always("R", answer);
-        world.ask_as_hub("db", "resync", 2);
+        world.ask_as_hub("db", "resync", 2).await;
         world
             .until("sent", async |w| w.driver.times("Rf").len() == 1)
             .await;
@@ -344,16 +340,16 @@ async fn a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_resync_that_died_between_its_note_and_its_answer_is_in_doubt_and_not_sent_again_unasked()
-{
-    let mut world = world().await;
-    world.grant("west", 2, None);
+pub(crate) async fn a_resync_that_died_between_its_note_and_its_answer_is_in_doubt_and_not_sent_again_unasked(
+    on: &On,
+) {
+    let mut world = world(on).await;
+    world.grant("west", 2, None).await;
     world.driver.always("R", Answer::NotReady);
     world
         .driver
         .always("Rf", Answer::Slow(Duration::from_secs(3_600)));
-    world.ask_as_hub("db", "resync", 2);
+    world.ask_as_hub("db", "resync", 2).await;
     world
         .until("sent", async |w| w.driver.trace("h-db").contains("Rf"))
         .await;
@@ -368,30 +364,31 @@ async fn a_resync_that_died_between_its_note_and_its_answer_is_in_doubt_and_not_
         .await;
     world.pass(120).await;
     assert_eq!(world.driver.times("Rf").len(), 1);
-    world.ask_again_as_hub("db", 2, 2);
+    world.ask_again_as_hub("db", 2, 2).await;
     world
         .until("sent anew", async |w| w.driver.times("Rf").len() == 2)
         .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_owner_is_never_resynced_and_auto_resync_means_nothing() {
-    let world = world().await;
-    world.grant("east", 2, None);
-    world.ask_as_hub("db", "resync", 2);
+pub(crate) async fn the_owner_is_never_resynced_and_auto_resync_means_nothing(on: &On) {
+    let world = world(on).await;
+    world.grant("east", 2, None).await;
+    world.ask_as_hub("db", "resync", 2).await;
     world
         .until_status("db", "its copy is not thrown away")
         .await;
     assert_eq!(world.driver.full_trace("h-db"), "");
-    let world = self::world().await;
-    world.grant("west", 2, None);
+    let world = self::world(on).await;
+    world.grant("west", 2, None).await;
     let annotations = json!({"lifeboat.dev/epoch": "2", "lifeboat.dev/ownership": "own"});
-    world.ask_with(
-        "db",
-        "secondary",
-        &json!({"autoResync": true}),
-        &annotations,
-    );
+    world
+        .ask_with(
+            "db",
+            "secondary",
+            &json!({"autoResync": true}),
+            &annotations,
+        )
+        .await;
     world
         .until_status("db", "Secondary | volume is marked secondary |")
         .await;

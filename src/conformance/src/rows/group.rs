@@ -8,19 +8,20 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::promote::info;
-use crate::world::{DRIVER, NS, World};
+use crate::on::On;
+use crate::rows::promote::info;
+use crate::world::{DRIVER, SECRET, World};
 
 const FINALIZER: &str = "replication.storage.openshift.io/vgr-protection";
 const OWNER: &str = "replication.storage.openshift.io/volume-group-replication-name";
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
 
 impl World {
-    pub(crate) fn group_class(&self, name: &str, driver: &str, parameters: &Value) {
+    pub(crate) async fn group_class(&self, name: &str, driver: &str, parameters: &Value) {
         self.apply(&json!({
             "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeGroupReplicationClass",
-            "metadata": {"name": name}, "spec": {"provisioner": driver, "parameters": parameters},
-        }));
+            "metadata": {"name": self.named(name)}, "spec": {"provisioner": driver, "parameters": parameters},
+        })).await;
     }
 
     /// Claims with the label that the group `all` selects.
@@ -32,7 +33,7 @@ impl World {
         }
     }
 
-    fn group_with(&self, state: &str, spec: &Value) {
+    async fn group_with(&self, state: &str, spec: &Value) {
         let mut whole = json!({
             "volumeGroupReplicationClassName": "together", "volumeReplicationClassName": "gold",
             "replicationState": state, "source": {"selector": {"matchLabels": {"app": "shop"}}},
@@ -40,14 +41,16 @@ impl World {
         for (key, value) in spec.as_object().unwrap() {
             whole[key] = value.clone();
         }
+        self.name_field(&mut whole, "volumeGroupReplicationClassName");
+        self.name_field(&mut whole, "volumeReplicationClassName");
         self.apply(&json!({
             "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeGroupReplication",
-            "metadata": {"name": "all", "namespace": NS}, "spec": whole,
-        }));
+            "metadata": {"name": "all", "namespace": self.ns}, "spec": whole,
+        })).await;
     }
 
     fn groups(&self) -> Api<VolumeGroupReplication> {
-        Api::namespaced(self.admin.clone(), NS)
+        Api::namespaced(self.admin.clone(), &self.ns)
     }
 
     async fn group(&self) -> VolumeGroupReplication {
@@ -109,27 +112,29 @@ impl World {
     }
 }
 
-fn credentials() -> Value {
+fn credentials(world: &World) -> Value {
     json!({
         "replication.storage.openshift.io/group-replication-secret-name": "creds",
-        "replication.storage.openshift.io/group-replication-secret-namespace": NS,
+        "replication.storage.openshift.io/group-replication-secret-namespace": world.ns,
         "consistency": "crash",
     })
 }
 
-async fn shop() -> World {
-    let world = World::new().await;
-    world.group_class("together", DRIVER, &credentials());
+async fn shop(on: &On) -> World {
+    let world = World::new(on).await;
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
     world
 }
 
-async fn primary() -> World {
-    let world = shop().await;
+async fn primary(on: &On) -> World {
+    let world = shop(on).await;
     world.labelled(&["a", "b", "c"]).await;
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world.until_group(PROMOTED).await;
     world.until_group("Replicating=True/Replicating").await;
     world
@@ -148,7 +153,7 @@ async fn assert_row_73(world: &World) {
         ]
     );
     let seen = world.driver.seen();
-    assert!(seen.iter().all(|s| s.secrets["userKey"] == "hunter2"));
+    assert!(seen.iter().all(|s| s.secrets["userKey"] == SECRET));
     assert_eq!(seen[0].parameters["consistency"], "crash");
     assert!(seen.iter().all(|s| s.volume_id.is_empty()));
     assert!(seen.iter().any(|s| s.letter == "I" && s.handle == "g-1"));
@@ -170,13 +175,13 @@ async fn assert_row_73(world: &World) {
     );
     assert_eq!(
         annotations["replication.storage.openshift.io/volumegroupref"],
-        "shop/all"
+        format!("{}/all", world.ns)
     );
     let mut finalizers = content.metadata.finalizers.unwrap();
     finalizers.sort();
     assert_eq!(finalizers, ["replication.storage.openshift.io", FINALIZER]);
     let told = content.status.unwrap().persistent_volume_mapping_list;
-    assert_eq!(told[0].name, "pv-a");
+    assert_eq!(told[0].name, world.named("pv-a"));
 
     let volume = world.volume(&volume_name).await;
     assert_eq!(volume.spec.data_source.kind, "VolumeGroupReplication");
@@ -207,31 +212,32 @@ async fn assert_row_73(world: &World) {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_73_three_claims_become_one_group_that_is_promoted_as_one() {
-    assert_row_73(&primary().await).await;
+pub(crate) async fn row_73_three_claims_become_one_group_that_is_promoted_as_one(on: &On) {
+    assert_row_73(&primary(on).await).await;
 }
 
 /// Without the paused clock: a real socket does not know it.
-#[tokio::test]
-async fn row_73_over_a_unix_socket() {
+pub(crate) async fn row_73_over_a_unix_socket(on: &On) {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World::cold();
+    let mut world = World::cold(on).await;
     let endpoint = world.driver.listen(&dir.path().join("csi-addons.sock"));
     world.start_with(|config| config.drivers = vec![(DRIVER.to_owned(), endpoint)]);
-    world.group_class("together", DRIVER, &credentials());
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
     world.labelled(&["a", "b", "c"]).await;
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world.until_group("Replicating=True/Replicating").await;
     assert_row_73(&world).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_nothing() {
-    let mut world = primary().await;
+pub(crate) async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_nothing(
+    on: &On,
+) {
+    let mut world = primary(on).await;
     let before = world.group().await;
     world.kill();
     world.start();
@@ -245,7 +251,7 @@ async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_not
     };
     assert_eq!(since(&before), since(&after));
 
-    let world = shop().await;
+    let world = shop(on).await;
     world.labelled(&["a"]).await;
     let claims = world.claims();
     *world.driver.before.lock().await = Some(Box::new(move |letter| {
@@ -258,13 +264,12 @@ async fn row_73_marks_are_stored_before_the_first_call_and_a_restart_repeats_not
             );
         })
     }));
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world.until_group(PROMOTED).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_group_follows_its_role_there_and_back() {
-    let world = primary().await;
+pub(crate) async fn a_group_follows_its_role_there_and_back(on: &On) {
+    let world = primary(on).await;
     world.ask_group("secondary").await;
     world
         .until_group("Secondary | volume is marked secondary | Completed=True/Demoted")
@@ -275,9 +280,8 @@ async fn a_group_follows_its_role_there_and_back() {
     assert_eq!(story, "M g-1 M g-1 R g-1 E g-1 P g-1");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_74_a_claim_leaves_and_another_joins() {
-    let world = primary().await;
+pub(crate) async fn row_74_a_claim_leaves_and_another_joins(on: &On) {
+    let world = primary(on).await;
     world
         .patch_claim("b", &json!({"labels": {"app": null}}))
         .await;
@@ -297,9 +301,8 @@ async fn row_74_a_claim_leaves_and_another_joins() {
     assert!(world.group_summary().await.starts_with(PROMOTED));
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_74_who_leaves_is_freed_only_after_the_driver_knows() {
-    let world = primary().await;
+pub(crate) async fn row_74_who_leaves_is_freed_only_after_the_driver_knows(on: &On) {
+    let world = primary(on).await;
     world
         .driver
         .always("Modify", Answer::Fail(Code::ResourceExhausted, "too many"));
@@ -320,13 +323,14 @@ async fn row_74_who_leaves_is_freed_only_after_the_driver_knows() {
     world.until_group("Secondary |").await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for() {
-    let mut world = World::cold();
-    world.group_class("together", DRIVER, &credentials());
+pub(crate) async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for(on: &On) {
+    let mut world = World::cold(on).await;
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world.start_with(|config| config.max_group_claims = 2);
     world.labelled(&["a", "b", "c"]).await;
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world
         .until_group("matches 3 PersistentVolumeClaims, and a group may have 2")
         .await;
@@ -337,17 +341,20 @@ async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for() {
         .await;
     world.until_group(PROMOTED).await;
 
-    let world = shop().await;
-    world.pv("b", "other.csi.example.com");
-    world.unbound("b");
+    let world = shop(on).await;
+    world.pv("b", "other.csi.example.com").await;
+    world.unbound("b").await;
     world.bind("b").await;
     world
         .patch_claim("b", &json!({"labels": {"app": "shop"}}))
         .await;
     world.labelled(&["a"]).await;
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world
-        .until_group("\"pv-b\" is of driver other.csi.example.com")
+        .until_group(&format!(
+            "{:?} is of driver other.csi.example.com",
+            world.named("pv-b")
+        ))
         .await;
     assert!(world.group_summary().await.starts_with("Unknown |"));
     assert!(world.driver.seen().is_empty());
@@ -355,44 +362,49 @@ async fn row_75_what_cannot_be_a_group_is_said_and_not_called_for() {
     assert_eq!(world.group().await.metadata.finalizers, None);
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_75_classes_that_make_no_sense_are_said() {
+pub(crate) async fn row_75_classes_that_make_no_sense_are_said(on: &On) {
     let misplaced = json!({"replication.storage.openshift.io/replication-secret-name": "creds"});
     let cases = [
-        (json!({}), misplaced, "is for a VolumeReplicationClass"),
         (
             json!({}),
-            json!({"replication.storage.openshift.io/typo": "x"}),
+            Some(misplaced),
+            "is for a VolumeReplicationClass",
+        ),
+        (
+            json!({}),
+            Some(json!({"replication.storage.openshift.io/typo": "x"})),
             "typo\\\" of the class is reserved",
         ),
         (
             json!({"volumeGroupReplicationClassName": "none"}),
-            credentials(),
-            "VolumeGroupReplicationClass \"none\" does not exist",
+            None,
+            "VolumeGroupReplicationClass \"{none}\" does not exist",
         ),
         (
             json!({"source": {"selector": {"matchLabels": {"app": "nothing"}}}}),
-            credentials(),
+            None,
             "matches no PersistentVolumeClaim",
         ),
     ];
     for (spec, parameters, expected) in cases {
-        let world = World::new().await;
-        world.group_class("together", DRIVER, &parameters);
+        let world = World::new(on).await;
+        let parameters = parameters.unwrap_or_else(|| credentials(&world));
+        world.group_class("together", DRIVER, &parameters).await;
         world.labelled(&["a"]).await;
-        world.group_with("primary", &spec);
-        world.until_group(&expected.replace("\\\"", "\"")).await;
+        world.group_with("primary", &spec).await;
+        let expected = expected.replace("\\\"", "\"");
+        let expected = expected.replace("{none}", &world.named("none"));
+        world.until_group(&expected).await;
         assert!(world.driver.seen().is_empty());
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_claim_has_one_owner_a_volume_replication_or_a_group() {
-    let world = shop().await;
+pub(crate) async fn a_claim_has_one_owner_a_volume_replication_or_a_group(on: &On) {
+    let world = shop(on).await;
     world.labelled(&["a", "b"]).await;
-    world.ask("b", "primary");
+    world.ask("b", "primary").await;
     world.until_status("b", PROMOTED).await;
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world
         .until_group("\"b\" is already replicated by VolumeReplication \"b\"")
         .await;
@@ -400,7 +412,7 @@ async fn a_claim_has_one_owner_a_volume_replication_or_a_group() {
     // The group takes it when it is free, and then a VolumeReplication is refused.
     world.delete_volume("b").await;
     world.until_group(PROMOTED).await;
-    world.ask("b", "primary");
+    world.ask("b", "primary").await;
     world
         .until_status("b", "already replicated by VolumeGroupReplication \"all\"")
         .await;
@@ -412,7 +424,9 @@ async fn a_claim_has_one_owner_a_volume_replication_or_a_group() {
     let source = json!({"dataSource": {
         "apiGroup": "replication.storage.openshift.io", "kind": "VolumeGroupReplication", "name": "all",
     }});
-    world.ask_with("rival", "secondary", &source, &json!({}));
+    world
+        .ask_with("rival", "secondary", &source, &json!({}))
+        .await;
     world
         .until_status(
             "rival",
@@ -424,14 +438,13 @@ async fn a_claim_has_one_owner_a_volume_replication_or_a_group() {
     assert_eq!(world.driver.trace("g-1"), "E P");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_and_said() {
-    let world = shop().await;
+pub(crate) async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_and_said(on: &On) {
+    let world = shop(on).await;
     world.labelled(&["a"]).await;
     world
         .driver
         .always("Create", Answer::Fail(Code::FailedPrecondition, "no room"));
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world
         .until_group("Unknown | no room | Completed=False/FailedToPromote")
         .await;
@@ -448,22 +461,25 @@ async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_and_said() 
             .contains(&"FailedToGroup".to_owned())
     );
 
-    let mut world = World::cold();
+    let mut world = World::cold(on).await;
     world.driver.lacks("VOLUME_GROUP");
-    world.group_class("together", DRIVER, &credentials());
+    world
+        .group_class("together", DRIVER, &credentials(&world))
+        .await;
     world.start();
     world.labelled(&["a"]).await;
-    world.group_with("primary", &json!({}));
+    world.group_with("primary", &json!({})).await;
     world
         .until_group("does not offer volume_group.VOLUME_GROUP")
         .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_77_a_group_of_another_controller_is_left_alone() {
-    let world = shop().await;
+pub(crate) async fn row_77_a_group_of_another_controller_is_left_alone(on: &On) {
+    let world = shop(on).await;
     world.labelled(&["a"]).await;
-    world.group_with("primary", &json!({"external": true}));
+    world
+        .group_with("primary", &json!({"external": true}))
+        .await;
     world.pass(60).await;
     let group = world.group().await;
     assert_eq!((group.metadata.finalizers, group.status), (None, None));
@@ -471,13 +487,13 @@ async fn row_77_a_group_of_another_controller_is_left_alone() {
     assert!(!world.is_marked("a").await);
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_78_a_group_is_deleted_in_order() {
-    let world = primary().await;
+pub(crate) async fn row_78_a_group_is_deleted_in_order(on: &On) {
+    let world = primary(on).await;
     world
         .driver
         .always("Modify", Answer::Fail(Code::Internal, "not now"));
     let group = world.group().await;
+    let gone = group.metadata.uid.clone();
     world
         .groups()
         .delete("all", &DeleteParams::default())
@@ -508,7 +524,11 @@ async fn row_78_a_group_is_deleted_in_order() {
     assert_eq!(story, ["D g-1", "Modify g-1", "Delete g-1"]);
     let contents: Api<VolumeGroupReplicationContent> = Api::all(world.admin.clone());
     let left = contents.list(&kube::api::ListParams::default()).await;
-    assert!(left.unwrap().items.is_empty());
+    let left = left.unwrap().into_iter().filter(|content| {
+        let group = content.spec.volume_group_replication_ref.as_ref();
+        group.is_some_and(|group| group.uid == gone)
+    });
+    assert_eq!(left.count(), 0);
     let volumes = world
         .volumes()
         .list(&kube::api::ListParams::default())

@@ -9,7 +9,8 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::world::World;
+use crate::on::On;
+use crate::world::{SECRET, World};
 
 const WELL: &str = "Primary | volume is marked primary | Completed=True/Promoted Degraded=False/Healthy Resyncing=False/NotResyncing";
 
@@ -26,38 +27,33 @@ pub(crate) fn info(status: Status, synced: Option<i64>) -> Answer {
     })
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_1_a_fresh_primary_is_enabled_promoted_and_asked_about() {
-    let world = World::new().await;
+pub(crate) async fn row_1_a_fresh_primary_is_enabled_promoted_and_asked_about(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
-    world.server.reset_request_counts();
-    world.ask("db", "primary");
+    world.reset_writes();
+    world.ask("db", "primary").await;
     world.until_status("db", WELL).await;
     world
         .until("asked", async |w| w.driver.full_trace("h-db") == "E P I")
         .await;
     let status = world.volume("db").await.status.unwrap();
     assert!(status.last_completion_time.is_some() && status.last_start_time.is_some());
-    let writes: u64 = (world.server.request_counts().iter())
-        .filter(|((_, verb, what), _)| {
-            !["get", "list", "watch"].contains(&verb.as_str()) && !what.contains("lease")
-        })
-        .map(|(_, n)| n)
-        .sum();
-    assert!(writes <= 4, "{:?}", world.server.request_counts());
+    let writes = world.writes();
+    assert!(writes.len() <= 4, "{writes:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_2_every_call_carries_handle_parameters_secrets_and_replication_id() {
-    let world = World::new().await;
+pub(crate) async fn row_2_every_call_carries_handle_parameters_secrets_and_replication_id(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world.driver.always("I", info(Status::Healthy, None));
-    world.ask_with(
-        "db",
-        "primary",
-        &json!({"replicationHandle": "rep-1"}),
-        &json!({}),
-    );
+    world
+        .ask_with(
+            "db",
+            "primary",
+            &json!({"replicationHandle": "rep-1"}),
+            &json!({}),
+        )
+        .await;
     world
         .until("asked", async |w| {
             w.driver.full_trace("h-db").contains("E P I")
@@ -73,7 +69,7 @@ async fn row_2_every_call_carries_handle_parameters_secrets_and_replication_id()
         assert_eq!(seen.replication_id, "rep-1", "{}", seen.letter);
         assert_eq!(
             seen.secrets.get("userKey").map(String::as_str),
-            Some("hunter2"),
+            Some(SECRET),
             "{}",
             seen.letter
         );
@@ -93,9 +89,10 @@ async fn row_2_every_call_carries_handle_parameters_secrets_and_replication_id()
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_3_and_71_marks_are_stored_before_the_first_call_and_move_no_generation() {
-    let world = World::new().await;
+pub(crate) async fn row_3_and_71_marks_are_stored_before_the_first_call_and_move_no_generation(
+    on: &On,
+) {
+    let world = World::new(on).await;
     world.claim("db").await;
     let (volumes, claims) = (world.volumes(), world.claims());
     *world.driver.before.lock().await = Some(Box::new(move |_| {
@@ -124,12 +121,11 @@ async fn row_3_and_71_marks_are_stored_before_the_first_call_and_move_no_generat
             );
         })
     }));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world.until_status("db", WELL).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn rows_18_to_22_how_promotion_fails() {
+pub(crate) async fn rows_18_to_22_how_promotion_fails(on: &On) {
     let no = |code| Answer::Fail(code, "no");
     let failed = "Completed=False/FailedToPromote Degraded=True/Error Resyncing=False/NotResyncing";
     let other = [
@@ -178,12 +174,12 @@ async fn rows_18_to_22_how_promotion_fails() {
         )
     }));
     for (row, answers, expected, trace) in cases {
-        let world = World::new().await;
+        let world = World::new(on).await;
         world.claim("db").await;
         for (letter, answer) in answers {
             world.driver.next(letter, answer);
         }
-        world.ask("db", "primary");
+        world.ask("db", "primary").await;
         world.until_status("db", &expected).await;
         assert!(
             world.driver.trace("h-db").starts_with(trace),
@@ -197,25 +193,23 @@ async fn rows_18_to_22_how_promotion_fails() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_20_failures_back_off_without_a_storm() {
-    let world = World::new().await;
+pub(crate) async fn row_20_failures_back_off_without_a_storm(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world.driver.always("P", Answer::Fail(Code::Internal, "no"));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world.pass(120).await;
     let tries = world.driver.times("P").len();
     assert!((8..=16).contains(&tries), "{tries} tries in two minutes");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_23_a_prerequisite_that_is_met_later_is_said_to_be_met() {
-    let world = World::new().await;
+pub(crate) async fn row_23_a_prerequisite_that_is_met_later_is_said_to_be_met(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world
         .driver
         .next("E", Answer::Fail(Code::FailedPrecondition, "flatten first"));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world
         .until_status("db", "Validated=False/PrerequisiteNotMet")
         .await;
@@ -224,14 +218,13 @@ async fn row_23_a_prerequisite_that_is_met_later_is_said_to_be_met() {
         .await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_24_a_new_generation_of_a_primary_is_only_asked_about() {
-    let world = World::new().await;
+pub(crate) async fn row_24_a_new_generation_of_a_primary_is_only_asked_about(on: &On) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world
         .until_status("db", &format!("{WELL} Replicating=True/Replicating"))
         .await;
@@ -246,14 +239,13 @@ async fn row_24_a_new_generation_of_a_primary_is_only_asked_about() {
     assert_eq!(world.driver.full_trace("h-db"), "E P I I");
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_25_a_restart_repeats_nothing_and_moves_no_condition() {
-    let mut world = World::new().await;
+pub(crate) async fn row_25_a_restart_repeats_nothing_and_moves_no_condition(on: &On) {
+    let mut world = World::new(on).await;
     world.claim("db").await;
     world
         .driver
         .always("I", info(Status::Healthy, Some(1_700_000_000)));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world
         .until_status("db", &format!("{WELL} Replicating=True/Replicating"))
         .await;
@@ -271,29 +263,27 @@ async fn row_25_a_restart_repeats_nothing_and_moves_no_condition() {
     assert_eq!(world.volume("db").await.status, before);
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_26_a_class_that_vanishes_and_returns_costs_no_call() {
+pub(crate) async fn row_26_a_class_that_vanishes_and_returns_costs_no_call(on: &On) {
     use lifeboat_api::VolumeReplicationClass;
-    let world = World::new().await;
+    let world = World::new(on).await;
     world.claim("db").await;
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world.until_status("db", WELL).await;
     let classes: kube::Api<VolumeReplicationClass> = kube::Api::all(world.admin.clone());
     classes
-        .delete("gold", &kube::api::DeleteParams::default())
+        .delete(&world.named("gold"), &kube::api::DeleteParams::default())
         .await
         .unwrap();
     world
         .until_status("db", "Completed=False/FailedToPromote")
         .await;
     assert!(world.summary("db").await.starts_with("Primary |"));
-    world.class("gold", crate::world::DRIVER, &json!({}));
+    world.class("gold", crate::world::DRIVER, &json!({})).await;
     world.until_status("db", WELL).await;
     assert_eq!(world.driver.trace("h-db"), "E P");
 }
 
-#[tokio::test(start_paused = true)]
-async fn rows_27_to_33_what_a_primary_is_told_about_its_copies() {
+pub(crate) async fn rows_27_to_33_what_a_primary_is_told_about_its_copies(on: &On) {
     let cases = [
         (
             "27",
@@ -329,22 +319,26 @@ async fn rows_27_to_33_what_a_primary_is_told_about_its_copies() {
         ),
     ];
     for (row, answer, expected) in cases {
-        let world = World::cold();
-        world.class(
-            "silver",
-            crate::world::DRIVER,
-            &json!({"schedulingInterval": "1m"}),
-        );
+        let world = World::cold(on).await;
+        world
+            .class(
+                "silver",
+                crate::world::DRIVER,
+                &json!({"schedulingInterval": "1m"}),
+            )
+            .await;
         let mut world = world;
         world.start();
         world.claim("db").await;
         world.driver.always("I", answer);
-        world.ask_with(
-            "db",
-            "primary",
-            &json!({"volumeReplicationClass": "silver"}),
-            &json!({}),
-        );
+        world
+            .ask_with(
+                "db",
+                "primary",
+                &json!({"volumeReplicationClass": "silver"}),
+                &json!({}),
+            )
+            .await;
         world
             .until("asked", async |w| !w.driver.times("I").is_empty())
             .await;
@@ -364,18 +358,116 @@ async fn rows_27_to_33_what_a_primary_is_told_about_its_copies() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_61_a_call_that_never_answers_ends_at_its_deadline_and_is_tried_again_alone() {
-    let world = World::new().await;
+pub(crate) async fn row_61_a_call_that_never_answers_ends_at_its_deadline_and_is_tried_again_alone(
+    on: &On,
+) {
+    let world = World::new(on).await;
     world.claim("db").await;
     world
         .driver
         .next("P", Answer::Slow(Duration::from_secs(3600)));
-    world.ask("db", "primary");
+    world.ask("db", "primary").await;
     world
         .until_status("db", "Completed=False/FailedToPromote")
         .await;
     assert!(world.summary("db").await.contains("no answer within 60s"));
     world.until_status("db", WELL).await;
     assert!(world.driver.overlaps().is_empty());
+}
+
+pub(crate) async fn rows_29_30_33_what_is_known_is_kept_until_the_driver_knows_more(on: &On) {
+    let world = World::cold(on).await;
+    world
+        .class(
+            "often",
+            crate::world::DRIVER,
+            &json!({"schedulingInterval": "1m"}),
+        )
+        .await;
+    let mut world = world;
+    world.start();
+    world.claim("db").await;
+    world
+        .driver
+        .next("I", Answer::Fail(Code::Unimplemented, "not yet"));
+    world
+        .driver
+        .next("I", info(Status::Healthy, Some(1_700_000_000)));
+    world.driver.next("I", Answer::Fail(Code::NotFound, "busy"));
+    world.driver.next("I", info(Status::Healthy, None));
+    world
+        .driver
+        .always("I", info(Status::Healthy, Some(1_700_000_900)));
+    let class = json!({"volumeReplicationClass": "often"});
+    world.ask_with("db", "primary", &class, &json!({})).await;
+    world.until_status("db", WELL).await;
+    world
+        .until("asked", async |w| w.driver.times("I").len() == 1)
+        .await;
+    assert_eq!(world.summary("db").await, WELL, "row 30: no condition");
+    for asked in [2, 3, 4] {
+        world
+            .until("asked again", async |w| w.driver.times("I").len() == asked)
+            .await;
+        let whole = format!("{WELL} Replicating=True/Replicating");
+        world.until_status("db", &whole).await;
+        let status = world.volume("db").await.status.unwrap();
+        let known = (
+            status.last_sync_time.map(|t| t.0.as_second()),
+            status.last_sync_duration,
+            status.last_sync_bytes,
+        );
+        assert_eq!(
+            known,
+            (Some(1_700_000_000), Some("2s".to_owned()), Some(4096)),
+            "after {asked} questions"
+        );
+    }
+    world
+        .until("newer", async |w| {
+            let status = w.volume("db").await.status.unwrap();
+            status.last_sync_time.map(|t| t.0.as_second()) == Some(1_700_000_900)
+        })
+        .await;
+}
+
+pub(crate) async fn rows_34_and_35_how_often_a_primary_is_asked_about(on: &On) {
+    // Those of a kind in one world: by the time that the slow ones are asked twice, a quick one is asked very often.
+    for cases in [
+        vec![("10s", 10), ("1m", 60), ("4m", 120)],
+        vec![("1h", 1800), ("", 3600), ("2mm", 3600), ("1d", 43_200)],
+    ] {
+        let mut world = World::cold(on).await;
+        // Nothing but the questions happens in those hours.
+        world.start_with(|config| {
+            config.lease_ttl = Duration::from_secs(200_000);
+            config.polls.probe = Duration::from_secs(100_000);
+        });
+        world
+            .driver
+            .always("I", info(Status::Healthy, Some(1_700_000_000)));
+        for (n, (interval, _)) in cases.iter().enumerate() {
+            let (claim, class) = (format!("db{n}"), format!("every{n}"));
+            let parameters = json!({"schedulingInterval": interval});
+            world.class(&class, crate::world::DRIVER, &parameters).await;
+            world.claim(&claim).await;
+            let class = json!({"volumeReplicationClass": class});
+            world.ask_with(&claim, "primary", &class, &json!({})).await;
+        }
+        for n in 0..cases.len() {
+            let claim = format!("db{n}");
+            world.until_status(&claim, WELL).await;
+        }
+        let longest = cases.iter().map(|(_, seconds)| *seconds).max().unwrap();
+        world.pass(longest + 30).await;
+        for (n, (interval, seconds)) in cases.iter().enumerate() {
+            let times = world.driver.times_of("I", &format!("h-db{n}"));
+            let gap = times[1].abs_diff(times[0]).as_secs_f64();
+            let expected = f64::from(u32::try_from(*seconds).unwrap());
+            assert!(
+                (expected..expected + 1.0).contains(&gap),
+                "{interval:?}: {gap}"
+            );
+        }
+    }
 }

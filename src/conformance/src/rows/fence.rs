@@ -7,21 +7,24 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::driver::Answer;
-use crate::world::{DRIVER, NS, World};
+use crate::on::On;
+use crate::world::{DRIVER, SECRET, World};
 
 const FENCED: &str = "Succeeded | fencing operation successful";
 const UNFENCED: &str = "Succeeded | unfencing operation successful";
 
 impl World {
-    pub(crate) fn fence(&self, spec: &Value) {
+    pub(crate) async fn fence(&self, spec: &Value) {
         let mut whole = json!({"cidrs": ["10.0.0.1/32", "10.0.0.2/32"]});
         for (key, value) in spec.as_object().unwrap() {
             whole[key] = value.clone();
         }
+        self.name_field(&mut whole, "networkFenceClassName");
         self.apply(&json!({
             "apiVersion": "csiaddons.openshift.io/v1alpha1", "kind": "NetworkFence",
-            "metadata": {"name": "east"}, "spec": whole,
-        }));
+            "metadata": {"name": self.named("east")}, "spec": whole,
+        }))
+        .await;
     }
 
     fn fences(&self) -> Api<NetworkFence> {
@@ -31,14 +34,18 @@ impl World {
     async fn ask_fence(&self, state: &str) {
         let patch = json!({"spec": {"fenceState": state}});
         self.fences()
-            .patch("east", &PatchParams::default(), &Patch::Merge(&patch))
+            .patch(
+                &self.named("east"),
+                &PatchParams::default(),
+                &Patch::Merge(&patch),
+            )
             .await
             .unwrap();
     }
 
     pub(crate) async fn until_fence(&self, text: &str) {
         self.until(text, async |w| {
-            let fence = w.fences().get("east").await.unwrap();
+            let fence = w.fences().get(&w.named("east")).await.unwrap();
             let status = fence.status.unwrap_or_default();
             let current = status
                 .conditions
@@ -55,24 +62,23 @@ impl World {
     }
 }
 
-pub(crate) fn direct() -> Value {
+pub(crate) fn direct(world: &World) -> Value {
     json!({
-        "driver": DRIVER, "secret": {"name": "creds", "namespace": NS},
+        "driver": DRIVER, "secret": {"name": "creds", "namespace": world.ns},
         "parameters": {"clusterID": "c1"},
     })
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_79_a_network_is_fenced_and_let_back() {
-    let world = World::new().await;
-    world.fence(&direct());
+pub(crate) async fn row_79_a_network_is_fenced_and_let_back(on: &On) {
+    let world = World::new(on).await;
+    world.fence(&direct(&world)).await;
     world.until_fence(FENCED).await;
     let seen = world.driver.seen();
     assert_eq!(seen[0].letter, "Fence");
     assert_eq!(seen[0].members, ["10.0.0.1/32", "10.0.0.2/32"]);
     assert_eq!(seen[0].parameters["clusterID"], "c1");
-    assert_eq!(seen[0].secrets["userKey"], "hunter2");
-    let fence = world.fences().get("east").await.unwrap();
+    assert_eq!(seen[0].secrets["userKey"], SECRET);
+    let fence = world.fences().get(&world.named("east")).await.unwrap();
     assert_eq!(
         fence.metadata.finalizers.unwrap(),
         ["csiaddons.openshift.io/network-fence"]
@@ -89,26 +95,28 @@ async fn row_79_a_network_is_fenced_and_let_back() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_79_a_class_wins_and_its_secret_keys_stay_here() {
-    let world = World::new().await;
-    let mut spec = direct();
+pub(crate) async fn row_79_a_class_wins_and_its_secret_keys_stay_here(on: &On) {
+    let world = World::new(on).await;
+    let mut spec = direct(&world);
     spec["networkFenceClassName"] = json!("cut");
     spec["parameters"] = json!({"clusterID": "c1", "own": "kept"});
-    spec["secret"] = json!({"name": "none", "namespace": NS});
-    world.fence(&spec);
+    spec["secret"] = json!({"name": "none", "namespace": world.ns});
+    world.fence(&spec).await;
     world
-        .until_fence("Failed | NetworkFenceClass \"cut\" does not exist; create it")
+        .until_fence(&format!(
+            "Failed | NetworkFenceClass {:?} does not exist; create it",
+            world.named("cut")
+        ))
         .await;
     assert!(world.driver.seen().is_empty());
     world.apply(&json!({
         "apiVersion": "csiaddons.openshift.io/v1alpha1", "kind": "NetworkFenceClass",
-        "metadata": {"name": "cut"}, "spec": {"provisioner": DRIVER, "parameters": {
+        "metadata": {"name": world.named("cut")}, "spec": {"provisioner": DRIVER, "parameters": {
             "csiaddons.openshift.io/networkfence-secret-name": "creds",
-            "csiaddons.openshift.io/networkfence-secret-namespace": NS,
+            "csiaddons.openshift.io/networkfence-secret-namespace": world.ns,
             "clusterID": "c2",
         }},
-    }));
+    })).await;
     world.until_fence(FENCED).await;
     let seen = world.driver.seen();
     let parameters: Vec<_> = seen[0].parameters.iter().collect();
@@ -117,16 +125,15 @@ async fn row_79_a_class_wins_and_its_secret_keys_stay_here() {
         parameters,
         [(&"clusterID".to_owned(), &c2), (&"own".to_owned(), &kept)]
     );
-    assert_eq!(seen[0].secrets["userKey"], "hunter2");
+    assert_eq!(seen[0].secrets["userKey"], SECRET);
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_79_a_fence_that_fails_is_tried_again_and_said() {
-    let world = World::new().await;
+pub(crate) async fn row_79_a_fence_that_fails_is_tried_again_and_said(on: &On) {
+    let world = World::new(on).await;
     world
         .driver
         .always("Fence", Answer::Fail(Code::Internal, "no quorum"));
-    world.fence(&direct());
+    world.fence(&direct(&world)).await;
     world.until_fence("Failed | no quorum").await;
     world.pass(60).await;
     let tries = world.driver.times("Fence").len();
@@ -134,18 +141,19 @@ async fn row_79_a_fence_that_fails_is_tried_again_and_said() {
     world.driver.always("Fence", Answer::Ok);
     world.until_fence(FENCED).await;
 
-    let mut world = World::cold();
+    let mut world = World::cold(on).await;
     world.driver.lacks("NETWORK_FENCE");
     world.start();
-    world.fence(&direct());
+    world.fence(&direct(&world)).await;
     world.until_fence("does not offer network fencing").await;
     assert!(world.driver.seen().is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alone() {
-    let mut world = World::new().await;
-    world.fence(&direct());
+pub(crate) async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alone(
+    on: &On,
+) {
+    let mut world = World::new(on).await;
+    world.fence(&direct(&world)).await;
     world.until_fence(FENCED).await;
     world.ask_fence("Unfenced").await;
     world.until_fence(UNFENCED).await;
@@ -158,28 +166,31 @@ async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alon
         "an old wish lifts no newer fence"
     );
 
-    let world = World::new().await;
-    let mut spec = direct();
+    let world = World::new(on).await;
+    let mut spec = direct(&world);
     spec["driver"] = json!("other.csi.example.com");
-    world.fence(&spec);
+    world.fence(&spec).await;
     world.pass(60).await;
-    let fence = world.fences().get("east").await.unwrap();
+    let fence = world.fences().get(&world.named("east")).await.unwrap();
     assert_eq!((fence.metadata.finalizers, fence.status), (None, None));
 }
 
-#[tokio::test(start_paused = true)]
-async fn row_80_deletion_does_not_let_anybody_back() {
-    let world = World::new().await;
-    world.fence(&direct());
+pub(crate) async fn row_80_deletion_does_not_let_anybody_back(on: &On) {
+    let world = World::new(on).await;
+    world.fence(&direct(&world)).await;
     world.until_fence(FENCED).await;
     world
         .fences()
-        .delete("east", &DeleteParams::default())
+        .delete(&world.named("east"), &DeleteParams::default())
         .await
         .unwrap();
     world
         .until("gone", async |w| {
-            w.fences().get_opt("east").await.unwrap().is_none()
+            w.fences()
+                .get_opt(&w.named("east"))
+                .await
+                .unwrap()
+                .is_none()
         })
         .await;
     world.pass(60).await;
