@@ -55,6 +55,8 @@ pub enum Setting {
     Stateful,
     /// `lab handles differ`: a volume has another handle on each cluster.
     HandlesDiffer,
+    /// `lab renamed west`: there, namespaces and storage class have other names: `shop-dr`, `fast-dr`.
+    Renamed(String),
     /// `lab neighbour`: another application is there that nothing must hold up.
     Neighbour,
 }
@@ -224,6 +226,16 @@ pub enum Fact {
     Switched(Switched),
     /// `expect no marks on east`: nothing carries a placement's label any more.
     NoMarks(String),
+    /// `expect all in shop-dr of class fast-dr on west`: what the application consists of is there under these names, and
+    /// nothing of it is in another namespace.
+    AllIn {
+        /// Its namespace there.
+        namespace: String,
+        /// The storage class of its volumes and claims there.
+        class: String,
+        /// The cluster.
+        site: String,
+    },
     /// `expect the neighbour moves`: to its other cluster, now, in the usual time.
     NeighbourMoves,
 }

@@ -59,6 +59,7 @@ fn setting(words: &[&str]) -> Result<Setting, String> {
         )),
         ["stateful"] => Ok(Setting::Stateful),
         ["handles", "differ"] => Ok(Setting::HandlesDiffer),
+        ["renamed", cluster] => Ok(Setting::Renamed((*cluster).to_owned())),
         ["neighbour"] => Ok(Setting::Neighbour),
         _ => Err("no such setting".to_owned()),
     }
@@ -189,6 +190,11 @@ fn fact(words: &[&str]) -> Result<Fact, String> {
         ["replication", "never", "switched", "off"] => Fact::Switched(Switched::Never),
         ["replication", "switched", "off"] => Fact::Switched(Switched::Off),
         ["no", "marks", "on", c] => Fact::NoMarks(own(c)),
+        ["all", "in", ns, "of", "class", class, "on", c] => Fact::AllIn {
+            namespace: own(ns),
+            class: own(class),
+            site: own(c),
+        },
         ["the", "neighbour", "moves"] => Fact::NeighbourMoves,
         _ => return Err("nothing to expect".to_owned()),
     })

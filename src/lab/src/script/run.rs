@@ -10,12 +10,12 @@ use kube::{
 use lifeboat_api::{DRPolicy, VolumeReplication, common::condition};
 use lifeboat_sim::{
     storage::Handles,
-    world::{App, HUB, Shape},
+    world::{App, Shape},
 };
 use serde_json::json;
 
 use super::{Deed, Line, ParseError, Script, Setting, Sight, Verb, expect, parse, plant};
-use crate::lab::{Lab, LabError, LabSpec, Look, POLICY, Start, policy};
+use crate::lab::{Lab, LabError, LabSpec, Look, POLICY, Start};
 
 /// Why a scenario did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,7 @@ pub async fn play(text: &str, mut spec: LabSpec) -> Result<Lab, ScriptError> {
             Setting::Clusters(all) => spec.clusters.clone_from(all),
             Setting::Stateful => spec.app = spec.app.shape(Shape::StatefulSet),
             Setting::HandlesDiffer => spec.handles = Handles::PerSite,
+            Setting::Renamed(cluster) => spec.renamed = Some(cluster.clone()),
             Setting::Neighbour => spec.neighbour = Some(App::new("blog").volumes(1)),
         }
     }
@@ -116,7 +117,7 @@ async fn act(lab: &Lab, deed: &Deed) -> Result<(), LabError> {
             tokio::time::sleep(*time).await;
             Ok(())
         }
-        Deed::Policy(clusters) => Ok(world.install(HUB, &policy(POLICY, clusters))?),
+        Deed::Policy(clusters) => lab.policy_over(clusters),
         Deed::DeletePolicy => {
             let api = Api::<DRPolicy>::all(lab.hub_client());
             let done = api.delete(POLICY, &DeleteParams::default()).await;
@@ -216,7 +217,7 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
 
 fn replications(lab: &Lab, site: &str) -> Result<Api<VolumeReplication>, LabError> {
     let client = lab.world().admin(site)?;
-    Ok(Api::namespaced(client, &lab.app().namespace))
+    Ok(Api::namespaced(client, &lab.namespace_on(site, lab.app())))
 }
 
 /// The application's DRPlacement in a few words, for comparison.
