@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use lifeboat_api::DRPlacement;
 use lifeboat_kit::task::Task;
 use lifeboat_sim::{
+    apiserver::ApiServer,
     clock::SimClock,
     storage::Handles,
     workload::Report,
@@ -293,6 +294,24 @@ impl Lab {
     /// Broken invariants so far.
     pub fn violations(&self) -> Vec<String> {
         self.book.violations()
+    }
+
+    /// What the roles of the deploy files refused the programs.
+    pub fn refusals(&self) -> Vec<String> {
+        let sites = self.world.sites().map(|site| &site.api);
+        let all = self.world.hub().into_iter().chain(sites);
+        let of = |api: &Arc<ApiServer>| {
+            let refused = api.rights_refused().into_iter();
+            let told = refused.map(|r| {
+                let (user, verb, what, group) = (r.user, r.verb, r.resource, r.group);
+                format!(
+                    "{}: {user} may not {verb} {what} of group \"{group}\"",
+                    api.name()
+                )
+            });
+            told.collect::<Vec<_>>()
+        };
+        all.flat_map(of).collect()
     }
 
     /// The application's DRPlacement as last seen.

@@ -12,6 +12,7 @@ mod crash_every_step;
 mod deterministic;
 mod many;
 mod repeat_every_step;
+mod rights;
 mod scenarios;
 mod story;
 mod support;
