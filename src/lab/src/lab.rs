@@ -9,6 +9,7 @@ use std::{
 
 use kube::{Api, Client, ResourceExt};
 use lifeboat_api::DRPlacement;
+use lifeboat_hub::config::Leadership;
 use lifeboat_kit::task::Task;
 use lifeboat_sim::{
     apiserver::ApiServer,
@@ -65,6 +66,8 @@ pub struct LabSpec {
     pub neighbour: Option<App>,
     /// How many hubs run at once.
     pub hubs: usize,
+    /// Whether of these hubs only the holder of the Lease acts, or every one, as if it were alone.
+    pub leadership: Leadership,
     /// How the programs reach the API servers.
     pub transport: Transport,
     /// Decides the small delays of all links; with 0 there are none.
@@ -107,6 +110,7 @@ impl LabSpec {
             start: Start::Placed,
             neighbour: None,
             hubs: 1,
+            leadership: Leadership::Lease,
             transport: Transport::InProcess,
             seed: 0,
             handles: Handles::Shared,
@@ -171,7 +175,7 @@ impl Lab {
         let cancel = CancellationToken::new();
         let watchers = guard::watch_all(&world, &hub, &book, &chronicle, &cancel);
         let tap = Arc::new(Tap::default());
-        let programs = Programs::new(&world, front.as_ref(), &tap, spec.hubs)?;
+        let programs = Programs::new(&world, front.as_ref(), &tap, (spec.hubs, spec.leadership))?;
         let lab = Self {
             home: spec.clusters.first().cloned().unwrap_or_default(),
             renamed: spec.renamed.clone(),

@@ -49,6 +49,8 @@ pub enum Setting {
     Unregistered(String),
     /// `lab hubs 2`: so many hubs at once.
     Hubs(usize),
+    /// `lab hubs 2 all acting`: without a Lease between them, so that each acts as if it were alone.
+    ActingHubs(usize),
     /// `lab clusters east west`: these, and no others.
     Clusters(Vec<String>),
     /// `lab stateful`: the application is a StatefulSet.
@@ -109,6 +111,8 @@ pub enum Deed {
     StartHub,
     /// `crash hub`
     CrashHub,
+    /// `kill leader`: of several hubs the one that holds the Lease.
+    KillLeader,
     /// `partition hub west`
     Partition(String, String),
     /// `heal hub west`
@@ -236,6 +240,8 @@ pub enum Fact {
         /// The cluster.
         site: String,
     },
+    /// `expect writers 2`: so many hubs have written anything so far.
+    Writers(usize),
     /// `expect the neighbour moves`: to its other cluster, now, in the usual time.
     NeighbourMoves,
 }

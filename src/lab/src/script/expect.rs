@@ -45,6 +45,10 @@ pub(super) async fn expect(lab: &Lab, fact: &Fact) -> Result<(), LabError> {
             class,
             site,
         } => all_in(lab, namespace, class, site).await,
+        Fact::Writers(want) => {
+            let writers = lab.tap().writers().len();
+            same(lab, "the number of hubs that wrote", writers, *want).await
+        }
         Fact::NeighbourMoves => lab.neighbour_moves().await,
         Fact::Switched(want) => switched(lab, *want).await,
         Fact::NoMarks(site) => {

@@ -54,6 +54,7 @@ fn setting(words: &[&str]) -> Result<Setting, String> {
         ["unplaced"] => Ok(Setting::Unplaced),
         ["unregistered", cluster] => Ok(Setting::Unregistered((*cluster).to_owned())),
         ["hubs", n] => number(n).map(Setting::Hubs),
+        ["hubs", n, "all", "acting"] => number(n).map(Setting::ActingHubs),
         ["clusters", all @ ..] => Ok(Setting::Clusters(
             all.iter().map(|c| (*c).to_owned()).collect(),
         )),
@@ -99,6 +100,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["stop", "hub"] => Deed::StopHub,
         ["start", "hub"] => Deed::StartHub,
         ["crash", "hub"] => Deed::CrashHub,
+        ["kill", "leader"] => Deed::KillLeader,
         ["partition", a, b] => Deed::Partition(own(a), own(b)),
         ["heal", a, b] => Deed::Heal(own(a), own(b)),
         ["stop", "mirroring", a, b] => Deed::StopMirroring(own(a), own(b)),
@@ -195,6 +197,7 @@ fn fact(words: &[&str]) -> Result<Fact, String> {
             class: own(class),
             site: own(c),
         },
+        ["writers", n] => Fact::Writers(number(n)?),
         ["the", "neighbour", "moves"] => Fact::NeighbourMoves,
         _ => return Err("nothing to expect".to_owned()),
     })

@@ -8,6 +8,7 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use lifeboat_api::{DRPolicy, VolumeReplication, common::condition};
+use lifeboat_hub::config::Leadership;
 use lifeboat_sim::{
     storage::Handles,
     world::{App, Shape},
@@ -47,6 +48,9 @@ pub async fn play(text: &str, mut spec: LabSpec) -> Result<Lab, ScriptError> {
             Setting::Unplaced => spec.start = Start::Unplaced,
             Setting::Unregistered(cluster) => drop(spec.unregistered.insert(cluster.clone())),
             Setting::Hubs(n) => spec.hubs = *n,
+            Setting::ActingHubs(n) => {
+                (spec.hubs, spec.leadership) = (*n, Leadership::Alone);
+            }
             Setting::Clusters(all) => spec.clusters.clone_from(all),
             Setting::Stateful => spec.app = spec.app.shape(Shape::StatefulSet),
             Setting::HandlesDiffer => spec.handles = Handles::PerSite,
@@ -108,6 +112,7 @@ async fn act(lab: &Lab, deed: &Deed) -> Result<(), LabError> {
             lab.kill_hub();
             lab.start_hub().await
         }
+        Deed::KillLeader => lab.kill_leader().await,
         Deed::Partition(a, b) => Ok(world.partition(a, b)?),
         Deed::Heal(a, b) => Ok(world.heal(a, b)?),
         Deed::StopMirroring(a, b) => Ok(world.cut_replication(a, b)?),
