@@ -88,7 +88,7 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
         );
         let remedy =
             "wait: either it is seen again and stopped first, or it counts as silent after a while";
-        let blocker = Blocker::new(Reason::SourceUnreachable, message, remedy);
+        let blocker = Blocker::new(Reason::OutOfStep, message, remedy);
         g.fail("SourceStopped", Tri::Unknown, blocker);
     }
     g.and(data(v)).and(capture(v)).and(last_copy(v, to))
@@ -160,7 +160,7 @@ fn source(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
         g.fail(
             "SourceAnswers",
             Tri::Unknown,
-            Blocker::new(Reason::SourceUnreachable, message, remedy),
+            Blocker::new(v.unseen(from, Reason::SourceUnreachable), message, remedy),
         );
     }
     g
@@ -321,7 +321,7 @@ fn fitness(v: &View<'_>, to: &ClusterId, leftovers: Leftovers) -> Gates {
             "TargetAnswers",
             Tri::Unknown,
             Blocker::new(
-                Reason::TargetUnreachable,
+                v.unseen(to, Reason::TargetUnreachable),
                 message,
                 "bring it back, or choose another cluster",
             ),

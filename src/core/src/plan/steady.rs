@@ -78,7 +78,9 @@ fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
             "cannot relocate from {owner} to {to} yet: {}",
             g.blockers.first().map_or("", |b| b.message.as_str())
         );
-        return Wish::Held(Draft::wait(text).gated(g.gates).blocked_all(g.blockers));
+        let held = Draft::wait(text).gated(g.gates).blocked_all(g.blockers);
+        let held = failover::look_again(v, to, failover::look_again(v, owner, held));
+        return Wish::Held(held);
     }
     let said = format!("relocating {} from {owner} to {to}", v.intent.placement);
     let draft = Draft::journal(v, |j| {
@@ -104,11 +106,12 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     if !v.fresh(owner) {
         let message = format!("{owner} {}", facts.contact.describe());
         let remedy = "bring it back, or accept the loss of what was not copied: action: Failover";
-        return Draft::wait(format!(
-            "{message}; the application stays there until it is failed over"
-        ))
-        .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
-        .gated(standing_gates(v, owner));
+        let reason = v.unseen(owner, Reason::SourceUnreachable);
+        let text = format!("{message}; the application stays there until it is failed over");
+        let draft = Draft::wait(text)
+            .blocked(Blocker::new(reason, message, remedy))
+            .gated(standing_gates(v, owner));
+        return failover::look_again(v, owner, draft);
     }
     if let Some(journal) = protect::newer_syncs(v, owner) {
         return Draft::journal(v, |j| *j = journal);

@@ -12,6 +12,7 @@ use crate::observed::{
     VrStatus, WorkloadFacts,
 };
 use crate::step::{Force, Step};
+use crate::wait::Reason;
 
 /// The planner's input.
 #[derive(Clone, Copy)]
@@ -35,6 +36,14 @@ impl<'a> View<'a> {
     /// Whether it can be taken for lost, on the word of a person. Not the opposite of fresh.
     pub(super) fn silent(&self, id: &ClusterId) -> bool {
         self.at(id).contact.is_silent(self.now)
+    }
+    /// Why nothing can be done on a cluster that is not fresh: `lost`, or else what passes by itself.
+    pub(super) fn unseen(&self, id: &ClusterId, lost: Reason) -> Reason {
+        if self.silent(id) {
+            lost
+        } else {
+            Reason::OutOfStep
+        }
     }
     /// The newest complete capture, unless it is older than one that is known to have existed.
     pub(super) fn capture(&self) -> Option<&'a CaptureFacts> {
