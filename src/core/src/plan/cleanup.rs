@@ -45,7 +45,7 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
     draft.gates = keep.gates;
     draft.blockers.extend(keep.blockers);
     if let Some(held) = held {
-        draft.gates = held.gates;
+        draft.gates = steady::together(held.gates, draft.gates);
         draft.blockers.extend(held.blockers);
     }
     draft

@@ -3,7 +3,7 @@
 use crate::ids::ClusterId;
 use crate::intent::MoveKind;
 use crate::journal::{Before, Phase};
-use crate::report::Severity;
+use crate::report::{GateReport, Severity};
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
@@ -39,7 +39,7 @@ pub(super) fn next(v: &View<'_>) -> Draft {
             } else {
                 draft.text
             };
-            draft.gates = held.gates;
+            draft.gates = together(held.gates, draft.gates);
             draft.blockers.extend(held.blockers);
             draft.again_after_ms = held.again_after_ms.or(draft.again_after_ms);
             draft
@@ -157,14 +157,24 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
         .gated(standing_gates(v, owner))
 }
 
-/// The answers a failover would get now, shown before anyone asks.
-fn standing_gates(v: &View<'_>, owner: &ClusterId) -> Vec<crate::report::GateReport> {
-    v.policy
-        .clusters
-        .iter()
-        .find(|id| *id != owner)
-        .map_or_else(Vec::new, |to| {
-            let best = failover::target(v, owner).unwrap_or(to);
-            gates::failover(v, owner, best).gates
-        })
+/// The answers that a failover to each other cluster would get now, shown before anyone asks.
+fn standing_gates(v: &View<'_>, owner: &ClusterId) -> Vec<GateReport> {
+    let others = v.policy.clusters.iter().filter(|id| *id != owner);
+    others.fold(Vec::new(), |all, to| {
+        together(all, gates::failover(v, owner, to).gates)
+    })
+}
+
+/// Answers together with more of them, each question once. Those about a move that is held do not hide those that a
+/// failover would get: whoever cannot relocate wants to know just that.
+pub(super) fn together(mut all: Vec<GateReport>, more: Vec<GateReport>) -> Vec<GateReport> {
+    for gate in more {
+        let same = |g: &GateReport| {
+            (g.action, &g.target, &g.name) == (gate.action, &gate.target, &gate.name)
+        };
+        if !all.iter().any(same) {
+            all.push(gate);
+        }
+    }
+    all
 }

@@ -15,3 +15,4 @@ mod faults;
 mod golden;
 mod invariants;
 mod older_capture;
+mod standing;
