@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use jiff::SignedDuration;
 use k8s_openapi::{
     ByteString,
     api::{
@@ -16,10 +17,16 @@ use kube::{
 };
 use lifeboat_api::{DRCluster, DROwnership, DRPlacement, VolumeReplication, names};
 use lifeboat_e2e::{access::service_account, client, wait};
-use lifeboat_sim::{storage::RoleChange, world::App};
+use lifeboat_sim::{
+    storage::{Event, RoleChange},
+    world::App,
+};
 use serde_json::json;
 
 use crate::sites::{Site, Sites, epoch, has, on, on_sites, phase};
+
+/// How often the volume binder looks at claims by itself.
+const BINDER: SignedDuration = SignedDuration::from_secs(15);
 
 #[test]
 fn relocates_there_and_back() -> Result<()> {
@@ -33,6 +40,7 @@ async fn there_and_back(sites: &mut Sites) -> Result<()> {
     sites.wish(&app, json!({"preferredCluster": "dr2"})).await?;
     let there = sites.until_settled(&app, "dr2").await?;
     ensure!(epoch(&there) == epoch(&before) + 1, "one move, one epoch");
+    swift(&there)?;
     sites.until_written(&app, "dr2", &[1, 2, 3]).await?;
     runs(&sites.dr2, &app).await?;
     only_data(&sites.dr1, &app).await?;
@@ -40,10 +48,25 @@ async fn there_and_back(sites: &mut Sites) -> Result<()> {
     sites.wish(&app, json!({"preferredCluster": "dr1"})).await?;
     let back = sites.until_settled(&app, "dr1").await?;
     ensure!(epoch(&back) == epoch(&there) + 1, "one move, one epoch");
+    swift(&back)?;
     sites.until_written(&app, "dr1", &[1, 2, 3, 4]).await?;
     runs(&sites.dr1, &app).await?;
     only_data(&sites.dr2, &app).await?;
     never_forced(sites, &app)
+}
+
+/// The volume binder of the real controller manager may come to a claim only at its next resync, after 15 s. A move that
+/// waited for that took longer than this: the hub must have woken it.
+fn swift(moved: &DRPlacement) -> Result<()> {
+    let status = moved.status.as_ref().context("it has no status")?;
+    let last = status.actions.first().context("no move is recorded")?;
+    let (Some(from), Some(to)) = (&last.start_time, &last.available_time) else {
+        bail!("the last move has no times: {last:?}");
+    };
+    let took = to.0.duration_since(from.0);
+    eprintln!("{} to {} took {took:#}", last.kind, last.to);
+    ensure!(took < BINDER, "the move took {took:#}: {last:?}");
+    Ok(())
 }
 
 #[test]
@@ -127,18 +150,91 @@ async fn killed(sites: &mut Sites) -> Result<()> {
     let before = sites.until_settled(&app, "dr1").await?;
     sites.write(&app, "dr1", &[1, 2, 3])?;
     sites.wish(&app, json!({"preferredCluster": "dr2"})).await?;
-    for at in ["Relocating", "Promoting", "CleaningUp"] {
-        let seen = |p: &DRPlacement| phase(p) == at;
-        sites.until(&app, &format!("{at} begins"), seen).await?;
-        sites.kill_hub().await?;
-        sites.start_hub()?;
-    }
+    kill_at(sites, &app, &["Relocating", "Promoting", "CleaningUp"]).await?;
     let there = sites.until_settled(&app, "dr2").await?;
     ensure!(epoch(&there) == epoch(&before) + 1, "one move, one epoch");
     sites.until_written(&app, "dr2", &[1, 2, 3]).await?;
     runs(&sites.dr2, &app).await?;
     only_data(&sites.dr1, &app).await?;
     never_forced(sites, &app)
+}
+
+/// Kills the hub at the beginning of each of these phases, and starts it again.
+async fn kill_at(sites: &mut Sites, app: &App, phases: &[&str]) -> Result<()> {
+    for at in phases {
+        let seen = |p: &DRPlacement| phase(p) == *at;
+        sites.until(app, &format!("{at} begins"), seen).await?;
+        sites.kill_hub().await?;
+        sites.start_hub()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn hub_killed_in_a_failover_in_the_return_and_in_the_failback() -> Result<()> {
+    on_sites(|sites| Box::pin(killed_after_a_loss(sites)))
+}
+
+async fn killed_after_a_loss(sites: &mut Sites) -> Result<()> {
+    let app = sites.deploy("lost").await?;
+    let before = sites.until_settled(&app, "dr1").await?;
+    sites.write(&app, "dr1", &[1, 2])?;
+    sites.until_written(&app, "dr2", &[1, 2]).await?;
+    sites.dr1.plane.freeze().await?;
+    sites.dr1.kill_agent().await?;
+    let silent = |p: &DRPlacement| !has(p, "Available");
+    sites.until(&app, "it is silent", silent).await?;
+
+    sites.wish(&app, json!({"action": "Failover"})).await?;
+    kill_at(sites, &app, &["Promoting", "Starting"]).await?;
+    let runs_on = |p: &DRPlacement| on(p, "dr2") && has(p, "Available");
+    let moved = sites.until(&app, "it runs on dr2", runs_on).await?;
+    ensure!(epoch(&moved) == epoch(&before) + 1, "one move, one epoch");
+    runs(&sites.dr2, &app).await?;
+    sites.write(&app, "dr2", &[3])?;
+
+    let seen = sites.fabric.events().len();
+    sites.dr1.plane.thaw().await?;
+    sites.start_agent("dr1").await?;
+    // The old copy was told to step down, and has not been rebuilt: the middle of the return.
+    until_event(sites, &app, "dr1", seen, RoleChange::Demoted).await?;
+    sites.kill_hub().await?;
+    sites.start_hub()?;
+    let rested = sites.until_settled(&app, "dr2").await?;
+    ensure!(epoch(&rested) == epoch(&moved), "a return is no move");
+    resynced_once(sites, &app, seen)?;
+    sites.until_written(&app, "dr1", &[1, 2, 3]).await?;
+    only_data(&sites.dr1, &app).await?;
+
+    let seen = sites.fabric.events().len();
+    sites.wish(&app, json!({"action": "Relocate"})).await?;
+    kill_at(sites, &app, &["Relocating", "Promoting", "CleaningUp"]).await?;
+    let back = sites.until_settled(&app, "dr1").await?;
+    ensure!(epoch(&back) == epoch(&moved) + 1, "one move, one epoch");
+    sites.until_written(&app, "dr1", &[1, 2, 3]).await?;
+    runs(&sites.dr1, &app).await?;
+    only_data(&sites.dr2, &app).await?;
+    let events = sites.fabric.events_since(seen);
+    let forced = |what| matches!(what, RoleChange::ForcePromoted | RoleChange::Resynced);
+    let forced = events.iter().find(|e| forced(e.what));
+    ensure!(forced.is_none(), "in the failback: {forced:?}");
+    Ok(())
+}
+
+/// Waits until the array of a site has done this to some volume of the application.
+async fn until_event(
+    sites: &Sites,
+    app: &App,
+    site: &str,
+    since: usize,
+    what: RoleChange,
+) -> Result<()> {
+    let ask = || {
+        let events = sites.fabric.events_since(since);
+        let is = |e: &Event| e.site == site && e.what == what && app.claims().contains(&e.handle);
+        std::future::ready(Ok(events.iter().any(is).then_some(())))
+    };
+    wait::until_answer(&format!("{what:?} on {site}"), ask).await
 }
 
 #[test]

@@ -24,7 +24,7 @@ use lifeboat_sim::{
     clock::SimClock,
     csi_addons::{DEFAULT_NAME, Driver, Served},
     storage::{Array, Fabric, FabricSpec, Record},
-    world::{App, infrastructure},
+    world::{App, STORAGE_CLASS, infrastructure},
 };
 use serde_json::{Value, json};
 
@@ -369,7 +369,7 @@ impl Site {
         let client = plane.client().await?;
         objects::install(&client, &lifeboat_api::spoke_crds()).await?;
         install(&plane.kubeconfig_path(), "spoke-deploy/base").await?;
-        apply_yaml(&client, &infrastructure(DEFAULT_NAME)).await?;
+        apply_yaml(&client, &infrastructure(DEFAULT_NAME, STORAGE_CLASS)).await?;
         let array = fabric.array(&name)?;
         let driver = Driver::new(DEFAULT_NAME, array.clone());
         let socket = driver.serve_unix(&folder.join(format!("{name}.sock")))?;

@@ -135,7 +135,8 @@ pub struct DRPlacementStatus {
     /// What stands in the way, and what to do about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blockers: Vec<Blocker>,
-    /// The questions that are asked before a move, and their answers.
+    /// The questions that are asked before a move, and their answers: those of a failover to each other cluster, and
+    /// those of a move that was asked for and cannot begin yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
     /// The last moves with their times, newest first.
@@ -199,6 +200,12 @@ pub struct Blocker {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
+    /// The kind of move that it is asked for: Relocate or Failover.
+    #[serde(default)]
+    pub action: String,
+    /// The cluster that the move would go to, where the answer depends on that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// A word for it.
     pub name: String,
     /// Pass, Fail or Unknown.

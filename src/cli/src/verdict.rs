@@ -95,6 +95,7 @@ fn needs_a_person(blocker: &Blocker) -> bool {
             | Reason::WorkloadStopping
             | Reason::Resyncing
             | Reason::Deleting
+            | Reason::OutOfStep
             | Reason::MoveInProgress)
     )
 }
@@ -164,8 +165,10 @@ mod tests {
             running(judge(&stuck, &wish(Relocate), 6)),
             "what an older wish met is not about this one"
         );
-        let waits = with_blocker(at(Relocate, "Steady", "east"), "NotSynced");
-        assert!(running(judge(&waits, &wish(Relocate), 5)));
+        for passes in ["NotSynced", "OutOfStep"] {
+            let waits = with_blocker(at(Relocate, "Steady", "east"), passes);
+            assert!(running(judge(&waits, &wish(Relocate), 5)), "{passes}");
+        }
         let unknown = with_blocker(at(Relocate, "Steady", "east"), "SomethingNew");
         assert!(blocked(judge(&unknown, &wish(Relocate), 5)));
         let midway = with_blocker(at(Relocate, "Relocating", "east"), "VolumeInUse");

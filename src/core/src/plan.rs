@@ -71,7 +71,11 @@ pub fn plan(
         journal,
         oldest_capture: journal.capture,
     };
-    let draft = failover::look_again(&v, decide(&v));
+    let draft = decide(&v);
+    let draft = match &journal.owner {
+        Some(owner) => failover::look_again(&v, owner, draft),
+        None => draft,
+    };
     tell::finish(&v, draft)
 }
 

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::ClaimKey;
+use crate::ids::{ClaimKey, ClusterId};
+use crate::intent::MoveKind;
 use crate::wait::Blocker;
 
 /// What is told about a placement.
@@ -28,6 +29,10 @@ pub struct Report {
 /// A question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateReport {
+    /// The kind of move that it is asked for.
+    pub action: MoveKind,
+    /// The cluster that the move would go to, where the answer depends on that.
+    pub target: Option<ClusterId>,
     /// A word for it.
     pub name: String,
     /// The answer.

@@ -33,6 +33,8 @@ pub enum Reason {
     TargetUnreachable,
     /// A cluster that must be heard first does not answer.
     ClusterUnreachable,
+    /// A cluster is not seen as it is now, and has not been for long: it is seen again in a moment, or is lost.
+    OutOfStep,
     /// The agent of a cluster is not alive.
     AgentNotAlive,
     /// A storage driver is not ready.

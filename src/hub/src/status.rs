@@ -97,9 +97,12 @@ pub(crate) fn is_news(before: &DRPlacementStatus, after: &DRPlacementStatus) -> 
     let verdict = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone());
     let verdicts = |s: &DRPlacementStatus| s.conditions.iter().map(verdict).collect::<Vec<_>>();
     let reasons = |s: &DRPlacementStatus| {
-        let blockers = s.blockers.iter().map(|b| (b.reason.clone(), String::new()));
-        let gates = s.gates.iter().map(|g| (g.name.clone(), g.state.clone()));
-        blockers.chain(gates).collect::<Vec<_>>()
+        let blockers = s.blockers.iter().map(|b| b.reason.clone());
+        let gates = s.gates.iter().map(|g| {
+            let target = g.target.clone();
+            (g.action.clone(), target, g.name.clone(), g.state.clone())
+        });
+        (blockers.collect::<Vec<_>>(), gates.collect::<Vec<_>>())
     };
     before.observed_generation != after.observed_generation
         || before.phase != after.phase
@@ -218,6 +221,8 @@ fn blocker(blocker: &Blocker) -> BlockerStatus {
 
 fn gate(report: &GateReport) -> Gate {
     let GateReport {
+        action,
+        target,
         name,
         state,
         message,
@@ -228,6 +233,8 @@ fn gate(report: &GateReport) -> Gate {
         Tri::Unknown => "Unknown",
     };
     Gate {
+        action: action.as_str().to_owned(),
+        target: target.as_ref().map(ToString::to_string),
         name: name.clone(),
         state: state.to_owned(),
         message: message.clone(),

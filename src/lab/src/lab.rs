@@ -9,8 +9,10 @@ use std::{
 
 use kube::{Api, Client, ResourceExt};
 use lifeboat_api::DRPlacement;
+use lifeboat_hub::config::Leadership;
 use lifeboat_kit::task::Task;
 use lifeboat_sim::{
+    apiserver::ApiServer,
     clock::SimClock,
     storage::Handles,
     workload::Report,
@@ -33,11 +35,11 @@ mod wait;
 pub use book::{Key, Look};
 pub use chronicle::{Chronicle, Line, Topic};
 pub use error::LabError;
-pub use objects::{POLICY, cluster_objects, placement, policy};
+pub use objects::{POLICY, cluster_objects, placement};
 pub use tap::{Fault, Tap};
 
 use book::Book;
-use objects::{NEIGHBOURS_POLICY, placement_under};
+use objects::{NEIGHBOURS_POLICY, Otherwise, otherwise, placement_under, policy};
 use programs::{Front, Programs};
 
 /// How the programs reach the API servers.
@@ -64,12 +66,16 @@ pub struct LabSpec {
     pub neighbour: Option<App>,
     /// How many hubs run at once.
     pub hubs: usize,
+    /// Whether of these hubs only the holder of the Lease acts, or every one, as if it were alone.
+    pub leadership: Leadership,
     /// How the programs reach the API servers.
     pub transport: Transport,
     /// Decides the small delays of all links; with 0 there are none.
     pub seed: u64,
     /// Whether a volume has the same handle on each cluster.
     pub handles: Handles,
+    /// The cluster, if any, on which namespaces and storage class go by other names than at home.
+    pub renamed: Option<String>,
     /// Time from one record of the running application to the next; zero: it writes nothing.
     pub write_every: Duration,
     /// Time from one mirror snapshot to the next.
@@ -104,9 +110,11 @@ impl LabSpec {
             start: Start::Placed,
             neighbour: None,
             hubs: 1,
+            leadership: Leadership::Lease,
             transport: Transport::InProcess,
             seed: 0,
             handles: Handles::Shared,
+            renamed: None,
             write_every: world.write_every,
             mirror_interval: world.mirror_interval,
             transfer: world.transfer,
@@ -141,6 +149,7 @@ pub struct Lab {
     /// The clusters that the neighbour moves between.
     between: Vec<String>,
     home: String,
+    renamed: Option<String>,
     book: Arc<Book>,
     chronicle: Arc<Chronicle>,
     tap: Arc<Tap>,
@@ -155,7 +164,7 @@ impl Lab {
     pub async fn start(spec: LabSpec) -> Result<Self, LabError> {
         let world = Arc::new(World::new(&spec.world())?);
         programs::delay_links(&world, spec.seed)?;
-        objects::install(&world)?;
+        objects::install(&world, spec.renamed.as_deref())?;
         let front = match spec.transport {
             Transport::InProcess => None,
             Transport::Https => Some(Arc::new(Front::open(&world).await?)),
@@ -166,9 +175,10 @@ impl Lab {
         let cancel = CancellationToken::new();
         let watchers = guard::watch_all(&world, &hub, &book, &chronicle, &cancel);
         let tap = Arc::new(Tap::default());
-        let programs = Programs::new(&world, front.as_ref(), &tap, spec.hubs)?;
+        let programs = Programs::new(&world, front.as_ref(), &tap, (spec.hubs, spec.leadership))?;
         let lab = Self {
             home: spec.clusters.first().cloned().unwrap_or_default(),
+            renamed: spec.renamed.clone(),
             app: spec.app.clone(),
             neighbour: spec.neighbour.clone(),
             between: spec.clusters.iter().take(2).cloned().collect(),
@@ -192,7 +202,7 @@ impl Lab {
                 self.register(cluster)?;
             }
         }
-        self.world.install(HUB, &policy(POLICY, &spec.clusters))?;
+        self.policy_over(&spec.clusters)?;
         if spec.start != Start::Empty {
             self.world.install_app(&self.home, &self.app)?;
         }
@@ -200,13 +210,39 @@ impl Lab {
             self.place(&self.app, &self.home)?;
         }
         if let Some(neighbour) = &spec.neighbour {
-            self.world
-                .install(HUB, &policy(NEIGHBOURS_POLICY, &self.between))?;
+            let wanted = self.policy(NEIGHBOURS_POLICY, &self.between);
+            self.world.install(HUB, &wanted)?;
             self.world.install_app(&self.home, neighbour)?;
             let wanted = placement_under(NEIGHBOURS_POLICY, neighbour, &self.home, &neighbour.name);
             self.world.install(HUB, &wanted)?;
         }
         Ok(())
+    }
+
+    /// Lets the application's policy have these clusters, best first.
+    pub fn policy_over(&self, clusters: &[String]) -> Result<(), LabError> {
+        let wanted = self.policy(POLICY, clusters);
+        Ok(self.world.install(HUB, &wanted)?)
+    }
+
+    fn policy(&self, name: &str, clusters: &[String]) -> String {
+        let all = std::iter::once(&self.app).chain(&self.neighbour);
+        let namespaces: Vec<&str> = all.map(|app| app.namespace.as_str()).collect();
+        let renamed = self.renamed.as_deref().map(|cluster| Otherwise {
+            cluster,
+            namespaces: &namespaces,
+        });
+        policy(name, clusters, renamed)
+    }
+
+    /// How a cluster calls an application's namespace.
+    pub fn namespace_on(&self, cluster: &str, app: &App) -> String {
+        let home = &app.namespace;
+        if self.renamed.as_deref() == Some(cluster) {
+            otherwise(home)
+        } else {
+            home.clone()
+        }
     }
 
     /// The world outside the programs.
@@ -262,6 +298,24 @@ impl Lab {
     /// Broken invariants so far.
     pub fn violations(&self) -> Vec<String> {
         self.book.violations()
+    }
+
+    /// What the roles of the deploy files refused the programs.
+    pub fn refusals(&self) -> Vec<String> {
+        let sites = self.world.sites().map(|site| &site.api);
+        let all = self.world.hub().into_iter().chain(sites);
+        let of = |api: &Arc<ApiServer>| {
+            let refused = api.rights_refused().into_iter();
+            let told = refused.map(|r| {
+                let (user, verb, what, group) = (r.user, r.verb, r.resource, r.group);
+                format!(
+                    "{}: {user} may not {verb} {what} of group \"{group}\"",
+                    api.name()
+                )
+            });
+            told.collect::<Vec<_>>()
+        };
+        all.flat_map(of).collect()
     }
 
     /// The application's DRPlacement as last seen.

@@ -49,12 +49,16 @@ pub enum Setting {
     Unregistered(String),
     /// `lab hubs 2`: so many hubs at once.
     Hubs(usize),
+    /// `lab hubs 2 all acting`: without a Lease between them, so that each acts as if it were alone.
+    ActingHubs(usize),
     /// `lab clusters east west`: these, and no others.
     Clusters(Vec<String>),
     /// `lab stateful`: the application is a StatefulSet.
     Stateful,
     /// `lab handles differ`: a volume has another handle on each cluster.
     HandlesDiffer,
+    /// `lab renamed west`: there, namespaces and storage class have other names: `shop-dr`, `fast-dr`.
+    Renamed(String),
     /// `lab neighbour`: another application is there that nothing must hold up.
     Neighbour,
 }
@@ -107,6 +111,8 @@ pub enum Deed {
     StartHub,
     /// `crash hub`
     CrashHub,
+    /// `kill leader`: of several hubs the one that holds the Lease.
+    KillLeader,
     /// `partition hub west`
     Partition(String, String),
     /// `heal hub west`
@@ -224,6 +230,18 @@ pub enum Fact {
     Switched(Switched),
     /// `expect no marks on east`: nothing carries a placement's label any more.
     NoMarks(String),
+    /// `expect all in shop-dr of class fast-dr on west`: what the application consists of is there under these names, and
+    /// nothing of it is in another namespace.
+    AllIn {
+        /// Its namespace there.
+        namespace: String,
+        /// The storage class of its volumes and claims there.
+        class: String,
+        /// The cluster.
+        site: String,
+    },
+    /// `expect writers 2`: so many hubs have written anything so far.
+    Writers(usize),
     /// `expect the neighbour moves`: to its other cluster, now, in the usual time.
     NeighbourMoves,
 }

@@ -64,6 +64,7 @@ mod write;
 pub use auth::Identity;
 pub use https::{ServeError, ServeHandle, serve};
 pub use link::{ConnectionError, Link};
+pub use rbac::{Right, Verdict};
 
 use error::ApiError;
 use link::Passage;
@@ -290,6 +291,23 @@ impl ApiServer {
     /// Forgets the counts so far.
     pub fn reset_request_counts(&self) {
         self.state.lock().counts.clear();
+    }
+
+    /// What callers outside `system:masters` asked for, and whether their roles let them.
+    pub fn rights_asked(&self) -> BTreeMap<Right, Verdict> {
+        self.state.lock().asked.clone()
+    }
+
+    /// The next request of this kind that is allowed is answered with a conflict, as if another writer had been faster.
+    pub fn outrun_next(&self, right: Right) {
+        self.state.lock().races.insert(right);
+    }
+
+    /// What roles refused somebody, in each case at least once.
+    pub fn rights_refused(&self) -> Vec<Right> {
+        let state = self.state.lock();
+        let refused = state.asked.iter().filter(|(_, v)| **v == Verdict::Refused);
+        refused.map(|(right, _)| right.clone()).collect()
     }
 
     pub(crate) fn power(&self) -> channel::Receiver<Passage> {

@@ -22,7 +22,7 @@ use crate::{
 mod demo;
 mod faults;
 
-pub use demo::{App, Shape, infrastructure};
+pub use demo::{App, STORAGE_CLASS, Shape, infrastructure};
 
 /// The hub's name among the sites and links.
 pub const HUB: &str = "hub";

@@ -136,9 +136,20 @@ pub(crate) fn gates(all: &[Gate]) -> String {
     }
     let rows: Vec<Vec<String>> = all
         .iter()
-        .map(|g| vec![g.state.clone(), g.name.clone(), g.message.clone()])
+        .map(|g| {
+            let (state, name, seen) = (g.state.clone(), g.name.clone(), g.message.clone());
+            vec![asked_for(g), state, name, seen]
+        })
         .collect();
-    table(&["STATE", "GATE", "SEEN"], &rows)
+    table(&["MOVE", "STATE", "GATE", "SEEN"], &rows)
+}
+
+/// The move that a gate is asked for.
+pub(crate) fn asked_for(gate: &Gate) -> String {
+    match &gate.target {
+        Some(target) => format!("{} to {target}", gate.action),
+        None => gate.action.clone(),
+    }
 }
 
 fn blockers(status: &DRPlacementStatus) -> String {
@@ -259,9 +270,9 @@ Volumes
   default/data-1  Primary  8s         vol-1   -
 
 Gates
-  STATE    GATE           SEEN
-  Pass     TargetHealthy  west answers
-  Unknown  SourceDown     east still answers
+  MOVE              STATE    GATE           SEEN
+  Failover          Unknown  SourceDown     east still answers
+  Failover to west  Pass     TargetHealthy  west answers
 
 Blockers
   TargetUnreachable: something is wrong

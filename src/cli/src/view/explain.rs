@@ -9,6 +9,7 @@ use lifeboat_api::placement::Action;
 use lifeboat_api::policy::FailoverMode;
 use lifeboat_api::{DRCluster, DRPlacement, DRPlacementStatus, DRPolicy};
 
+use super::detail::asked_for;
 use super::table::indent;
 use super::text::{age, count, dash, name, sentence};
 
@@ -171,19 +172,13 @@ fn why(placement: &DRPlacement, status: &DRPlacementStatus) -> Vec<String> {
         .map(|b| format!("{}: {}", b.reason, sentence(&b.message)))
         .collect();
     for gate in &status.gates {
-        match gate.state.as_str() {
-            "Pass" => lines.push(format!("{} holds: {}", gate.name, sentence(&gate.message))),
-            "Fail" => lines.push(format!(
-                "{} does not hold: {}",
-                gate.name,
-                sentence(&gate.message)
-            )),
-            _ => lines.push(format!(
-                "{} is not known, which counts as no: {}",
-                gate.name,
-                sentence(&gate.message)
-            )),
-        }
+        let (of, name, seen) = (asked_for(gate), &gate.name, sentence(&gate.message));
+        let holds = match gate.state.as_str() {
+            "Pass" => "holds",
+            "Fail" => "does not hold",
+            _ => "is not known, which counts as no",
+        };
+        lines.push(format!("{of}: {name} {holds}: {seen}"));
     }
     if lines.is_empty() {
         let wanted = wanted(placement);
@@ -328,8 +323,8 @@ Since when
 
 Why it does, or does not, act
   TargetUnreachable: something is wrong.
-  TargetHealthy holds: west answers.
-  SourceDown is not known, which counts as no: east still answers.
+  Failover: SourceDown is not known, which counts as no: east still answers.
+  Failover to west: TargetHealthy holds: west answers.
 
 What comes next
   Phase Steady.

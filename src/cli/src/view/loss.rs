@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use lifeboat_api::placement::Gate;
 use lifeboat_api::{DRPlacement, DRPlacementStatus};
+use lifeboat_core::intent::MoveKind;
 
 use super::detail;
 use super::table::{indent, table};
@@ -24,15 +26,24 @@ pub(crate) fn preview(placement: &DRPlacement, to: &str, now: Timestamp) -> Stri
             name(placement)
         );
     }
-    let gates = detail::gates(&status.gates);
-    let gates = if gates.is_empty() {
-        "the hub has not said".to_owned()
-    } else {
-        gates
-    };
-    let _ = write!(text, "\nGates\n{}", indent(&gates, 2));
+    let _ = write!(text, "\nGates\n{}", indent(&gates(status, to), 2));
     for blocker in &status.blockers {
         let _ = write!(text, "\nIn the way: {}\n", crate::verdict::line(blocker));
+    }
+    text
+}
+
+/// What the hub says of this failover: of no other move, and of no other target.
+fn gates(status: &DRPlacementStatus, to: &str) -> String {
+    let is_asked = |g: &&Gate| {
+        g.action == MoveKind::Failover.as_str()
+            && g.target.as_deref().is_none_or(|target| target == to)
+    };
+    let asked: Vec<Gate> = status.gates.iter().filter(is_asked).cloned().collect();
+    let mut text = detail::gates(&asked);
+    if !asked.iter().any(|g| g.target.is_some()) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "the hub has not said whether {to} is fit");
     }
     text
 }
@@ -103,17 +114,47 @@ Everything written in the last 12s may be lost (as far as the hub has seen).
 east still runs it. A relocation would lose nothing: lifeboat relocate db --to west
 
 Gates
-  STATE    GATE           SEEN
-  Pass     TargetHealthy  west answers
-  Unknown  SourceDown     east still answers
+  MOVE              STATE    GATE           SEEN
+  Failover          Unknown  SourceDown     east still answers
+  Failover to west  Pass     TargetHealthy  west answers
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn gates_of_another_move_or_another_target_are_not_shown() {
+        let mut p = steady("db", "east");
+        let gate = |action: &str, target: &str, message: &str| Gate {
+            action: action.to_owned(),
+            target: Some(target.to_owned()),
+            name: "TargetAnswers".to_owned(),
+            state: "Fail".to_owned(),
+            message: message.to_owned(),
+        };
+        let gates = &mut p.status.as_mut().unwrap().gates;
+        gates.insert(0, gate("Relocate", "west", "of the relocation that waits"));
+        gates.push(gate("Failover", "north", "of another target"));
+        let to_west = preview(&p, "west", now());
+        assert!(!to_west.contains("of the relocation"), "{to_west}");
+        assert!(!to_west.contains("of another target"), "{to_west}");
+        assert!(to_west.contains("west answers"), "{to_west}");
+        let to_north = preview(&p, "north", now());
+        assert!(to_north.contains("of another target"), "{to_north}");
+        assert!(!to_north.contains("west answers"), "{to_north}");
+        let to_south = preview(&p, "south", now());
+        assert!(
+            to_south.contains("has not said whether south is fit"),
+            "{to_south}"
+        );
     }
 
     #[test]
     fn nothing_known_is_said_so() {
         let text = preview(&crate::view::testing::placement("db"), "west", now());
         assert!(text.contains("what would be lost cannot be said"), "{text}");
-        assert!(text.contains("the hub has not said"), "{text}");
+        assert!(
+            text.contains("the hub has not said whether west is fit"),
+            "{text}"
+        );
     }
 }

@@ -33,7 +33,9 @@ pub(crate) fn placement(name: &str) -> DRPlacement {
 pub(crate) fn steady(name: &str, cluster: &str) -> DRPlacement {
     let mut p = placement(name);
     cluster.clone_into(&mut p.spec.preferred_cluster);
-    let gate = |name: &str, state: &str, message: &str| Gate {
+    let gate = |target: Option<&str>, name: &str, state: &str, message: &str| Gate {
+        action: "Failover".to_owned(),
+        target: target.map(str::to_owned),
         name: name.to_owned(),
         state: state.to_owned(),
         message: message.to_owned(),
@@ -47,8 +49,8 @@ pub(crate) fn steady(name: &str, cluster: &str) -> DRPlacement {
         last_sync_time: Some(ago(12)),
         volumes: vec![volume(0, 12), volume(1, 8)],
         gates: vec![
-            gate("TargetHealthy", "Pass", "west answers"),
-            gate("SourceDown", "Unknown", "east still answers"),
+            gate(None, "SourceDown", "Unknown", "east still answers"),
+            gate(Some("west"), "TargetHealthy", "Pass", "west answers"),
         ],
         conditions: vec![
             condition("Available", "True", "Good"),

@@ -177,7 +177,7 @@ pub(crate) fn status(cluster: &str, phase: &str, generation: Option<i64>) -> Val
         "observedGeneration": generation, "phase": phase, "cluster": cluster, "epoch": 1, "step": format!("in phase {phase}"),
         "lastSyncTime": "2026-01-02T03:04:05Z",
         "volumes": [volume(0), volume(1)],
-        "gates": [{"name": "TargetHealthy", "state": "Pass", "message": "west answers"}],
+        "gates": [{"action": "Failover", "target": "west", "name": "TargetHealthy", "state": "Pass", "message": "west answers"}],
         "blockers": [],
         "conditions": [condition("Available"), condition("Protected")],
     })

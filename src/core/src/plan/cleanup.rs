@@ -54,7 +54,7 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
     draft.blockers.extend(keep.blockers);
     draft.again_after_ms = draft.again_after_ms.or(keep.again_after_ms);
     if let Some(held) = held {
-        draft.gates = held.gates;
+        draft.gates = steady::together(held.gates, draft.gates);
         draft.blockers.extend(held.blockers);
     }
     draft

@@ -68,11 +68,10 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
     Wish::Begin(draft.gated(g.gates))
 }
 
-/// An owner that is neither fresh nor silent becomes silent by the passage of time alone, and nobody tells: what a
-/// failover would be answered is then another thing.
-pub(super) fn look_again(v: &View<'_>, draft: Draft) -> Draft {
-    let owner = v.journal.owner.as_ref();
-    let left = owner.and_then(|owner| v.at(owner).contact.silent_in(v.now));
+/// A cluster that is neither fresh nor silent becomes silent by the passage of time alone, and nobody tells: what a move
+/// would be answered is then another thing.
+pub(super) fn look_again(v: &View<'_>, at: &ClusterId, draft: Draft) -> Draft {
+    let left = v.at(at).contact.silent_in(v.now);
     match left.filter(|left| !left.is_zero()) {
         None => draft,
         Some(left) => draft.again(u64::try_from(left.as_millis()).unwrap_or(0) + 1),

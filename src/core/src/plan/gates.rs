@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId};
-use crate::intent::Failovers;
+use crate::intent::{Failovers, MoveKind};
 use crate::journal::Phase;
 use crate::observed::{CapturedVolume, Contact, Mark, NamespaceFacts, Role};
 use crate::report::{GateReport, Tri};
@@ -22,6 +22,8 @@ pub(super) struct Gates {
 impl Gates {
     fn pass(&mut self, name: &str, message: impl Into<String>) {
         self.gates.push(GateReport {
+            action: MoveKind::Relocate,
+            target: None,
             name: name.to_owned(),
             state: Tri::True,
             message: message.into(),
@@ -29,6 +31,8 @@ impl Gates {
     }
     fn fail(&mut self, name: &str, state: Tri, blocker: Blocker) {
         self.gates.push(GateReport {
+            action: MoveKind::Relocate,
+            target: None,
             name: name.to_owned(),
             state,
             message: blocker.message.clone(),
@@ -37,6 +41,20 @@ impl Gates {
     }
     pub(super) fn open(&self) -> bool {
         self.blockers.is_empty()
+    }
+    /// Says of all answers which cluster they are about.
+    fn about(mut self, to: &ClusterId) -> Self {
+        for gate in &mut self.gates {
+            gate.target = Some(to.clone());
+        }
+        self
+    }
+    /// Says of all answers which kind of move they are for.
+    fn asked_for(mut self, action: MoveKind) -> Self {
+        for gate in &mut self.gates {
+            gate.action = action;
+        }
+        self
     }
     fn and(mut self, other: Self) -> Self {
         self.gates.extend(other.gates);
@@ -98,10 +116,13 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
         );
         let remedy =
             "wait: either it is seen again and stopped first, or it counts as silent after a while";
-        let blocker = Blocker::new(Reason::SourceUnreachable, message, remedy);
+        let blocker = Blocker::new(Reason::OutOfStep, message, remedy);
         g.fail("SourceStopped", Tri::Unknown, blocker);
     }
-    g.and(data(v, to)).and(capture(v)).and(last_copy(v, to))
+    g.and(data(v, to).about(to))
+        .and(capture(v))
+        .and(last_copy(v, to).about(to))
+        .asked_for(MoveKind::Failover)
 }
 
 /// Is the cluster fit to take the application from its last copy? An old copy there that was not cleaned up yet may
@@ -170,7 +191,7 @@ fn source(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates {
         g.fail(
             "SourceAnswers",
             Tri::Unknown,
-            Blocker::new(Reason::SourceUnreachable, message, remedy),
+            Blocker::new(v.unseen(from, Reason::SourceUnreachable), message, remedy),
         );
     }
     g
@@ -343,7 +364,7 @@ fn data(v: &View<'_>, to: &ClusterId) -> Gates {
 
 /// Is the cluster fit to take the application?
 pub(super) fn target(v: &View<'_>, to: &ClusterId) -> Gates {
-    fitness(v, to, Leftovers::InTheWay)
+    fitness(v, to, Leftovers::InTheWay).about(to)
 }
 
 fn fitness(v: &View<'_>, to: &ClusterId, leftovers: Leftovers) -> Gates {
@@ -364,7 +385,7 @@ fn fitness(v: &View<'_>, to: &ClusterId, leftovers: Leftovers) -> Gates {
             "TargetAnswers",
             Tri::Unknown,
             Blocker::new(
-                Reason::TargetUnreachable,
+                v.unseen(to, Reason::TargetUnreachable),
                 message,
                 "bring it back, or choose another cluster",
             ),

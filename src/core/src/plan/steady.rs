@@ -3,7 +3,7 @@
 use crate::ids::ClusterId;
 use crate::intent::MoveKind;
 use crate::journal::{Before, Phase};
-use crate::report::Severity;
+use crate::report::{GateReport, Severity};
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
@@ -39,7 +39,7 @@ pub(super) fn next(v: &View<'_>) -> Draft {
             } else {
                 draft.text
             };
-            draft.gates = held.gates;
+            draft.gates = together(held.gates, draft.gates);
             draft.blockers.extend(held.blockers);
             draft.again_after_ms = held.again_after_ms.or(draft.again_after_ms);
             draft
@@ -78,7 +78,9 @@ fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
             "cannot relocate from {owner} to {to} yet: {}",
             g.blockers.first().map_or("", |b| b.message.as_str())
         );
-        return Wish::Held(Draft::wait(text).gated(g.gates).blocked_all(g.blockers));
+        let held = Draft::wait(text).gated(g.gates).blocked_all(g.blockers);
+        let held = failover::look_again(v, to, failover::look_again(v, owner, held));
+        return Wish::Held(held);
     }
     let said = format!("relocating {} from {owner} to {to}", v.intent.placement);
     let draft = Draft::journal(v, |j| {
@@ -104,11 +106,12 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     if !v.fresh(owner) {
         let message = format!("{owner} {}", facts.contact.describe());
         let remedy = "bring it back, or accept the loss of what was not copied: action: Failover";
-        return Draft::wait(format!(
-            "{message}; the application stays there until it is failed over"
-        ))
-        .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
-        .gated(standing_gates(v, owner));
+        let reason = v.unseen(owner, Reason::SourceUnreachable);
+        let text = format!("{message}; the application stays there until it is failed over");
+        let draft = Draft::wait(text)
+            .blocked(Blocker::new(reason, message, remedy))
+            .gated(standing_gates(v, owner));
+        return failover::look_again(v, owner, draft);
     }
     if let Some(journal) = protect::newer_syncs(v, owner) {
         return Draft::journal(v, |j| *j = journal);
@@ -167,14 +170,24 @@ pub(super) fn keep(v: &View<'_>, owner: &ClusterId) -> Draft {
     }
 }
 
-/// The answers a failover would get now, shown before anyone asks.
-fn standing_gates(v: &View<'_>, owner: &ClusterId) -> Vec<crate::report::GateReport> {
-    v.policy
-        .clusters
-        .iter()
-        .find(|id| *id != owner)
-        .map_or_else(Vec::new, |to| {
-            let best = failover::target(v, owner).unwrap_or(to);
-            gates::failover(v, owner, best).gates
-        })
+/// The answers that a failover to each other cluster would get now, shown before anyone asks.
+fn standing_gates(v: &View<'_>, owner: &ClusterId) -> Vec<GateReport> {
+    let others = v.policy.clusters.iter().filter(|id| *id != owner);
+    others.fold(Vec::new(), |all, to| {
+        together(all, gates::failover(v, owner, to).gates)
+    })
+}
+
+/// Answers together with more of them, each question once. Those about a move that is held do not hide those that a
+/// failover would get: whoever cannot relocate wants to know just that.
+pub(super) fn together(mut all: Vec<GateReport>, more: Vec<GateReport>) -> Vec<GateReport> {
+    for gate in more {
+        let same = |g: &GateReport| {
+            (g.action, &g.target, &g.name) == (gate.action, &gate.target, &gate.name)
+        };
+        if !all.iter().any(same) {
+            all.push(gate);
+        }
+    }
+    all
 }

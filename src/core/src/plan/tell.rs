@@ -84,6 +84,7 @@ fn reason_word(reason: crate::wait::Reason) -> &'static str {
     match reason {
         R::SourceUnreachable => "SourceUnreachable",
         R::TargetUnreachable => "TargetUnreachable",
+        R::OutOfStep => "OutOfStep",
         R::ClusterUnreachable => "ClusterUnreachable",
         R::AgentNotAlive => "AgentNotAlive",
         R::DriverNotReady => "DriverNotReady",

@@ -12,6 +12,7 @@ use crate::observed::{
     VolumeFacts, VrFacts, VrStatus, WorkloadFacts,
 };
 use crate::step::{Force, Step};
+use crate::wait::Reason;
 
 /// The planner's input.
 #[derive(Clone, Copy)]
@@ -44,6 +45,14 @@ impl<'a> View<'a> {
     pub(super) fn owner_gone(&self) -> bool {
         let owner = self.journal.owner.as_ref();
         owner.is_some_and(|owner| self.given_up(owner))
+    }
+    /// Why nothing can be done on a cluster that is not fresh: `lost`, or else what passes by itself.
+    pub(super) fn unseen(&self, id: &ClusterId, lost: Reason) -> Reason {
+        if self.silent(id) {
+            lost
+        } else {
+            Reason::OutOfStep
+        }
     }
     /// The newest complete capture, unless it is older than one that is known to have existed.
     pub(super) fn capture(&self) -> Option<&'a CaptureFacts> {

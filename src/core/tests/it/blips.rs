@@ -8,6 +8,7 @@ use lifeboat_core::journal::{Before, Journal, Phase};
 use lifeboat_core::observed::{Contact, Mark, Observed, Role, VrStatus};
 use lifeboat_core::step::Step;
 use lifeboat_core::testing::{Link, Model, id, running, workload};
+use lifeboat_core::wait::Reason;
 
 use crate::converge::{replan, step_to};
 use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
@@ -52,6 +53,29 @@ fn a_failover_takes_no_blip_for_a_loss() {
         }
         calm(&mut model);
         assert_rests(&mut model, "b");
+    }
+}
+
+#[test]
+fn what_may_pass_by_itself_is_not_called_a_loss() {
+    for (name, lost) in [
+        ("a", Reason::SourceUnreachable),
+        ("b", Reason::TargetUnreachable),
+    ] {
+        let mut model = protected();
+        relocate(&mut model, "b");
+        let (since, why) = (model.now, "its Pods are being read".to_owned());
+        let behind = Contact::Behind { since, why };
+        let reasons = |plan: &Plan| -> Vec<Reason> {
+            plan.report.blockers.iter().map(|b| b.reason).collect()
+        };
+        let plan = seen(&mut model, name, &behind, 59);
+        assert!(reasons(&plan).contains(&Reason::OutOfStep), "{plan:#?}");
+        assert!(!reasons(&plan).contains(&lost), "{plan:#?}");
+        assert!(plan.again_after_ms.is_some(), "{name}: nobody looks again");
+        let plan = seen(&mut model, name, &behind, 60);
+        assert!(reasons(&plan).contains(&lost), "{plan:#?}");
+        assert!(!reasons(&plan).contains(&Reason::OutOfStep), "{plan:#?}");
     }
 }
 

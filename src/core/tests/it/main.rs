@@ -19,3 +19,4 @@ mod invariants;
 mod older_capture;
 mod repeat;
 mod silence;
+mod standing;

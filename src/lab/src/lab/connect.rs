@@ -40,6 +40,8 @@ pub(super) fn kubeconfig(cluster: &str) -> String {
 pub(super) struct InProcess {
     pub(super) world: Arc<World>,
     pub(super) tap: Arc<Tap>,
+    /// The number of the hub.
+    pub(super) hub: usize,
 }
 
 impl Connect for InProcess {
@@ -47,7 +49,9 @@ impl Connect for InProcess {
         &'a self,
         kubeconfig: &'a Kubeconfig,
     ) -> BoxFuture<'a, Result<Client, ConnectError>> {
-        let client = self.resolve(kubeconfig).map(|client| self.tap.on(client));
+        let client = self
+            .resolve(kubeconfig)
+            .map(|client| self.tap.on(client, self.hub));
         Box::pin(async move { client })
     }
 }

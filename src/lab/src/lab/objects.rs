@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use lifeboat_api::names;
-use lifeboat_sim::world::{App, HUB, World};
+use lifeboat_sim::world::{App, HUB, STORAGE_CLASS, World};
 
 use super::{LabError, connect};
 
@@ -11,6 +11,20 @@ use super::{LabError, connect};
 pub const POLICY: &str = "gold";
 /// The DRPolicy of the neighbour, over the first two clusters.
 pub(super) const NEIGHBOURS_POLICY: &str = "silver";
+
+/// How the storage class and the namespaces of applications are called on the cluster that is not like the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Otherwise<'a> {
+    /// The cluster.
+    pub(super) cluster: &'a str,
+    /// The applications whose namespaces have another name there.
+    pub(super) namespaces: &'a [&'a str],
+}
+
+/// A name on the cluster that is not like the others.
+pub(super) fn otherwise(name: &str) -> String {
+    format!("{name}-dr")
+}
 
 /// What a managed cluster gets besides the kinds: the roles under which hub and agent work there.
 const SPOKE: [&str; 4] = [
@@ -27,8 +41,9 @@ const HUB_FILES: [&str; 3] = [
     include_str!("../../../../hub-deploy/base/hub-role.yaml"),
 ];
 
-/// Kinds, roles, classes and tokens everywhere.
-pub(super) fn install(world: &World) -> Result<(), LabError> {
+/// Kinds, roles, classes and tokens everywhere. On the `renamed` cluster the storage class has another name, and there
+/// is none of the usual one: who forgets the mapping finds nothing.
+pub(super) fn install(world: &World, renamed: Option<&str>) -> Result<(), LabError> {
     for crd in lifeboat_api::hub_crds() {
         world.install(HUB, &json(&crd))?;
     }
@@ -42,7 +57,12 @@ pub(super) fn install(world: &World) -> Result<(), LabError> {
         world.install_on_sites(file)?;
     }
     for site in world.sites() {
-        world.install_infrastructure(&site.name)?;
+        let class = if renamed == Some(site.name.as_str()) {
+            otherwise(STORAGE_CLASS)
+        } else {
+            STORAGE_CLASS.to_owned()
+        };
+        world.install_infrastructure(&site.name, &class)?;
         site.api
             .add_token(&connect::token(&site.name), connect::hub_identity());
     }
@@ -75,8 +95,8 @@ spec: {{kubeconfigSecretRef: {{name: cluster-{cluster}}}, region: {cluster}}}
 }
 
 /// A DRPolicy over these clusters, best first.
-pub fn policy(name: &str, clusters: &[String]) -> String {
-    format!(
+pub(super) fn policy(name: &str, clusters: &[String], renamed: Option<Otherwise<'_>>) -> String {
+    let mut yaml = format!(
         "\
 apiVersion: {}/v1alpha1
 kind: DRPolicy
@@ -85,11 +105,30 @@ spec:
   clusters: [{}]
   rpo: 1m
   rto: 5m
-  classes: [{{storageClassName: fast, volumeReplicationClassName: fast-mirror}}]
+  classes: [{{storageClassName: {STORAGE_CLASS}, volumeReplicationClassName: fast-mirror}}]
 ",
         names::GROUP,
         clusters.join(", ")
-    )
+    );
+    if let Some(Otherwise {
+        cluster,
+        namespaces,
+    }) = renamed
+    {
+        let rule = |from: &str| {
+            let to = otherwise(from);
+            format!("{{cluster: {cluster}, from: {from}, to: {to}}}")
+        };
+        let namespaces: Vec<String> = namespaces.iter().map(|n| rule(n)).collect();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            yaml,
+            "  storageClassMapping: [{}]\n  namespaceMapping: [{}]\n",
+            rule(STORAGE_CLASS),
+            namespaces.join(", ")
+        );
+    }
+    yaml
 }
 
 /// The DRPlacement of an application that is on `cluster`, and its namespace on the hub.

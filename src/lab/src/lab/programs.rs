@@ -10,6 +10,7 @@ use kube::{
 use lifeboat_agent::Endpoint;
 use lifeboat_api::names;
 use lifeboat_drivers::{ConnectError as DialError, connector};
+use lifeboat_hub::config::Leadership;
 use lifeboat_hub::connect::{Connect, RealConnect};
 use lifeboat_kit::{
     Clock, SharedClock,
@@ -167,7 +168,8 @@ fn no_way(place: &str, why: &str) -> LabError {
 
 /// Hubs and agents, as tasks.
 pub(super) struct Programs {
-    pub(super) hubs: Vec<Task<()>>,
+    /// By number.
+    pub(super) hubs: BTreeMap<usize, Task<()>>,
     _agents: Vec<Task<()>>,
     pub(super) replicas: usize,
     pub(super) context: Arc<Context>,
@@ -179,6 +181,7 @@ pub(super) struct Context {
     front: Option<Arc<Front>>,
     tap: Arc<Tap>,
     clock: SharedClock,
+    leadership: Leadership,
 }
 
 impl Programs {
@@ -187,13 +190,14 @@ impl Programs {
         world: &Arc<World>,
         front: Option<&Arc<Front>>,
         tap: &Arc<Tap>,
-        replicas: usize,
+        (replicas, leadership): (usize, Leadership),
     ) -> Result<Self, LabError> {
         let context = Arc::new(Context {
             world: Arc::clone(world),
             front: front.cloned(),
             tap: Arc::clone(tap),
             clock: Arc::new(WorldClock(Arc::clone(world.clock()))),
+            leadership,
         });
         let mut agents = Vec::new();
         for site in world.sites() {
@@ -203,7 +207,7 @@ impl Programs {
             ));
         }
         Ok(Self {
-            hubs: Vec::new(),
+            hubs: BTreeMap::new(),
             _agents: agents,
             replicas,
             context,
@@ -215,16 +219,20 @@ impl Context {
     /// The hub's process number `replica`, ready to be spawned.
     pub(super) async fn hub(self: &Arc<Self>, replica: usize) -> Result<Task<()>, LabError> {
         let me = connect::hub_identity();
-        let config = hub_config(replica);
+        let config = lifeboat_hub::config::Config {
+            leadership: self.leadership,
+            ..lifeboat_hub::config::Config::new(hub_name(replica))
+        };
         let (client, connect): (Client, Arc<dyn Connect>) = match &self.front {
             None => {
                 let client = self.world.client(HUB, HUB, me)?;
                 let world = Arc::clone(&self.world);
                 (
-                    self.tap.on(client),
+                    self.tap.on(client, replica),
                     Arc::new(connect::InProcess {
                         world,
                         tap: Arc::clone(&self.tap),
+                        hub: replica,
                     }),
                 )
             }
@@ -312,7 +320,7 @@ async fn agent(context: Arc<Context>, site: String) {
     }
 }
 
-/// The hub as its Deployment would set it up.
-fn hub_config(replica: usize) -> lifeboat_hub::config::Config {
-    lifeboat_hub::config::Config::new(format!("hub-{replica}"))
+/// What a hub calls itself.
+pub(super) fn hub_name(replica: usize) -> String {
+    format!("hub-{replica}")
 }

@@ -1,6 +1,7 @@
 //! A tap on all that the hubs write: it counts, and at a chosen write it makes something go wrong.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -28,6 +29,7 @@ pub enum Fault {
 struct State {
     writes: u64,
     journal: Vec<String>,
+    writers: BTreeSet<usize>,
     plan: Option<(u64, Fault)>,
     dead: bool,
 }
@@ -48,6 +50,11 @@ impl Tap {
     /// Method and path of each write so far.
     pub fn written(&self) -> Vec<String> {
         self.state.lock().journal.clone()
+    }
+
+    /// Which hubs wrote anything, by number.
+    pub fn writers(&self) -> BTreeSet<usize> {
+        self.state.lock().writers.clone()
     }
 
     /// At the `nth` write from now (from 1) something goes wrong, once.
@@ -75,19 +82,20 @@ impl Tap {
         self.state.lock().dead = false;
     }
 
-    /// A client whose writes are counted.
-    pub(super) fn on(self: &Arc<Self>, client: Client) -> Client {
+    /// A client of a hub, whose writes are counted.
+    pub(super) fn on(self: &Arc<Self>, client: Client, hub: usize) -> Client {
         let namespace = client.default_namespace().to_owned();
         Client::new(
             Tapped {
                 inner: client,
                 tap: Arc::clone(self),
+                hub,
             },
             namespace,
         )
     }
 
-    fn enter(&self, request: &Request<Body>) -> Entry {
+    fn enter(&self, request: &Request<Body>, hub: usize) -> Entry {
         let path = request.uri().path();
         let aside =
             path.contains("/leases") || path.contains("/events") || request.method() == Method::GET;
@@ -99,6 +107,7 @@ impl Tap {
             return Entry::Pass;
         }
         state.writes += 1;
+        state.writers.insert(hub);
         let line = format!("{} {path}", request.method());
         state.journal.push(line);
         match state.plan {
@@ -123,6 +132,7 @@ enum Entry {
 struct Tapped {
     inner: Client,
     tap: Arc<Tap>,
+    hub: usize,
 }
 
 impl Service<Request<Body>> for Tapped {
@@ -135,9 +145,9 @@ impl Service<Request<Body>> for Tapped {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (inner, tap) = (self.inner.clone(), Arc::clone(&self.tap));
+        let (inner, tap, hub) = (self.inner.clone(), Arc::clone(&self.tap), self.hub);
         Box::pin(async move {
-            let entry = tap.enter(&request);
+            let entry = tap.enter(&request, hub);
             match entry {
                 Entry::Pass => inner.send(request).await.map_err(BoxError::from),
                 Entry::Dead => std::future::pending().await,

@@ -1,15 +1,16 @@
 //! What people and fate do.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
 };
-use lifeboat_api::{DRCluster, DRPlacement};
+use lifeboat_api::{DRCluster, DRPlacement, names};
 use serde_json::{Value, json};
 
-use super::{Key, Lab, LabError, Look, POLICY, Topic, objects};
+use super::{Key, Lab, LabError, Look, POLICY, Topic, objects, programs::hub_name};
 
 /// So long an undisturbed move takes at most, a copy after it included.
 const NEIGHBOUR: Duration = Duration::from_secs(60);
@@ -125,6 +126,26 @@ impl Lab {
         self.programs.lock().hubs.clear();
     }
 
+    /// The hub's process that holds the Lease dies, and does not say so.
+    pub async fn kill_leader(&self) -> Result<(), LabError> {
+        let leases = Api::<Lease>::namespaced(self.hub_client(), names::SYSTEM_NAMESPACE);
+        let lease = leases.get(names::HUB_LEASE).await;
+        let lease = lease.map_err(LabError::call("read the Lease of the hub"))?;
+        let holder = lease.spec.and_then(|s| s.holder_identity);
+        let holder = holder.unwrap_or_default();
+        self.say(format!("{holder} dies, which holds the Lease"));
+        let mut programs = self.programs.lock();
+        let before = programs.hubs.len();
+        programs.hubs.retain(|n, _| hub_name(*n) != holder);
+        if programs.hubs.len() + 1 == before {
+            return Ok(());
+        }
+        Err(LabError::Unmet {
+            what: format!("the Lease is held by `{holder}`, which is no hub that runs"),
+            dump: String::new(),
+        })
+    }
+
     /// The hub's processes start, with empty memories.
     pub async fn start_hub(&self) -> Result<(), LabError> {
         let (context, replicas) = {
@@ -132,9 +153,9 @@ impl Lab {
             (Arc::clone(&programs.context), programs.replicas)
         };
         self.tap().revive();
-        let mut hubs = Vec::new();
+        let mut hubs = BTreeMap::new();
         for replica in 0..replicas {
-            hubs.push(context.hub(replica).await?);
+            hubs.insert(replica, context.hub(replica).await?);
         }
         self.programs.lock().hubs = hubs;
         self.say("the hub starts");

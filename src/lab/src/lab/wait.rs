@@ -87,9 +87,11 @@ impl Lab {
         }
     }
 
-    /// An error if an invariant was broken so far.
+    /// An error if an invariant was broken so far, or if a program lacked a right: it may well get along without, by
+    /// trying again, and then nothing else shows it.
     pub async fn check(&self) -> Result<(), LabError> {
-        let broken = self.violations();
+        let mut broken = self.violations();
+        broken.extend(self.refusals());
         if broken.is_empty() {
             Ok(())
         } else {

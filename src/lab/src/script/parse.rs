@@ -54,11 +54,13 @@ fn setting(words: &[&str]) -> Result<Setting, String> {
         ["unplaced"] => Ok(Setting::Unplaced),
         ["unregistered", cluster] => Ok(Setting::Unregistered((*cluster).to_owned())),
         ["hubs", n] => number(n).map(Setting::Hubs),
+        ["hubs", n, "all", "acting"] => number(n).map(Setting::ActingHubs),
         ["clusters", all @ ..] => Ok(Setting::Clusters(
             all.iter().map(|c| (*c).to_owned()).collect(),
         )),
         ["stateful"] => Ok(Setting::Stateful),
         ["handles", "differ"] => Ok(Setting::HandlesDiffer),
+        ["renamed", cluster] => Ok(Setting::Renamed((*cluster).to_owned())),
         ["neighbour"] => Ok(Setting::Neighbour),
         _ => Err("no such setting".to_owned()),
     }
@@ -98,6 +100,7 @@ fn deed(words: &[&str]) -> Result<Deed, String> {
         ["stop", "hub"] => Deed::StopHub,
         ["start", "hub"] => Deed::StartHub,
         ["crash", "hub"] => Deed::CrashHub,
+        ["kill", "leader"] => Deed::KillLeader,
         ["partition", a, b] => Deed::Partition(own(a), own(b)),
         ["heal", a, b] => Deed::Heal(own(a), own(b)),
         ["stop", "mirroring", a, b] => Deed::StopMirroring(own(a), own(b)),
@@ -189,6 +192,12 @@ fn fact(words: &[&str]) -> Result<Fact, String> {
         ["replication", "never", "switched", "off"] => Fact::Switched(Switched::Never),
         ["replication", "switched", "off"] => Fact::Switched(Switched::Off),
         ["no", "marks", "on", c] => Fact::NoMarks(own(c)),
+        ["all", "in", ns, "of", "class", class, "on", c] => Fact::AllIn {
+            namespace: own(ns),
+            class: own(class),
+            site: own(c),
+        },
+        ["writers", n] => Fact::Writers(number(n)?),
         ["the", "neighbour", "moves"] => Fact::NeighbourMoves,
         _ => return Err("nothing to expect".to_owned()),
     })

@@ -51,7 +51,7 @@ async fn first_volume(lab: &Lab) -> Result<String, LabError> {
 
 /// Makes one.
 pub(super) async fn plant(lab: &Lab, what: Plant, site: &str) -> Result<(), LabError> {
-    let ns = lab.app().namespace.clone();
+    let ns = lab.namespace_on(site, lab.app());
     let claim = |name: &str, class: &str, labels: serde_json::Value| {
         json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {"name": name, "namespace": ns, "labels": labels},
@@ -119,7 +119,8 @@ pub(super) async fn plant(lab: &Lab, what: Plant, site: &str) -> Result<(), LabE
 
 /// Takes one away.
 pub(super) async fn clear(lab: &Lab, what: Plant, site: &str) -> Result<(), LabError> {
-    let (client, ns) = (lab.world().admin(site)?, lab.app().namespace.as_str());
+    let (client, ns) = (lab.world().admin(site)?, lab.namespace_on(site, lab.app()));
+    let ns = ns.as_str();
     lab.say(format!("clear {what:?} on {site}"));
     match what {
         Plant::Claim => {

@@ -8,14 +8,15 @@ use kube::{
     api::{DeleteParams, ListParams},
 };
 use lifeboat_api::{DRPolicy, VolumeReplication, common::condition};
+use lifeboat_hub::config::Leadership;
 use lifeboat_sim::{
     storage::Handles,
-    world::{App, HUB, Shape},
+    world::{App, Shape},
 };
 use serde_json::json;
 
 use super::{Deed, Line, ParseError, Script, Setting, Sight, Verb, expect, parse, plant};
-use crate::lab::{Lab, LabError, LabSpec, Look, POLICY, Start, policy};
+use crate::lab::{Lab, LabError, LabSpec, Look, POLICY, Start};
 
 /// Why a scenario did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +48,13 @@ pub async fn play(text: &str, mut spec: LabSpec) -> Result<Lab, ScriptError> {
             Setting::Unplaced => spec.start = Start::Unplaced,
             Setting::Unregistered(cluster) => drop(spec.unregistered.insert(cluster.clone())),
             Setting::Hubs(n) => spec.hubs = *n,
+            Setting::ActingHubs(n) => {
+                (spec.hubs, spec.leadership) = (*n, Leadership::Alone);
+            }
             Setting::Clusters(all) => spec.clusters.clone_from(all),
             Setting::Stateful => spec.app = spec.app.shape(Shape::StatefulSet),
             Setting::HandlesDiffer => spec.handles = Handles::PerSite,
+            Setting::Renamed(cluster) => spec.renamed = Some(cluster.clone()),
             Setting::Neighbour => spec.neighbour = Some(App::new("blog").volumes(1)),
         }
     }
@@ -107,6 +112,7 @@ async fn act(lab: &Lab, deed: &Deed) -> Result<(), LabError> {
             lab.kill_hub();
             lab.start_hub().await
         }
+        Deed::KillLeader => lab.kill_leader().await,
         Deed::Partition(a, b) => Ok(world.partition(a, b)?),
         Deed::Heal(a, b) => Ok(world.heal(a, b)?),
         Deed::StopMirroring(a, b) => Ok(world.cut_replication(a, b)?),
@@ -116,7 +122,7 @@ async fn act(lab: &Lab, deed: &Deed) -> Result<(), LabError> {
             tokio::time::sleep(*time).await;
             Ok(())
         }
-        Deed::Policy(clusters) => Ok(world.install(HUB, &policy(POLICY, clusters))?),
+        Deed::Policy(clusters) => lab.policy_over(clusters),
         Deed::DeletePolicy => {
             let api = Api::<DRPolicy>::all(lab.hub_client());
             let done = api.delete(POLICY, &DeleteParams::default()).await;
@@ -216,7 +222,7 @@ async fn wait(lab: &Lab, text: &str, what: &Sight, within: Duration) -> Result<(
 
 fn replications(lab: &Lab, site: &str) -> Result<Api<VolumeReplication>, LabError> {
     let client = lab.world().admin(site)?;
-    Ok(Api::namespaced(client, &lab.app().namespace))
+    Ok(Api::namespaced(client, &lab.namespace_on(site, lab.app())))
 }
 
 /// The application's DRPlacement in a few words, for comparison.

@@ -13,6 +13,7 @@ mod deterministic;
 mod many;
 mod rebuilt;
 mod repeat_every_step;
+mod rights;
 mod scenarios;
 mod story;
 mod support;

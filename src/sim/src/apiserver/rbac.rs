@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::auth::Identity;
 use super::error::ApiError;
 use super::resource::Resource;
+use super::route::Authorization;
 use super::store::State;
 use super::tree::{list_at, text, text_at};
 
@@ -25,6 +26,43 @@ pub(crate) struct Access<'a> {
     pub(crate) path: &'a str,
 }
 
+/// What somebody asked for, in the words in which a role allows it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Right {
+    /// Who asked.
+    pub user: String,
+    /// The verb.
+    pub verb: String,
+    /// The API group of the resource.
+    pub group: String,
+    /// The resource (`pods`, `pods/status`), or a path that is none.
+    pub resource: String,
+}
+
+impl Right {
+    pub(crate) fn of(who: &Identity, access: &Access<'_>) -> Self {
+        Self {
+            user: who.user.clone(),
+            verb: access.verb.to_owned(),
+            group: access.group.to_owned(),
+            resource: if access.path.is_empty() {
+                full_name(access.resource, access.subresource)
+            } else {
+                access.path.to_owned()
+            },
+        }
+    }
+}
+
+/// Whether roles let somebody do what they asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Each time.
+    Allowed,
+    /// At least once not.
+    Refused,
+}
+
 /// Paths every client may read: health, version, discovery.
 const OPEN_PATHS: [&str; 8] = [
     "/healthz",
@@ -38,6 +76,28 @@ const OPEN_PATHS: [&str; 8] = [
 ];
 
 impl State {
+    /// Whether `who` is let, of which notes are taken.
+    pub(crate) fn permits(
+        &mut self,
+        who: &Identity,
+        auth: Authorization,
+        access: &Access<'_>,
+    ) -> bool {
+        if auth == Authorization::AllowAll || who.is_master() {
+            return true;
+        }
+        let allowed = self.allows(who, access);
+        let right = Right::of(who, access);
+        let verdict = if allowed {
+            Verdict::Allowed
+        } else {
+            Verdict::Refused
+        };
+        let noted = self.asked.entry(right).or_insert(verdict);
+        *noted = (*noted).max(verdict);
+        allowed
+    }
+
     /// Whether the stored roles let `who` do this.
     pub(crate) fn allows(&self, who: &Identity, access: &Access<'_>) -> bool {
         if who.is_master() {

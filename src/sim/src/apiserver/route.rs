@@ -11,7 +11,7 @@ use super::error::{ApiError, Result};
 use super::managed::{self, Applier};
 use super::patch::{self, Format};
 use super::present::Presenter;
-use super::rbac::{self, Access};
+use super::rbac::{self, Access, Right};
 use super::request::{Request, ResourcePath};
 use super::resource::{Resource, Scope};
 use super::store::{Key, State, key_of};
@@ -109,6 +109,7 @@ const UNDECODABLE: &str = "cannot be handled as a";
 struct Call<'a> {
     path: ResourcePath<'a>,
     request: &'a Request,
+    caller: (&'a Identity, Authorization),
     /// As the client sees it.
     res: Arc<Resource>,
     /// As it is stored.
@@ -150,7 +151,7 @@ impl State {
                 path: &request.path,
                 ..Access::default()
             };
-            if auth == Authorization::Rbac && !self.allows(who, &access) {
+            if !self.permits(who, auth, &access) {
                 return Err(rbac::path_denial(who, &access));
             }
             return self.other_path(request).map(Outcome::Reply);
@@ -194,16 +195,19 @@ impl State {
             name,
             path: "",
         };
-        if auth == Authorization::Rbac && !self.allows(who, &access) {
+        if !self.permits(who, auth, &access) {
             return Err(rbac::denial(&res, who, &access));
         }
         options::check(request, verb)?;
-        self.resource_call(path, request, res)
+        if !self.races.is_empty() && self.races.remove(&Right::of(who, &access)) {
+            return Err(ApiError::stale(&res, path.name));
+        }
+        self.resource_call(path, request, res, (who, auth))
     }
 
     /// The resource a path names. Who may not ask for it does not hear that it is not there.
     fn resource_at(
-        &self,
+        &mut self,
         path: &ResourcePath<'_>,
         who: &Identity,
         auth: Authorization,
@@ -222,7 +226,7 @@ impl State {
             name: path.name,
             path: "",
         };
-        if auth == Authorization::Rbac && !self.allows(who, &access) {
+        if !self.permits(who, auth, &access) {
             let gv = (path.group, path.version);
             let asked = Resource::builtin(gv, path.plural, "", Scope::Cluster);
             return Err(rbac::denial(&asked, who, &access));
@@ -243,6 +247,7 @@ impl State {
         path: ResourcePath<'_>,
         request: &Request,
         res: Arc<Resource>,
+        caller: (&Identity, Authorization),
     ) -> Result<Outcome> {
         if (res.scope == Scope::Cluster) != path.namespace.is_empty()
             && !(path.namespace.is_empty() && path.name.is_empty())
@@ -259,6 +264,7 @@ impl State {
         let call = Call {
             path,
             request,
+            caller,
             res,
             stored,
             key,
@@ -403,6 +409,7 @@ impl State {
                 );
                 return Err(ApiError::conflict(stored, name, &why));
             }
+            self.may_create(call)?;
             let mut empty = json!({"metadata": {"name": name}});
             if stored.is_namespaced() {
                 tree::meta_mut(&mut empty).insert("namespace".into(), call.key.0.clone().into());
@@ -415,6 +422,24 @@ impl State {
             managed::apply(stored, live, &config, by)
         })?;
         Ok(self.written(call, 200, &obj))
+    }
+
+    /// Who applies what is not there must be allowed to create it, besides to patch it.
+    fn may_create(&mut self, call: &Call<'_>) -> Result<()> {
+        let (path, (who, auth)) = (call.path, call.caller);
+        let access = Access {
+            verb: "create",
+            group: path.group,
+            resource: path.plural,
+            subresource: path.subresource,
+            namespace: path.namespace,
+            name: path.name,
+            path: "",
+        };
+        if self.permits(who, auth, &access) {
+            return Ok(());
+        }
+        Err(rbac::denial(&call.res, who, &access))
     }
 
     fn delete_call(&mut self, call: &Call<'_>, named: bool) -> Result<Reply> {
@@ -487,7 +512,7 @@ impl State {
     }
 
     fn try_review(
-        &self,
+        &mut self,
         who: &Identity,
         path: &ResourcePath<'_>,
         request: &Request,
@@ -502,7 +527,7 @@ impl State {
             resource: path.plural,
             ..Access::default()
         };
-        if auth == Authorization::Rbac && !self.allows(who, &access) {
+        if !self.permits(who, auth, &access) {
             let res = Resource::builtin(
                 (path.group, path.version),
                 path.plural,

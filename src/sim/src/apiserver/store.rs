@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::auth::Tokens;
 use super::error::{ApiError, Result};
 use super::log::{Change, Facts, LogEntry, render};
+use super::rbac::{Right, Verdict};
 use super::resource::{Resource, TableKey};
 use super::tree::{list_at, meta_mut, meta_text, text};
 use crate::clock::SimClock;
@@ -62,6 +63,10 @@ pub(crate) struct State {
     pub(crate) resources: BTreeMap<TableKey, Arc<Resource>>,
     pub(crate) tokens: Tokens,
     pub(crate) counts: BTreeMap<(String, String, String), u64>,
+    /// What callers asked for whom roles allow something, and whether they were let.
+    pub(crate) asked: BTreeMap<Right, Verdict>,
+    /// Requests whose next one comes too late: another writer was faster.
+    pub(crate) races: BTreeSet<Right>,
     pub(crate) log_cap: usize,
     /// What the client of the request at hand is warned of.
     pub(crate) warnings: Vec<String>,
@@ -84,6 +89,8 @@ impl State {
             resources: BTreeMap::new(),
             tokens: Tokens::default(),
             counts: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            races: BTreeSet::new(),
             log_cap: 1024,
             warnings: Vec::new(),
             tables: BTreeMap::new(),

@@ -24,20 +24,23 @@ pub struct App {
     pub volumes: usize,
 }
 
-/// The `StorageClass` `fast` and the `VolumeReplicationClass` `fast-mirror` of a driver; the CRD of the latter must be there.
-pub fn infrastructure(driver: &str) -> String {
+/// The `StorageClass` that applications use, where nothing else is said.
+pub const STORAGE_CLASS: &str = "fast";
+
+/// A `StorageClass` and the `VolumeReplicationClass` `fast-mirror` of a driver; the CRD of the latter must be there.
+pub fn infrastructure(driver: &str, class: &str) -> String {
     format!(
         "\
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
-metadata: {{name: fast, annotations: {{storageclass.kubernetes.io/is-default-class: \"true\"}}}}
+metadata: {{name: {class}, annotations: {{storageclass.kubernetes.io/is-default-class: \"true\"}}}}
 provisioner: {driver}
 reclaimPolicy: Delete
 volumeBindingMode: Immediate
 ---
 apiVersion: replication.storage.openshift.io/v1alpha1
 kind: VolumeReplicationClass
-metadata: {{name: fast-mirror, labels: {{storageclass: fast}}}}
+metadata: {{name: fast-mirror, labels: {{storageclass: {class}}}}}
 spec:
   provisioner: {driver}
   parameters: {{mirroringMode: snapshot, schedulingInterval: 1m}}
@@ -47,7 +50,7 @@ spec:
 
 /// The `StorageClass` of [`infrastructure`] alone, for clusters without replication CRDs.
 fn storage_class(driver: &str) -> String {
-    infrastructure(driver)
+    infrastructure(driver, STORAGE_CLASS)
         .split("---\n")
         .next()
         .unwrap_or_default()
@@ -213,9 +216,9 @@ impl World {
         self.install(site, &yaml)
     }
 
-    /// Gives a site the `StorageClass` and the `VolumeReplicationClass` of its driver; the CRDs must be there.
-    pub fn install_infrastructure(&self, site: &str) -> Result<(), WorldError> {
-        let yaml = infrastructure(self.site(site)?.driver.name());
+    /// Gives a site a `StorageClass` and the `VolumeReplicationClass` of its driver; the CRDs must be there.
+    pub fn install_infrastructure(&self, site: &str, class: &str) -> Result<(), WorldError> {
+        let yaml = infrastructure(self.site(site)?.driver.name(), class);
         self.install(site, &yaml)
     }
 
