@@ -94,8 +94,7 @@ fn needs_a_person(blocker: &Blocker) -> bool {
             | Reason::WorkloadStarting
             | Reason::WorkloadStopping
             | Reason::Resyncing
-            | Reason::Deleting
-            | Reason::MoveInProgress)
+            | Reason::Deleting)
     )
 }
 

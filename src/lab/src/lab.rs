@@ -23,9 +23,11 @@ mod book;
 mod chronicle;
 mod connect;
 mod error;
+mod front;
 mod guard;
 mod objects;
 mod programs;
+mod seed;
 mod tap;
 mod verbs;
 mod wait;
@@ -37,8 +39,9 @@ pub use objects::{POLICY, cluster_objects, placement, policy};
 pub use tap::{Fault, Tap};
 
 use book::Book;
+use front::Front;
 use objects::{NEIGHBOURS_POLICY, placement_under};
-use programs::{Front, Programs};
+use programs::Programs;
 
 /// How the programs reach the API servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +157,7 @@ impl Lab {
     /// Builds the world and starts hub and agents in it.
     pub async fn start(spec: LabSpec) -> Result<Self, LabError> {
         let world = Arc::new(World::new(&spec.world())?);
-        programs::delay_links(&world, spec.seed)?;
+        seed::delay_links(&world, spec.seed)?;
         objects::install(&world)?;
         let front = match spec.transport {
             Transport::InProcess => None,

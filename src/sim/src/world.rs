@@ -19,10 +19,10 @@ use crate::{
     workload::{Ledger, Workload},
 };
 
-mod demo;
+mod app;
 mod faults;
 
-pub use demo::{App, Shape, infrastructure};
+pub use app::{App, Shape, infrastructure};
 
 /// The hub's name among the sites and links.
 pub const HUB: &str = "hub";
