@@ -1,24 +1,85 @@
-//! The kinds Lifeboat installs are ones a real API server takes, from the code and from the files a user applies.
-
-use std::path::Path;
+//! What Lifeboat installs is what a real API server takes: its kinds, from the code and from the files a user applies, and
+//! the manifests of its programs.
 
 use anyhow::{Result, ensure};
-use lifeboat_e2e::{ControlPlane, Tool, objects, tool};
+use lifeboat_e2e::{
+    ControlPlane,
+    access::{in_repository, kubectl},
+    objects,
+};
+
+/// Applies a kustomization as a user does; what kubectl printed.
+async fn apply(plane: &ControlPlane, folder: &str) -> Result<String> {
+    let folder = in_repository(folder).display().to_string();
+    let args = [
+        "apply",
+        "--server-side",
+        "--field-manager=user",
+        "-k",
+        &folder,
+    ];
+    kubectl(&plane.kubeconfig_path(), &args).await
+}
 
 #[tokio::test]
 async fn every_kind_is_served_and_its_file_is_what_the_code_says() -> Result<()> {
     let plane = ControlPlane::start("crds").await?;
     let client = plane.client().await?;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
-    let mut kubectl = tokio::process::Command::new(tool(Tool::Kubectl).await?);
-    let applied = kubectl
-        .args(["apply", "--server-side", "--field-manager=user", "-f"])
-        .arg(folder)
-        .env("KUBECONFIG", plane.kubeconfig_path())
-        .output()
-        .await?;
-    let said = String::from_utf8_lossy(&applied.stderr);
-    ensure!(applied.status.success(), "kubectl apply: {said}");
+    for (folder, _) in lifeboat_api::crd_folders() {
+        apply(&plane, &format!("crds/{folder}")).await?;
+    }
     // Another manager without force: any difference from the files is a conflict.
     objects::install(&client, &lifeboat_api::crds()).await
+}
+
+/// The Deployment of a storage driver's controller, as far as the patch of the sidecar goes by it.
+const PROVISIONER: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: csi-rbdplugin-provisioner, namespace: ceph-csi-rbd}
+spec:
+  selector: {matchLabels: {app: csi-rbdplugin-provisioner}}
+  template:
+    metadata: {labels: {app: csi-rbdplugin-provisioner}}
+    spec:
+      serviceAccountName: rbd-csi-provisioner
+      containers:
+      - name: csi-rbdplugin
+        image: cephcsi
+        volumeMounts: [{name: socket-dir, mountPath: /csi}]
+      volumes: [{name: socket-dir, emptyDir: {medium: Memory}}]
+";
+
+#[tokio::test]
+async fn each_way_to_install_is_taken_as_it_is() -> Result<()> {
+    let plane = ControlPlane::start("installs").await?;
+    let client = plane.client().await?;
+    for folder in [
+        "hub-deploy/base",
+        "spoke-deploy/standalone",
+        "spoke-deploy/sidecar",
+    ] {
+        let said = apply(&plane, folder).await?;
+        ensure!(
+            said.contains("customresourcedefinition"),
+            "{folder} brings its kinds:\n{said}"
+        );
+    }
+    objects::namespace(&client, "ceph-csi-rbd").await?;
+    objects::apply_yaml(&client, PROVISIONER).await?;
+    let patch = in_repository("spoke-deploy/sidecar/container.yaml");
+    let args = [
+        "--namespace=ceph-csi-rbd",
+        "patch",
+        "deployment",
+        "csi-rbdplugin-provisioner",
+        "--output=jsonpath={.spec.template.spec.containers[*].name}",
+        "--patch-file",
+        &patch.display().to_string(),
+    ];
+    let containers = kubectl(&plane.kubeconfig_path(), &args).await?;
+    let mut names: Vec<&str> = containers.split_whitespace().collect();
+    names.sort_unstable();
+    ensure!(names == ["csi-rbdplugin", "lifeboat-agent"], "{names:?}");
+    Ok(())
 }

@@ -368,7 +368,7 @@ impl Site {
         let name = plane.name().to_owned();
         let client = plane.client().await?;
         objects::install(&client, &lifeboat_api::spoke_crds()).await?;
-        install(&plane.kubeconfig_path(), "spoke-deploy/base").await?;
+        install(&plane.kubeconfig_path(), "spoke-deploy/standalone").await?;
         apply_yaml(&client, &infrastructure(DEFAULT_NAME, STORAGE_CLASS)).await?;
         let array = fabric.array(&name)?;
         let driver = Driver::new(DEFAULT_NAME, array.clone());

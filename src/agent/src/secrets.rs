@@ -1,8 +1,10 @@
 //! Credentials for drivers, read when needed. Secrets are not watched: that would take the right to read all of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dashmap::DashMap;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use lifeboat_drivers::Secrets;
@@ -18,24 +20,28 @@ const KEPT: Duration = Duration::from_secs(30);
 const MISSED: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// What was read of one Secret, and how long it is used.
+type Kept = Arc<Mutex<Option<(Instant, SecretView)>>>;
+
 pub(crate) struct SecretReader {
     client: Client,
-    kept: Mutex<BTreeMap<Key, (Instant, SecretView)>>,
+    kept: DashMap<Key, Kept>,
 }
 
 impl SecretReader {
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
-            kept: Mutex::default(),
+            kept: DashMap::default(),
         }
     }
 
     /// The credentials in a Secret. Volumes that share one share the reading.
     pub(crate) async fn read(&self, key: &Key) -> SecretView {
-        // Held while reading: a hundred volumes that start together read their Secret once.
-        let mut kept = self.kept.lock().await;
-        if let Some((until, view)) = kept.get(key)
+        let kept = Kept::clone(&self.kept.entry(key.clone()).or_default());
+        // Held while reading: a hundred volumes that start together read their Secret once. Nobody waits for another one.
+        let mut kept = kept.lock().await;
+        if let Some((until, view)) = &*kept
             && *until > Instant::now()
         {
             return view.clone();
@@ -45,13 +51,13 @@ impl SecretReader {
             SecretView::Present(_) => KEPT,
             SecretView::Unusable { .. } => MISSED,
         };
-        kept.insert(key.clone(), (Instant::now() + lasts, view.clone()));
+        *kept = Some((Instant::now() + lasts, view.clone()));
         view
     }
 
     /// Forgets one that the driver did not accept: it may have been rotated.
-    pub(crate) async fn distrust(&self, key: &Key) {
-        self.kept.lock().await.remove(key);
+    pub(crate) fn distrust(&self, key: &Key) {
+        self.kept.remove(key);
     }
 
     async fn fetch(&self, key: &Key) -> SecretView {

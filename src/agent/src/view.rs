@@ -8,7 +8,7 @@ use lifeboat_api::replication::{ReplicationState, VolumeReplicationStatus};
 use lifeboat_drivers::{Capability, Force, Secrets};
 
 /// Names a namespaced object.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) namespace: String,
     pub(crate) name: String,

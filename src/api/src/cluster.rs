@@ -35,7 +35,7 @@ pub struct DRClusterSpec {
     /// The failure domain of the cluster. Clusters of one region are expected to fail together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// How the cluster can be cut off from its storage.
+    /// How the cluster can be cut off from its storage. Not used in this release: the hub cuts nobody off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing: Option<Fencing>,
     /// Set while the cluster is worked on: it is not taken for lost until then.
@@ -67,7 +67,7 @@ pub struct Maintenance {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DRClusterStatus {
-    /// Unknown, Healthy, Suspect, Lost, Returned or Maintenance.
+    /// Unknown, Healthy, Suspect, Lost or Maintenance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
     /// The signals that the health is read from.
@@ -92,7 +92,7 @@ pub struct DRClusterStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Reachable, AgentAlive, DriversReady and Fenced.
+    /// Reachable, AgentAlive, DriversReady and Fenced. In this release Fenced is always False: the hub cuts nobody off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

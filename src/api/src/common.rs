@@ -29,6 +29,12 @@ pub struct DriverState {
     pub capabilities: Vec<String>,
 }
 
+/// Takes the description off an enum's schema: in an optional field it would replace the field's own, which is what
+/// `kubectl explain` should print.
+pub(crate) fn let_the_field_speak(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}
+
 /// Sets one condition in a list: replaces the one of its type, and keeps its transition time unless the status changes.
 pub fn set_condition(conditions: &mut Vec<Condition>, new: Condition) {
     match conditions.iter_mut().find(|c| c.type_ == new.type_) {

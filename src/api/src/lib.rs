@@ -43,15 +43,30 @@ pub fn hub_crds() -> Vec<CustomResourceDefinition> {
 /// The kinds that live on a managed cluster: ours, and our rendering of the CSI-Addons kinds.
 pub fn spoke_crds() -> Vec<CustomResourceDefinition> {
     let mut all = vec![DROwnership::crd()];
-    all.extend(replication::crds());
+    all.extend(csi_addons_crds());
+    all
+}
+
+/// Our rendering of the CSI-Addons kinds. A cluster may have the project's own.
+pub fn csi_addons_crds() -> Vec<CustomResourceDefinition> {
+    let mut all = replication::crds();
     all.extend(group::crds());
     all.extend(fence::crds());
     all
 }
 
-/// Every kind, as `cargo xtask gen` writes them to `crds/`.
+/// Every kind.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all = hub_crds();
     all.extend(spoke_crds());
     all
+}
+
+/// Every kind by the folder of `crds/` that `cargo xtask gen` writes it to.
+pub fn crd_folders() -> [(&'static str, Vec<CustomResourceDefinition>); 3] {
+    [
+        ("hub", hub_crds()),
+        ("spoke", vec![DROwnership::crd()]),
+        ("csi-addons", csi_addons_crds()),
+    ]
 }

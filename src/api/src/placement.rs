@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::NameRef;
+use crate::common::{self, NameRef};
 
 /// DRPlacement says where an application should run.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -30,7 +30,6 @@ use crate::common::NameRef;
     printcolumn = r#"{"name":"Epoch","type":"integer","jsonPath":".status.epoch","priority":1}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
-#[x_kube(validation = kube::core::Rule::new("!has(self.failoverCluster) || (has(self.action) && self.action == 'Failover')").message("failoverCluster is read only with action: Failover"))]
 #[serde(rename_all = "camelCase")]
 pub struct DRPlacementSpec {
     /// The DRPolicy to follow.
@@ -57,14 +56,14 @@ pub struct DRPlacementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
     /// Where to fail over to. Default: preferredCluster, or, if the application was there, the best cluster of the policy
-    /// that is fit.
+    /// that is fit. Without action Failover it means nothing, and may stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_cluster: Option<String>,
     /// Any text. A new value asks again for what the other fields already say.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "requestID")]
     #[schemars(length(max = 253))]
     pub request_id: Option<String>,
-    /// Higher goes first when many move at once.
+    /// Higher goes first when many move at once. Not used in this release: all move at once.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
 }
@@ -79,6 +78,7 @@ fn is_zero(n: &i32) -> bool {
 
 /// How to move.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = common::let_the_field_speak)]
 pub enum Action {
     /// Without loss, or not at all.
     Relocate,

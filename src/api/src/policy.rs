@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
     shortname = "drpol",
     status = "DRPolicyStatus",
     derive = "PartialEq",
-    doc = "DRPolicy says which clusters protect each other, how much data may be lost and how long a failover may take.",
+    doc = "DRPolicy says which clusters protect each other, how much data may be lost, and what is done when a cluster is lost.",
     printcolumn = r#"{"name":"Clusters","type":"string","jsonPath":".spec.clusters"}"#,
     printcolumn = r#"{"name":"RPO","type":"string","jsonPath":".spec.rpo"}"#,
     printcolumn = r#"{"name":"RTO","type":"string","jsonPath":".spec.rto"}"#,
@@ -31,11 +31,12 @@ pub struct DRPolicySpec {
     #[schemars(length(min = 2, max = 32), inner(length(min = 1, max = 63)))]
     #[x_kube(validation = kube::core::Rule::new("self.all(c, self.exists_one(d, d == c))").message("a cluster is named twice"))]
     pub clusters: Vec<String>,
-    /// How much work may be lost, such as `5m`: the age that the copy on the other side should not exceed.
+    /// How much work may be lost, such as `5m`: the age that the copy on the other side should not exceed. In this release
+    /// it says how closely status.lastSyncTime follows the copies; nothing warns of an older copy.
     #[serde(default = "default_rpo")]
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub rpo: String,
-    /// How long a failover should take, such as `15m`.
+    /// How long a failover should take, such as `15m`. Not used in this release; status.actions has what it took.
     #[serde(default = "default_rto")]
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub rto: String,
@@ -80,11 +81,12 @@ pub struct NameMapping {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailoverPolicy {
-    /// Disabled, Observe, Recommend or Automatic. This release reports a lost cluster and leaves the decision to people
-    /// in every mode.
+    /// Disabled, Observe, Recommend or Automatic. In this release Disabled refuses every failover, and the others do the
+    /// same: a lost cluster is reported, and people decide.
     #[serde(default)]
     pub mode: FailoverMode,
-    /// How long a cluster must have been silent before it counts as lost.
+    /// How long a cluster must have been silent before it counts as lost. Not used in this release: --lost-after of the
+    /// hub says it for all.
     #[serde(default = "default_grace")]
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub grace_period: String,

@@ -4,7 +4,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::names;
-use crate::object::{annotation, describe, kind, name, namespace, set, template_path, text};
+use crate::object::{TEMPLATE, annotation, describe, kind, name, namespace, set, text};
 use crate::quantity::thousandths;
 use crate::record::{VolumeRecord, WorkloadRecord};
 use crate::scrub;
@@ -149,10 +149,7 @@ fn portable_pvc(pvc: &Value, pv: &Value) -> Value {
 /// Makes a workload portable. The replicas to start with are those remembered when it was scaled to zero, if it was.
 pub fn export_workload(workload: &Value) -> Result<WorkloadRecord, ExportError> {
     named(workload)?;
-    if workload
-        .pointer(template_path(workload))
-        .is_none_or(|t| !t.is_object())
-    {
+    if workload.pointer(TEMPLATE).is_none_or(|t| !t.is_object()) {
         return Err(ExportError::Unsupported {
             object: describe(workload),
             why: "it has no pod template",
@@ -166,37 +163,27 @@ pub fn export_workload(workload: &Value) -> Result<WorkloadRecord, ExportError> 
     Ok(WorkloadRecord { object, replicas })
 }
 
-/// Sets how many replicas a workload runs with, in the field its kind has for that.
+/// Sets how many replicas a workload runs with, if its kind has replicas.
 pub(crate) fn start_with(workload: &mut Value, replicas: i32) {
-    if suspends(workload) {
-        set(workload, &["spec"], "suspend", replicas == 0);
-    } else if workload.pointer("/spec/replicas").is_some()
+    if workload.pointer("/spec/replicas").is_some()
         || matches!(kind(workload), "Deployment" | "StatefulSet")
     {
         set(workload, &["spec"], "replicas", replicas);
     }
 }
 
-/// The replicas a workload runs with when it is not held down by us. A Job or `CronJob` counts one unless suspended.
+/// The replicas a workload runs with when it is not held down by us.
 pub(crate) fn replicas(workload: &Value) -> i32 {
     if let Some(remembered) =
         annotation(workload, names::REPLICAS).and_then(|r| r.parse::<i32>().ok())
     {
         return remembered.max(0);
     }
-    if suspends(workload) {
-        return i32::from(workload.pointer("/spec/suspend").and_then(Value::as_bool) != Some(true));
-    }
     let replicas = workload
         .pointer("/spec/replicas")
         .and_then(Value::as_i64)
         .unwrap_or(1);
     i32::try_from(replicas.max(0)).unwrap_or(i32::MAX)
-}
-
-/// Whether a workload is held down by `suspend` rather than by a replica count.
-fn suspends(workload: &Value) -> bool {
-    matches!(kind(workload), "Job" | "CronJob")
 }
 
 /// Makes a `ConfigMap`, Secret, Service or `ServiceAccount` portable.

@@ -16,8 +16,6 @@ pub struct Mapping {
     pub storage_class: BTreeMap<String, String>,
     /// Namespace in the capture to namespace on the target.
     pub namespace: BTreeMap<String, String>,
-    /// Storage class on the target to the `VolumeReplicationClass` that replicates its volumes.
-    pub volume_replication_class: BTreeMap<String, String>,
     /// Storage class on the target to what it says about reaching its volumes, see [`Mapping::learn`].
     pub access: BTreeMap<String, Access>,
 }
@@ -62,13 +60,6 @@ impl Mapping {
         self.namespace
             .get(captured)
             .map_or(captured, String::as_str)
-    }
-
-    /// The `VolumeReplicationClass` on the target for a storage class in a capture.
-    pub fn volume_replication_class(&self, captured: &str) -> Option<&str> {
-        self.volume_replication_class
-            .get(self.storage_class(captured))
-            .map(String::as_str)
     }
 
     /// Takes from a `StorageClass` of the target what its volumes need there: the Secrets handed to the driver and the

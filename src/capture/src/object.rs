@@ -77,11 +77,5 @@ pub(crate) fn remove(object: &mut Value, pointer: &str, keys: &[&str]) {
     }
 }
 
-/// Where the pod template of a workload is, by its kind.
-pub(crate) fn template_path(workload: &Value) -> &'static str {
-    if kind(workload) == "CronJob" {
-        "/spec/jobTemplate/spec/template"
-    } else {
-        "/spec/template"
-    }
-}
+/// Where the pod template of a workload is.
+pub(crate) const TEMPLATE: &str = "/spec/template";

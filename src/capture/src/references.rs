@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::export::replicas;
-use crate::object::{items, kind, name, namespace, template_path, text};
+use crate::object::{TEMPLATE, items, kind, name, namespace, text};
 
 /// Kind of an object that a workload names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +54,7 @@ pub fn references(workload: &Value) -> BTreeSet<ObjectRef> {
         found.add(RefKind::Service, text(workload, "/spec/serviceName"));
         claims_of_templates(workload, &mut found);
     }
-    if let Some(spec) = workload.pointer(&format!("{}/spec", template_path(workload))) {
+    if let Some(spec) = workload.pointer(&format!("{TEMPLATE}/spec")) {
         pod(spec, &mut found);
     }
     found.0
@@ -65,7 +65,7 @@ pub fn service_selects(service: &Value, workload: &Value) -> bool {
     let Some(selector) = service.pointer("/spec/selector").and_then(Value::as_object) else {
         return false;
     };
-    let labels = workload.pointer(&format!("{}/metadata/labels", template_path(workload)));
+    let labels = workload.pointer(&format!("{TEMPLATE}/metadata/labels"));
     kind(service) == "Service"
         && namespace(service) == namespace(workload)
         && !selector.is_empty()

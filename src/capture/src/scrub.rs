@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::names;
-use crate::object::{kind, remove, template_path};
+use crate::object::{TEMPLATE, kind, remove};
 
 /// Metadata that the API server or a controller of the source cluster wrote.
 const METADATA: [&str; 10] = [
@@ -105,24 +105,7 @@ pub(crate) fn pvc(object: &mut Value) {
 /// Scrubs a workload.
 pub(crate) fn workload(object: &mut Value) {
     common(object);
-    let template = template_path(object);
-    remove(object, &format!("{template}/metadata"), &METADATA);
-    if kind(object) == "Job"
-        && object
-            .pointer("/spec/manualSelector")
-            .and_then(Value::as_bool)
-            != Some(true)
-    {
-        // Made by the API server from the Job's uid.
-        remove(object, "/spec", &["selector"]);
-        let labels = [
-            "controller-uid",
-            "batch.kubernetes.io/controller-uid",
-            "job-name",
-            "batch.kubernetes.io/job-name",
-        ];
-        remove(object, "/spec/template/metadata/labels", &labels);
-    }
+    remove(object, &format!("{TEMPLATE}/metadata"), &METADATA);
     let templates = object
         .pointer_mut("/spec/volumeClaimTemplates")
         .and_then(Value::as_array_mut);

@@ -105,7 +105,6 @@ fn workloads_can_be_made_without_running() {
         .collect();
     assert_eq!(made[0]["spec"]["replicas"], 0);
     assert_eq!(made[1]["spec"]["replicas"], 0);
-    assert_eq!(made[2]["spec"]["suspend"], true);
 }
 
 #[test]

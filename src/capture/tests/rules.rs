@@ -183,11 +183,11 @@ fn finds_every_object_a_workload_names() {
 }
 
 #[test]
-fn finds_what_a_cron_job_and_a_service_account_name() {
-    let cron = json!({ "kind": "CronJob", "spec": { "jobTemplate": { "spec": { "template": { "spec": {
-        "serviceAccountName": "default", "volumes": [{ "secret": { "secretName": "s" } }] } } } } } });
+fn finds_what_a_deployment_and_a_service_account_name() {
+    let deployment = json!({ "kind": "Deployment", "spec": { "template": { "spec": {
+        "serviceAccountName": "default", "volumes": [{ "secret": { "secretName": "s" } }] } } } });
     assert_eq!(
-        references(&cron)
+        references(&deployment)
             .iter()
             .map(|r| (r.kind, r.name.as_str()))
             .collect::<Vec<_>>(),

@@ -7,13 +7,14 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cmd;
 use crate::input::duration;
+use crate::output::Format;
 
 const CODES: &str = "Exit codes: 0 done; 1 refused, blocked or failed (the reason is on standard error); \
 2 wrong usage; 3 not over within --timeout (it goes on without this command).";
 
 /// Disaster recovery for stateful applications across Kubernetes clusters.
 #[derive(Debug, Parser)]
-#[command(name = "lifeboat", version, about, after_help = CODES)]
+#[command(name = "lifeboat", version, after_help = CODES)]
 pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -65,6 +66,14 @@ pub(crate) struct PlacementArgs {
     pub(crate) namespace: Option<String>,
     #[command(flatten)]
     pub(crate) hub: HubAccess,
+}
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// How to write the answer: in words, or as the objects that it is about.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Format,
 }
 
 /// Whether and how long to follow a move.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::WATCH_SECONDS;
 use crate::failure::Failure;
-use crate::output::say;
+use crate::output::{Format, answer, say};
 use crate::placement::{Subject, Wish};
 use crate::verdict::{Verdict, judge, line};
 use crate::view::progress::Progress;
@@ -27,6 +27,7 @@ pub(crate) async fn follow(
     wish: &Wish,
     generation: i64,
     limit: Duration,
+    format: Format,
 ) -> Result<(), Failure> {
     let (send, mut events) = mpsc::unbounded_channel();
     let config = watcher::Config::default()
@@ -62,7 +63,7 @@ pub(crate) async fn follow(
             say(&text);
         }
         match judge(&placement, wish, generation) {
-            Verdict::Done => return finish(&placement, started),
+            Verdict::Done => return finish(&placement, started, format),
             Verdict::Over(why) => return Err(Failure::Refused(why)),
             Verdict::Blocked(why) => {
                 let since = blocked.take().map_or_else(Instant::now, |(since, _)| since);
@@ -90,12 +91,9 @@ fn take(event: Option<WatchEvent<DRPlacement>>) -> Result<Option<DRPlacement>, F
     }
 }
 
-fn finish(placement: &DRPlacement, started: Timestamp) -> Result<(), Failure> {
-    crate::output::print(&crate::view::progress::summary(
-        placement,
-        started,
-        SystemClock.now(),
-    ))
+fn finish(placement: &DRPlacement, started: Timestamp, format: Format) -> Result<(), Failure> {
+    let words = crate::view::progress::summary(placement, started, SystemClock.now());
+    answer(format, placement, &words)
 }
 
 fn late(last: Option<&DRPlacement>, limit: Duration) -> String {

@@ -41,6 +41,17 @@ pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
+/// The answer in words, or, in a format for machines, as the object that it is about. The words are then said on the way.
+pub(crate) fn answer(format: Format, object: &impl Serialize, words: &str) -> Result<(), Failure> {
+    match document(format, object)? {
+        Some(document) => {
+            say(words.trim_end());
+            print(&document)
+        }
+        None => print(words),
+    }
+}
+
 /// A value in one of the formats for machines; nothing for tables.
 pub(crate) fn document(format: Format, value: &impl Serialize) -> Result<Option<String>, Failure> {
     let bad = |error: String| Failure::Refused(format!("could not write the objects: {error}"));

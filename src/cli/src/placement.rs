@@ -111,9 +111,8 @@ impl Wish {
     pub(crate) fn stands_in(&self, spec: &DRPlacementSpec) -> bool {
         spec.action == Some(self.action)
             && match self.action {
-                Action::Relocate => {
-                    spec.preferred_cluster == self.to && spec.failover_cluster.is_none()
-                }
+                // A failoverCluster that a failover left there means nothing to the hub.
+                Action::Relocate => spec.preferred_cluster == self.to,
                 Action::Failover => spec.failover_cluster.as_deref() == Some(self.to.as_str()),
             }
     }
@@ -127,9 +126,7 @@ impl Wish {
             && status.phase.as_deref() == Some("Steady");
         let spec = &placement.spec;
         let wanted = match self.action {
-            Action::Relocate => {
-                spec.preferred_cluster == self.to && spec.failover_cluster.is_none()
-            }
+            Action::Relocate => spec.preferred_cluster == self.to,
             Action::Failover => true,
         };
         at_rest && wanted && status.observed_generation == placement.metadata.generation
@@ -159,6 +156,7 @@ mod tests {
         );
         spec.preferred_cluster = "west".to_owned();
         spec.action = Some(Action::Relocate);
+        spec.failover_cluster = Some("west".to_owned());
         assert_eq!(
             relocate.patch(&spec, "t1").pointer("/spec/requestID"),
             Some(&json!("t1"))

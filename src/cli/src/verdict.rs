@@ -95,8 +95,7 @@ fn needs_a_person(blocker: &Blocker) -> bool {
             | Reason::WorkloadStopping
             | Reason::Resyncing
             | Reason::Deleting
-            | Reason::OutOfStep
-            | Reason::MoveInProgress)
+            | Reason::OutOfStep)
     )
 }
 

@@ -41,8 +41,6 @@ pub enum Reason {
     DriverNotReady,
     /// The wish names a cluster that the policy does not have.
     ClusterNotInPolicy,
-    /// A failover to where it already runs.
-    AlreadyThere,
     /// Failovers are disabled.
     FailoverDisabled,
     /// No cluster of the policy is fit to take the application.
@@ -85,8 +83,6 @@ pub enum Reason {
     StaleHub,
     /// A step was refused.
     StepFailed,
-    /// Nothing can be done before the present move is over.
-    MoveInProgress,
     /// Two clusters claim to own the placement at one epoch.
     OwnershipConflict,
     /// It cannot be told whether the DRPlacement is the one whose marks the clusters carry.

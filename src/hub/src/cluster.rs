@@ -258,7 +258,14 @@ fn status(
         ("Reachable", reachable(cluster, member, twin)),
         ("AgentAlive", agent_alive(member)),
         ("DriversReady", drivers_ready(member)),
-        ("Fenced", (Tri::False, "NotFenced", String::new())),
+        (
+            "Fenced",
+            (
+                Tri::False,
+                "NotFenced",
+                "this release cuts nobody off".to_owned(),
+            ),
+        ),
     ] {
         let condition = Condition {
             type_: kind.to_owned(),

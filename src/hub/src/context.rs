@@ -186,9 +186,7 @@ fn going(mut object: DynamicObject) -> DynamicObject {
 pub(crate) fn step_backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(15);
-    FIRST
-        .saturating_mul(1 << failures.saturating_sub(1).min(8))
-        .min(LONGEST)
+    lifeboat_kit::retry::after(failures, FIRST, LONGEST)
 }
 
 /// The wait before the same steps are done again that were done n times in a row.

@@ -222,11 +222,6 @@ impl Fleet {
         }
     }
 
-    /// Names of the registered clusters.
-    pub fn clusters(&self) -> Vec<ClusterId> {
-        self.inner.members.read().keys().cloned().collect()
-    }
-
     /// A client of the cluster. None: not registered, credentials refused, no connection made yet, or not known to be
     /// the cluster that it was.
     pub fn client(&self, id: &ClusterId) -> Option<Client> {

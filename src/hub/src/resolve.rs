@@ -8,7 +8,6 @@ use kube::core::{ParseExpressionError, Selector};
 use lifeboat_api::placement::{Action, WorkloadKind};
 use lifeboat_api::policy::{FailoverMode, NameMapping};
 use lifeboat_api::{DRPlacement, DRPolicy, names};
-use lifeboat_capture::Mapping;
 use lifeboat_core::intent::{
     Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Workloads,
 };
@@ -97,16 +96,6 @@ impl TwoWay {
         }
     }
 
-    /// Home names to names there, where they differ.
-    pub fn forward(&self) -> &BTreeMap<String, String> {
-        &self.there
-    }
-
-    /// Names there to home names, where they differ.
-    pub fn backward(&self) -> &BTreeMap<String, String> {
-        &self.home
-    }
-
     fn add(&mut self, rule: &NameMapping) -> Result<(), Ambiguous> {
         let (from, to) = (rule.from.clone(), rule.to.clone());
         let twice = self.there.insert(from.clone(), to.clone());
@@ -148,26 +137,6 @@ impl Scope {
         match self.mapping.get(cluster) {
             Some(names) => names.storage_classes.home(there).map(str::to_owned),
             None => Some(there.to_owned()),
-        }
-    }
-
-    /// Home names to the names on a cluster.
-    pub fn mapping_to(&self, cluster: &ClusterId) -> Mapping {
-        let names = self.mapping.get(cluster).cloned().unwrap_or_default();
-        Mapping {
-            namespace: names.namespaces.there,
-            storage_class: names.storage_classes.there,
-            ..Mapping::default()
-        }
-    }
-
-    /// The names on a cluster to home names.
-    pub fn mapping_home(&self, cluster: &ClusterId) -> Mapping {
-        let names = self.mapping.get(cluster).cloned().unwrap_or_default();
-        Mapping {
-            namespace: names.namespaces.home,
-            storage_class: names.storage_classes.home,
-            ..Mapping::default()
         }
     }
 
@@ -287,7 +256,11 @@ fn request(p: &DRPlacement) -> Request {
             Action::Relocate => MoveKind::Relocate,
             Action::Failover => MoveKind::Failover,
         }),
-        failover_cluster: p.spec.failover_cluster.as_ref().map(ClusterId::new),
+        // What a failover leaves in the spec asks for nothing: it neither makes a request new nor has to be in the policy.
+        failover_cluster: match p.spec.action {
+            Some(Action::Failover) => p.spec.failover_cluster.as_ref().map(ClusterId::new),
+            Some(Action::Relocate) | None => None,
+        },
         id: p.spec.request_id.clone(),
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use lifeboat_api::DRPlacementStatus;
-use lifeboat_api::common::{condition, set_condition, to_time};
+use lifeboat_api::common::{set_condition, to_time};
 use lifeboat_api::placement::{
     ActionRecord, Blocker as BlockerStatus, Gate, StepRecord, VolumeStatus,
 };
@@ -114,7 +114,7 @@ pub(crate) fn is_news(before: &DRPlacementStatus, after: &DRPlacementStatus) -> 
         || verdicts(before) != verdicts(after)
 }
 
-/// The status of a placement whose spec cannot be followed: what was known stays, and says so.
+/// The status of a placement whose spec cannot be followed: where it was last seen stays, how it is there is unknown.
 pub(crate) fn rejected(
     invalid: &Invalid,
     before: Option<&DRPlacementStatus>,
@@ -129,6 +129,8 @@ pub(crate) fn rejected(
     } = invalid;
     status.observed_generation = generation;
     status.step = Some(message.clone());
+    // Questions that are no longer asked have no answer.
+    status.gates = Vec::new();
     status.blockers = vec![BlockerStatus {
         reason: (*reason).to_owned(),
         message: message.clone(),
@@ -136,10 +138,7 @@ pub(crate) fn rejected(
     }];
     for kind in CONDITIONS {
         let accepted = kind == ConditionKind::Accepted;
-        // Nobody looks any more: what was decided before is shown as it was only if it was decided at all.
-        if !accepted && condition(&status.conditions, kind.as_str()).is_some() {
-            continue;
-        }
+        // Nobody looks any more: what was true may end at any time without a word, so nothing stays True.
         let report = ConditionReport {
             kind,
             status: if accepted { Tri::False } else { Tri::Unknown },
@@ -341,6 +340,46 @@ mod tests {
         assert_eq!(steps, [Some(2000), None]);
         assert_eq!(first.blockers[0].reason, "StepFailed");
         assert_eq!(super::journal(Some(&first)).unwrap(), journal);
+    }
+
+    #[test]
+    fn what_nobody_looks_at_any_more_is_unknown_and_never_healthy() {
+        let healthy = CONDITIONS.map(|kind| ConditionReport {
+            kind,
+            status: Tri::True,
+            reason: "Well".into(),
+            message: String::new(),
+        });
+        let report = Report {
+            conditions: healthy.to_vec(),
+            ..Report::default()
+        };
+        let told = Told {
+            report: &report,
+            trouble: None,
+            journal: &Journal::default(),
+            generation: Some(3),
+            now: at(10),
+        };
+        let before = status(&told, None);
+        let invalid = Invalid {
+            reason: "PolicyMissing",
+            message: "DRPolicy gold does not exist".into(),
+            remedy: "create the DRPolicy".into(),
+        };
+        let after = rejected(&invalid, Some(&before), Some(4), at(20));
+        let said = |kind: ConditionKind| {
+            let held = after.conditions.iter().find(|c| c.type_ == kind.as_str());
+            held.map(|c| (c.status.as_str(), c.reason.as_str(), c.observed_generation))
+        };
+        for kind in CONDITIONS {
+            let expected = if kind == ConditionKind::Accepted {
+                ("False", "PolicyMissing", Some(4))
+            } else {
+                ("Unknown", "NotAccepted", Some(4))
+            };
+            assert_eq!(said(kind), Some(expected), "{}", kind.as_str());
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! telemetry, the admin server and shutdown.
 //!
 //! Invariants of this crate: it decides nothing about disaster recovery; every call to a cluster has a deadline; all of
-//! it runs under tokio's paused clock and gives the same order of events twice in a row, so nothing here draws random
-//! numbers or walks a hash map.
+//! it runs under tokio's paused clock and gives the same order of events twice in a row, so nothing here draws a random
+//! number without a given seed, or walks a hash map.
 
 pub mod admin;
 pub mod apply;

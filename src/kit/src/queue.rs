@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::hash::fnv;
+use crate::retry;
 
 /// First wait after a failure; doubles up to [`LONGEST`].
 const FIRST: Duration = Duration::from_millis(200);
@@ -252,8 +253,7 @@ pub enum Next {
 
 /// The wait after the n-th failure in a row, less up to a fifth by `seed`, so that keys that failed together spread.
 pub fn backoff(failures: u32, seed: u64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let full = FIRST.saturating_mul(1 << doublings).min(LONGEST);
+    let full = retry::after(failures, FIRST, LONGEST);
     let fraction =
         (seed.wrapping_add(u64::from(failures).wrapping_mul(0x9e37_79b9_7f4a_7c15)) >> 32) % 200;
     full.mul_f64(1.0 - f64::from(u32::try_from(fraction).unwrap_or(0)) / 1000.0)

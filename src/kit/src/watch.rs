@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::error::full;
+use crate::hash::fnv;
+use crate::retry::Waits;
 
-/// First wait after a broken watch; doubles up to [`LONGEST`].
-const FIRST: Duration = Duration::from_millis(200);
+/// First wait after a broken watch; doubles up to [`LONGEST`]. Each may be twice as long, by what is watched.
+const FIRST: Duration = Duration::from_millis(150);
 /// Longest wait between two tries.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_millis(2500);
 
 /// What a watch tells.
 #[derive(Debug, Clone)]
@@ -42,12 +44,13 @@ pub async fn watch_into<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let mut wait = FIRST;
+    // The watches of one cluster break together; their full lists must not all come at once.
+    let mut waits = Waits::new(FIRST, LONGEST, fnv(api.resource_url()));
     loop {
         let mut session = Session {
             sink: &mut sink,
             listed: Vec::new(),
-            wait: &mut wait,
+            waits: &mut waits,
         };
         let lost = tokio::select! {
             biased;
@@ -59,16 +62,15 @@ pub async fn watch_into<K>(
         tokio::select! {
             biased;
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(waits.after_failure()) => {}
         }
-        wait = (wait * 2).min(LONGEST);
     }
 }
 
 struct Session<'a, K, S> {
     sink: &'a mut S,
     listed: Vec<K>,
-    wait: &'a mut Duration,
+    waits: &'a mut Waits,
 }
 
 impl<K, S> Session<'_, K, S>
@@ -92,7 +94,7 @@ where
             Event::Init => self.listed.clear(),
             Event::InitApply(object) => self.listed.push(strip(object)),
             Event::InitDone => {
-                *self.wait = FIRST;
+                self.waits.reset();
                 (self.sink)(WatchEvent::Synced(std::mem::take(&mut self.listed)));
             }
             Event::Apply(object) => (self.sink)(WatchEvent::Apply(strip(object))),

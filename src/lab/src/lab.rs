@@ -25,9 +25,11 @@ mod book;
 mod chronicle;
 mod connect;
 mod error;
+mod front;
 mod guard;
 mod objects;
 mod programs;
+mod seed;
 mod tap;
 mod verbs;
 mod wait;
@@ -39,8 +41,9 @@ pub use objects::{POLICY, cluster_objects, placement};
 pub use tap::{Fault, Tap};
 
 use book::Book;
+use front::Front;
 use objects::{NEIGHBOURS_POLICY, Otherwise, otherwise, placement_under, policy};
-use programs::{Front, Programs};
+use programs::Programs;
 
 /// How the programs reach the API servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +166,7 @@ impl Lab {
     /// Builds the world and starts hub and agents in it.
     pub async fn start(spec: LabSpec) -> Result<Self, LabError> {
         let world = Arc::new(World::new(&spec.world())?);
-        programs::delay_links(&world, spec.seed)?;
+        seed::delay_links(&world, spec.seed)?;
         objects::install(&world, spec.renamed.as_deref())?;
         let front = match spec.transport {
             Transport::InProcess => None,

@@ -112,11 +112,6 @@ impl Driver {
         self.calls.all()
     }
 
-    /// Forgets the calls so far.
-    pub fn forget_calls(&self) {
-        self.calls.clear();
-    }
-
     /// Handles for which a call came while the caller still waited for another.
     pub fn overlaps(&self) -> Vec<String> {
         self.calls.overlaps()

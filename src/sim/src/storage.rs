@@ -137,22 +137,6 @@ impl Fabric {
         })
     }
 
-    /// Sets the time from one mirror snapshot to the next.
-    pub fn set_interval(&self, interval: Duration) {
-        self.with(|s, now| {
-            s.refresh_all(now);
-            s.pace.interval = interval;
-        });
-    }
-
-    /// Sets the time that a whole image takes to its peer.
-    pub fn set_full_copy(&self, full_copy: Duration) {
-        self.with(|s, now| {
-            s.refresh_all(now);
-            s.pace.full_copy = full_copy;
-        });
-    }
-
     /// Data that was really thrown away: a rebuild with nothing to rebuild from, or a deleted image.
     pub fn destroyed(&self) -> Vec<Destroyed> {
         self.state.lock().destroyed.clone()

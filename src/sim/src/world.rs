@@ -19,10 +19,10 @@ use crate::{
     workload::{Ledger, Workload},
 };
 
-mod demo;
+mod app;
 mod faults;
 
-pub use demo::{App, STORAGE_CLASS, Shape, infrastructure};
+pub use app::{App, STORAGE_CLASS, Shape, infrastructure};
 
 /// The hub's name among the sites and links.
 pub const HUB: &str = "hub";

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     check: bool,
 }
 
-/// File name to text.
+/// Path under `crds/` to text.
 type Files = BTreeMap<String, String>;
 
 /// Writes `crds/`, or fails if that would change it.
@@ -38,7 +38,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for name in differing(&read(&dir)?, &wanted) {
         let path = dir.join(&name);
         match wanted.get(&name) {
-            Some(text) => fs::write(&path, text)?,
+            Some(text) => {
+                fs::create_dir_all(path.parent().unwrap_or(&dir))?;
+                fs::write(&path, text)?;
+            }
             None => fs::remove_file(&path)?,
         }
         println!("crds/{name}");
@@ -67,17 +70,17 @@ fn generated() -> Result<Files> {
     read(&dir)
 }
 
+/// The YAML files in a folder and in those below it.
 fn read(dir: &Path) -> Result<Files> {
     let mut files = Files::new();
     for entry in fs::read_dir(dir).with_context(|| format!("no {}", dir.display()))? {
         let path = entry?.path();
-        if path.extension() == Some(OsStr::new("yaml")) {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            files.insert(name, fs::read_to_string(&path)?);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            let below = read(&path)?;
+            files.extend(below.into_iter().map(|(n, t)| (format!("{name}/{n}"), t)));
+        } else if path.extension() == Some(OsStr::new("yaml")) {
+            files.insert(name.into_owned(), fs::read_to_string(&path)?);
         }
     }
     Ok(files)

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    path::PathBuf,
     process::Command,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -75,6 +76,9 @@ type Programs = JoinHandle<Result<()>>;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let stages = stages(args);
     components(&stages)?;
+    if stages.contains(&Stage::E2e) {
+        go()?;
+    }
     let mut programs = stages.contains(&Stage::E2e).then(build_programs);
     let mut table = Vec::new();
     let mut end = Ok(());
@@ -176,6 +180,25 @@ fn components(stages: &[Stage]) -> Result<()> {
                 .with_context(|| format!("{component} is missing and could not be installed"))?;
         }
     }
+    Ok(())
+}
+
+/// Go builds the control planes. That it is missing is said now, and not after all other stages.
+fn go() -> Result<()> {
+    // Where e2e/build.sh finds what was built before; whether that is of today it says itself.
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let user = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or(home);
+    let built = cache().join("bin").exists() || user.is_some_and(|u| u.join("lifeboat").exists());
+    let there = ["go", "/usr/local/go/bin/go"]
+        .iter()
+        .any(|go| works(command(go).arg("version")));
+    ensure!(
+        there || built,
+        "the tests against real control planes need Go 1.24 or newer, and none is found: install it (https://go.dev/dl, \
+         or a package of your system), or leave these tests out with --no-e2e"
+    );
     Ok(())
 }
 

@@ -117,6 +117,7 @@ fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if path.ends_with("Cargo.toml") {
         findings.extend(imports::check(path, text));
+        findings.extend(default_run(path, text));
     }
     if is_rust(path) {
         findings.extend(module_doc(path, text));
@@ -126,6 +127,17 @@ fn check(path: &str, text: &str) -> Vec<Finding> {
         findings.extend(machine_paths(path, text));
     }
     findings
+}
+
+/// `cargo run` in the root means the program that users get, whatever other binaries there are.
+fn default_run(path: &str, text: &str) -> Option<Finding> {
+    let named = text.lines().find(|line| line.starts_with("default-run"));
+    let wanted = (path == "src/cli/Cargo.toml").then_some("default-run = \"lifeboat\"");
+    (named != wanted).then(|| Finding {
+        path: path.to_owned(),
+        line: None,
+        what: "cargo run must start lifeboat: default-run belongs into src/cli/Cargo.toml, and nowhere else".to_owned(),
+    })
 }
 
 fn module_doc(path: &str, text: &str) -> Option<Finding> {
@@ -254,6 +266,16 @@ mod tests {
             found("src/core/Cargo.toml", manifest),
             ["src/core/Cargo.toml: core must not import kit"]
         );
+    }
+
+    #[test]
+    fn another_program_than_lifeboat_for_cargo_run_is_found() {
+        let package = |more: &str| format!("[package]\nname = \"lifeboat-cli\"\n{more}");
+        let ours = package("default-run = \"lifeboat\"\n");
+        assert!(found("src/cli/Cargo.toml", &ours).is_empty());
+        assert_eq!(found("src/cli/Cargo.toml", &package("")).len(), 1);
+        let other = package("default-run = \"bench\"\n").replace("-cli", "-lab");
+        assert_eq!(found("src/lab/Cargo.toml", &other).len(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct AgentArgs {
     /// A storage driver: the name its classes use, and its CSI-Addons socket. Once for each driver.
     #[arg(long = "driver", required = true, value_name = "NAME=unix:///PATH", value_parser = driver, env = "LIFEBOAT_DRIVERS", value_delimiter = ',')]
     drivers: Vec<Driver>,
-    /// Namespace that the agent runs in; its Lease is there.
+    /// Namespace of the agent's Lease. The hub looks for it in the default one.
     #[arg(long, default_value = names::SYSTEM_NAMESPACE, env = "LIFEBOAT_NAMESPACE")]
     namespace: String,
     /// Who this process is among the agents of its cluster [default: the host name].
@@ -126,6 +126,33 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_manifests_start_the_programs_with_flags_they_know() {
+        use clap::Parser;
+        for (manifest, verb) in [
+            (
+                include_str!("../../../../hub-deploy/base/deployment.yaml"),
+                "hub",
+            ),
+            (
+                include_str!("../../../../spoke-deploy/standalone/deployment.yaml"),
+                "agent",
+            ),
+            (
+                include_str!("../../../../spoke-deploy/sidecar/container.yaml"),
+                "agent",
+            ),
+        ] {
+            let object: serde_json::Value = serde_saphyr::from_str(manifest).unwrap();
+            let container = &object["spec"]["template"]["spec"]["containers"][0];
+            let args = container["args"].as_array().unwrap().iter();
+            let args: Vec<&str> = args.filter_map(serde_json::Value::as_str).collect();
+            assert_eq!(args.first(), Some(&verb));
+            let parsed = crate::args::Cli::try_parse_from(["lifeboat"].iter().chain(&args));
+            assert!(parsed.is_ok(), "{args:?}: {:?}", parsed.err());
+        }
+    }
 
     #[test]
     fn drivers_are_a_name_and_an_absolute_socket() {

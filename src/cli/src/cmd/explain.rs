@@ -1,10 +1,11 @@
 //! `lifeboat explain`.
 
 use lifeboat_kit::{Clock, SystemClock};
+use serde_json::Value;
 
-use crate::args::PlacementArgs;
+use crate::args::{OutputArgs, PlacementArgs};
 use crate::failure::Failure;
-use crate::output::{print, say};
+use crate::output::{document, list, print, say};
 use crate::placement::{Subject, clusters};
 use crate::view::explain::{Known, explain};
 
@@ -13,6 +14,23 @@ use crate::view::explain::{Known, explain};
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     placement: PlacementArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What is known, as a list: the placement, its policy, the clusters.
+fn objects(known: &Known<'_>) -> Result<Value, Failure> {
+    let value = |object: Result<Value, serde_json::Error>| {
+        object.map_err(|e| Failure::Refused(format!("could not write the objects: {e}")))
+    };
+    let mut all = vec![value(serde_json::to_value(known.placement))?];
+    if let Some(policy) = known.policy {
+        all.push(value(serde_json::to_value(policy))?);
+    }
+    for cluster in known.clusters.into_iter().flatten() {
+        all.push(value(serde_json::to_value(cluster))?);
+    }
+    Ok(list(&all))
 }
 
 /// Explains one placement.
@@ -32,5 +50,8 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
         policy: policy.as_ref().ok(),
         clusters: clusters.as_deref().ok(),
     };
-    print(&explain(&known, SystemClock.now()))
+    match document(args.output.output, &objects(&known)?)? {
+        Some(objects) => print(&objects),
+        None => print(&explain(&known, SystemClock.now())),
+    }
 }

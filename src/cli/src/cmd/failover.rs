@@ -5,10 +5,10 @@ use lifeboat_api::policy::FailoverMode;
 use lifeboat_kit::{Clock, SystemClock};
 
 use super::relocate::{known_target, request};
-use crate::args::{PlacementArgs, WaitArgs};
+use crate::args::{OutputArgs, PlacementArgs, WaitArgs};
 use crate::failure::Failure;
 use crate::input::{Answer, Person, ask, person};
-use crate::output::print;
+use crate::output::{Format, answer, print, say};
 use crate::placement::{Subject, Wish};
 use crate::view::loss;
 
@@ -28,6 +28,8 @@ pub(crate) struct FailoverArgs {
     dry_run: bool,
     #[command(flatten)]
     wait: WaitArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Shows what a failover would lose, asks, and asks the hub for it.
@@ -48,9 +50,14 @@ pub(crate) async fn run(args: FailoverArgs) -> Result<(), Failure> {
             "policy {policy} forbids failovers (failover.mode: Disabled)"
         )));
     }
-    print(&loss::preview(&placement, &args.to, SystemClock.now()))?;
+    let format = args.output.output;
+    let preview = loss::preview(&placement, &args.to, SystemClock.now());
     if args.dry_run {
-        return Ok(());
+        return answer(format, &placement, &preview);
+    }
+    match format {
+        Format::Table => print(&preview)?,
+        Format::Json | Format::Yaml => say(preview.trim_end()),
     }
     if !args.yes {
         confirm(&subject.name)?;
@@ -59,7 +66,7 @@ pub(crate) async fn run(args: FailoverArgs) -> Result<(), Failure> {
         action: Action::Failover,
         to: args.to,
     };
-    request(&subject, &placement, &wish, &args.wait).await
+    request(&subject, &placement, &wish, &args.wait, format).await
 }
 
 fn confirm(name: &str) -> Result<(), Failure> {

@@ -3,10 +3,10 @@
 use lifeboat_api::placement::Action;
 use lifeboat_kit::{Clock, SystemClock};
 
-use crate::args::{PlacementArgs, WaitArgs};
+use crate::args::{OutputArgs, PlacementArgs, WaitArgs};
 use crate::failure::Failure;
 use crate::follow::follow;
-use crate::output::{print, say};
+use crate::output::{Format, answer, say};
 use crate::placement::{Subject, Wish};
 
 /// Flags of a relocation.
@@ -19,6 +19,8 @@ pub(crate) struct RelocateArgs {
     to: String,
     #[command(flatten)]
     wait: WaitArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// Asks for a relocation, and follows it if told to.
@@ -31,12 +33,13 @@ pub(crate) async fn run(args: RelocateArgs) -> Result<(), Failure> {
     };
     known_target(&subject, &placement, &wish.to).await?;
     if wish.is_fulfilled(&placement) {
-        return print(&format!(
+        let words = format!(
             "{} is on {} already, and is wanted there: nothing to do\n",
             subject.name, wish.to
-        ));
+        );
+        return answer(args.output.output, &placement, &words);
     }
-    request(&subject, &placement, &wish, &args.wait).await
+    request(&subject, &placement, &wish, &args.wait, args.output.output).await
 }
 
 /// Writes the wish and follows it if told to.
@@ -45,6 +48,7 @@ pub(crate) async fn request(
     placement: &lifeboat_api::DRPlacement,
     wish: &Wish,
     wait: &WaitArgs,
+    format: Format,
 ) -> Result<(), Failure> {
     let patch = wish.patch(&placement.spec, &SystemClock.now().to_string());
     let patched = subject.patch(&patch).await?;
@@ -60,13 +64,15 @@ pub(crate) async fn request(
             wish,
             patched.metadata.generation.unwrap_or(0),
             wait.timeout,
+            format,
         )
         .await;
     }
-    print(&format!(
+    let words = format!(
         "{text}; see it with: lifeboat status {} -n {}\n",
         subject.name, subject.namespace
-    ))
+    );
+    answer(format, &patched, &words)
 }
 
 /// Refuses a target that the policy does not name. A policy that cannot be read refuses nothing: the hub will.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lifeboat_api::placement::{ActionRecord, Gate, StepRecord, VolumeStatus};
+use lifeboat_api::placement::{Action, ActionRecord, Gate, StepRecord, VolumeStatus};
 use lifeboat_api::{DRCluster, DRPlacement, DRPlacementStatus};
 
 use super::fleet;
@@ -46,8 +46,10 @@ fn section(text: &mut String, title: &str, body: &str) {
 fn head(placement: &DRPlacement, status: &DRPlacementStatus, now: Timestamp) -> String {
     let spec = &placement.spec;
     let wanted = match (spec.action, &spec.failover_cluster) {
-        (Some(action), Some(to)) => format!("{} ({action:?} to {to})", spec.preferred_cluster),
-        (Some(action), None) => format!("{} ({action:?})", spec.preferred_cluster),
+        (Some(Action::Failover), Some(to)) => {
+            format!("{} (Failover to {to})", spec.preferred_cluster)
+        }
+        (Some(action), _) => format!("{} ({action:?})", spec.preferred_cluster),
         (None, _) => spec.preferred_cluster.clone(),
     };
     let lines = [

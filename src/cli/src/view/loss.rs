@@ -73,8 +73,9 @@ fn losses(status: &DRPlacementStatus, now: Timestamp) -> String {
     if never > 0 {
         let _ = writeln!(
             text,
-            "{} never copied: all of it would be lost.",
-            count(never, "volume") + if never == 1 { " was" } else { " were" }
+            "{} never copied: a failover is refused until {}.",
+            count(never, "volume") + if never == 1 { " was" } else { " were" },
+            if never == 1 { "it is" } else { "they are" }
         );
     }
     let rows: Vec<Vec<String>> = status
@@ -82,7 +83,7 @@ fn losses(status: &DRPlacementStatus, now: Timestamp) -> String {
         .iter()
         .map(|v| {
             let lost = v.last_sync_time.as_ref().map_or_else(
-                || "everything".to_owned(),
+                || "refused: no copy".to_owned(),
                 |t| format!("last {}", age(t, now)),
             );
             vec![format!("{}/{}", v.namespace, v.name), v.state.clone(), lost]
@@ -106,10 +107,10 @@ mod tests {
 Failover of db from east to west
 
 Everything written in the last 12s may be lost (as far as the hub has seen).
-1 volume was never copied: all of it would be lost.
+1 volume was never copied: a failover is refused until it is.
   CLAIM           STATE    WOULD-LOSE
   default/data-0  Primary  last 12s
-  default/data-1  Primary  everything
+  default/data-1  Primary  refused: no copy
 
 east still runs it. A relocation would lose nothing: lifeboat relocate db --to west
 

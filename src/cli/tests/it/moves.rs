@@ -27,6 +27,24 @@ async fn relocate_writes_the_wish_once_and_asks_again_with_a_ticket() {
 }
 
 #[tokio::test]
+async fn a_program_that_asks_for_a_move_is_answered_with_the_object() {
+    let world = World::with_placement().await;
+    let look = ["failover", "db", "--to", "west", "--dry-run", "-o", "json"];
+    let look = world.run(&look).await;
+    let object: Value = serde_json::from_str(&look.out).unwrap();
+    assert_eq!(object.pointer("/status/cluster"), Some(&json!("east")));
+    assert!(look.err.contains("may be lost"), "{}", look.err);
+    let asked = ["relocate", "db", "--to", "west", "-o", "json"];
+    let asked = world.run(&asked).await;
+    let object: Value = serde_json::from_str(&asked.out).unwrap();
+    assert_eq!(
+        object.pointer("/spec/preferredCluster"),
+        Some(&json!("west"))
+    );
+    assert!(asked.err.contains("is asked for"), "{}", asked.err);
+}
+
+#[tokio::test]
 async fn relocate_to_where_it_is_changes_nothing_and_to_nowhere_is_refused() {
     let world = World::with_placement().await;
     let before = world.placement().await;

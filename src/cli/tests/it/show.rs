@@ -57,4 +57,14 @@ async fn explain_speaks() {
         "{}",
         ended.out
     );
+    let json = world.run(&["explain", "db", "-o", "json"]).await;
+    let list: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        list.pointer("/items/0/kind"),
+        Some(&Value::from("DRPlacement"))
+    );
+    assert_eq!(
+        list.pointer("/items/1/kind"),
+        Some(&Value::from("DRPolicy"))
+    );
 }

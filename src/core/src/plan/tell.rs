@@ -89,7 +89,6 @@ fn reason_word(reason: crate::wait::Reason) -> &'static str {
         R::AgentNotAlive => "AgentNotAlive",
         R::DriverNotReady => "DriverNotReady",
         R::ClusterNotInPolicy => "ClusterNotInPolicy",
-        R::AlreadyThere => "AlreadyThere",
         R::FailoverDisabled => "FailoverDisabled",
         R::NoTarget => "NoTarget",
         R::NothingSelected => "NothingSelected",
@@ -111,7 +110,6 @@ fn reason_word(reason: crate::wait::Reason) -> &'static str {
         R::Deleting => "Deleting",
         R::StaleHub => "StaleHub",
         R::StepFailed => "StepFailed",
-        R::MoveInProgress => "MoveInProgress",
         R::OwnershipConflict => "OwnershipConflict",
         R::IdentityUnclear => "IdentityUnclear",
     }

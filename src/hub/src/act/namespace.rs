@@ -2,7 +2,6 @@
 
 use lifeboat_api::names;
 use lifeboat_core::wait::Reason;
-use serde_json::json;
 
 use super::At;
 use super::kinds::Kind;
@@ -28,12 +27,9 @@ pub(crate) async fn ensure(at: &At<'_>, namespace: &str) -> Part {
         }
         Some(_) => Ok(()),
         None => {
-            let body = json!({
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": { "name": namespace, "annotations": { names::PLACEMENT: at.scope.key.to_string() } },
-            });
-            at.remote.apply(place, &body).await.map(drop)
+            // Never an apply: that needs the right to patch, and with it every namespace could be relabelled.
+            let ours = [(names::PLACEMENT, at.scope.key.to_string())];
+            at.remote.create(place, ours).await.map(drop)
         }
     }
 }

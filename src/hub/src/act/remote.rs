@@ -4,13 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use kube::core::DynamicObject;
+use kube::{Api, ResourceExt};
 use lifeboat_api::names::HUB_MANAGER;
 use lifeboat_core::ClusterId;
 use lifeboat_kit::{CallError, Conflicts, deadline};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::kinds::Kind;
 use super::object::{uid, version};
@@ -147,6 +149,28 @@ impl Remote {
         self.try_apply(at, body)
             .await
             .map_err(|e| trouble(&self.cluster, &e))
+    }
+
+    /// Makes an object, with nothing but annotations, of a kind that the hub may create and never change. One that somebody made meanwhile is a conflict,
+    /// which the next look settles.
+    pub(crate) async fn create(
+        &self,
+        at: Place<'_>,
+        annotations: impl IntoIterator<Item = (&'static str, String)> + Send,
+    ) -> Part<Value> {
+        let said = format!("create {}", at.describe());
+        let mut object = DynamicObject::new(at.name, &at.kind.resource()).data(json!({}));
+        for (key, value) in annotations {
+            object.annotations_mut().insert(key.to_owned(), value);
+        }
+        let api = self.api(at.kind, at.namespace);
+        let params = PostParams {
+            field_manager: Some(HUB_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let call = deadline(said, self.limit, api.create(&params, &object));
+        let object = call.await.map_err(|e| trouble(&self.cluster, &e))?;
+        Ok(self.note(object))
     }
 
     /// Merge patch of the few fields that are ours on an object that is somebody else's.

@@ -53,6 +53,28 @@ fn names_are_mapped_both_ways() {
 }
 
 #[test]
+fn a_failover_cluster_that_stayed_in_the_spec_asks_for_nothing() {
+    let asked = |fields: serde_json::Value| {
+        let mut p = serde_json::to_value(placement()).unwrap();
+        lifeboat_kit::apply::merge(&mut p, json!({ "spec": fields }));
+        let p: DRPlacement = serde_json::from_value(p).unwrap();
+        let resolved = resolve(&p, policy(&json!({})), &Journal::default()).unwrap();
+        resolved.intent.request
+    };
+    let failover = asked(json!({"action": "Failover", "failoverCluster": "dr2"}));
+    let back = asked(json!({"action": "Relocate", "failoverCluster": "dr2"}));
+    assert_ne!(failover, back, "going home is a new request");
+    let tidied = asked(json!({"action": "Relocate"}));
+    assert_eq!(
+        back, tidied,
+        "and taking the left-over field out is not another"
+    );
+    assert_eq!(back.fingerprint(), tidied.fingerprint());
+    // Nor does it have to be a cluster of the policy.
+    asked(json!({"action": "Relocate", "failoverCluster": "gone"}));
+}
+
+#[test]
 fn what_cannot_be_followed_is_named() {
     let reason = |p: &DRPlacement, extra, journal: &Journal| {
         resolve(p, policy(&extra), journal)

@@ -16,10 +16,11 @@ use super::{Key, Lab, LabError, Look, POLICY, Topic, objects, programs::hub_name
 const NEIGHBOUR: Duration = Duration::from_secs(60);
 
 impl Lab {
-    /// Asks for a move without loss, as a user does.
+    /// Asks for a move without loss, as a user does: what a failover wrote into the spec stays there.
     pub async fn relocate(&self, to: &str) -> Result<(), LabError> {
         self.say(format!("relocate to {to}"));
-        self.patch(json!({"spec": {"preferredCluster": to, "action": "Relocate", "failoverCluster": null}})).await
+        self.patch(json!({"spec": {"preferredCluster": to, "action": "Relocate"}}))
+            .await
     }
 
     /// Asks for a failover, the loss accepted.

@@ -61,8 +61,6 @@ struct Inner {
     /// Calls that somebody waits for, by volume.
     waiting: BTreeMap<String, usize>,
     overlaps: Vec<String>,
-    /// Calls forgotten so far, so that a ticket still finds its own.
-    forgotten: usize,
 }
 
 /// All calls, and whether any two overlapped.
@@ -85,7 +83,7 @@ impl CallLog {
             force,
             code: None,
         });
-        let number = inner.forgotten + inner.calls.len() - 1;
+        let number = inner.calls.len() - 1;
         Ticket {
             log: self,
             number,
@@ -100,13 +98,6 @@ impl CallLog {
 
     pub(super) fn overlaps(&self) -> Vec<String> {
         self.0.lock().overlaps.clone()
-    }
-
-    pub(super) fn clear(&self) {
-        let mut inner = self.0.lock();
-        inner.forgotten += inner.calls.len();
-        inner.calls.clear();
-        inner.overlaps.clear();
     }
 }
 
@@ -133,9 +124,7 @@ impl Drop for Ticket<'_> {
                 inner.waiting.remove(&self.handle);
             }
         }
-        if let Some(number) = self.number.checked_sub(inner.forgotten)
-            && let Some(call) = inner.calls.get_mut(number)
-        {
+        if let Some(call) = inner.calls.get_mut(self.number) {
             call.code = Some(self.code);
         }
     }
