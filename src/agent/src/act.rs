@@ -365,7 +365,7 @@ impl Caller<'_> {
             && let Class::Ours(class) = &self.v.class
             && let Some(secret) = &class.secret
         {
-            self.agent.secrets.distrust(secret);
+            self.agent.secrets.distrust(secret).await;
         }
         Failed::new(aim, error)
     }

@@ -56,8 +56,12 @@ impl SecretReader {
     }
 
     /// Forgets one that the driver did not accept: it may have been rotated.
-    pub(crate) fn distrust(&self, key: &Key) {
-        self.kept.remove(key);
+    pub(crate) async fn distrust(&self, key: &Key) {
+        let kept = self.kept.get(key).map(|kept| Kept::clone(&kept));
+        // A reading that is under way may be older than the refusal: it is waited for, and forgotten too.
+        if let Some(kept) = kept {
+            *kept.lock().await = None;
+        }
     }
 
     async fn fetch(&self, key: &Key) -> SecretView {

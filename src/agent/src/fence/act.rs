@@ -101,7 +101,7 @@ async fn call(agent: &Agent, v: &FenceView) -> Step {
     if error.retry() == Retry::AfterCredentials
         && let Some(secret) = &means.secret
     {
-        agent.secrets.distrust(secret);
+        agent.secrets.distrust(secret).await;
     }
     warn!(fence = %v.name, error = %error, "driver call failed");
     let wait = agent.failed(&work, &v.tries);

@@ -155,7 +155,7 @@ async fn call(agent: &Agent, v: &GroupView, decision: Decision) -> Step {
     if error.retry() == Retry::AfterCredentials
         && let Some(secret) = &class.secret
     {
-        agent.secrets.distrust(secret);
+        agent.secrets.distrust(secret).await;
     }
     let wait = agent.failed(&work, &v.tries);
     let said = if ending {
