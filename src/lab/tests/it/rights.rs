@@ -101,13 +101,13 @@ fn granted(file: &str, account: &str) -> BTreeSet<Right> {
     let roles = documents
         .iter()
         .filter(|d| d["kind"] == "ClusterRole" || d["kind"] == "Role");
-    let rules = roles.flat_map(|d| d["rules"].as_array().unwrap());
+    let granting = roles.flat_map(|d| d["rules"].as_array().unwrap());
     let words = |rule: &Value, key: &str| -> Vec<String> {
         let all = rule[key].as_array().into_iter().flatten();
         all.map(|w| w.as_str().unwrap().to_owned()).collect()
     };
     let mut found = BTreeSet::new();
-    for rule in rules {
+    for rule in granting {
         let mut groups = words(rule, "apiGroups");
         let mut resources = words(rule, "resources");
         let paths = words(rule, "nonResourceURLs");
