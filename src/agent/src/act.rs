@@ -398,21 +398,18 @@ async fn call(agent: &Agent, v: &VolumeView, begun: Timestamp, decision: Decisio
         Decision::Disable => return disable(&caller, begun).await,
         _ => return Step::Rest(Next::Failed),
     };
-    let outcome = match result {
-        Ok(outcome) => outcome,
-        Err(Superseded) => {
-            // Noted, and not sent: what is wanted now may be that it is sent after all.
-            if matches!(
-                decision,
-                Decision::Resync {
-                    force: Force::Yes,
-                    ..
-                }
-            ) {
-                take_back_resync(agent, v).await;
+    let Ok(outcome) = result else {
+        // Superseded. Noted, and not sent: what is wanted now may be that it is sent after all.
+        if matches!(
+            decision,
+            Decision::Resync {
+                force: Force::Yes,
+                ..
             }
-            return Step::Again;
+        ) {
+            take_back_resync(agent, v).await;
         }
+        return Step::Again;
     };
     let asked = decision == Decision::Ask;
     let step = settle(agent, v, outcome, begun).await;

@@ -70,6 +70,10 @@ pub(crate) struct VolumeView {
 
 /// By whose rules the object is served.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, for the length of a decision"
+)]
 pub(crate) enum Rule {
     /// As upstream's controllers would.
     Upstream,

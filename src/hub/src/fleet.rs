@@ -155,14 +155,14 @@ impl Fleet {
         let started = clock.now();
         Self {
             inner: Arc::new(Inner {
-                started,
-                absent,
                 connect,
                 clock,
                 config,
                 wake,
                 cancel,
                 members,
+                started,
+                absent,
             }),
         }
     }
