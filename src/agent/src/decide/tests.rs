@@ -130,7 +130,7 @@ fn each_role_leads_to_its_call() {
     let in_step = with_conditions(view(Secondary, "Secondary"), "True", "False", "False");
     let behind = with_conditions(view(Secondary, "Secondary"), "True", "True", "True");
     let no = Force::No;
-    let cases = [
+    let cases = vec![
         (
             "row 1",
             view(Primary, "Unknown"),
@@ -222,7 +222,7 @@ fn each_role_leads_to_its_call() {
 fn rows_8_to_16_what_is_not_in_order_is_refused_by_name() {
     let fresh = || view(Primary, "Unknown");
     let set = |volume: Backing| change(fresh(), |v| claim(v).volume = volume);
-    let cases = [
+    let cases = vec![
         (
             change(fresh(), |v| {
                 v.class = Class::Missing {

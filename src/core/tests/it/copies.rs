@@ -21,7 +21,7 @@ fn data_known(model: &mut Model) -> (Tri, String) {
     fail_over(model, "b");
     let plan = model.plan().1;
     let gate = plan.report.gates.iter().find(|g| g.name == "DataKnown");
-    let gate = gate.expect("the gate is asked");
+    let gate = gate.unwrap();
     let moved = plan.journal.is_some_and(|j| j.epoch != model.journal.epoch);
     assert_eq!(moved, gate.state == Tri::True, "{:#?}", plan.report);
     (gate.state, gate.message.clone())
@@ -145,7 +145,10 @@ fn a_claim_that_is_let_go_loses_its_copy_before_replication_is_switched_off() {
     model.follow(&plan, None, 1);
     assert!(!model.journal.synced.contains_key(&data()));
     let plan = model.plan().1;
-    assert_eq!(plan.steps.first().map(|s| s.name()), Some("Unprotect"));
+    assert_eq!(
+        plan.steps.first().map(lifeboat_core::Step::name),
+        Some("Unprotect")
+    );
     model.follow(&plan, None, 1);
     // Selected again, and lost before anything was copied.
     let a = model.sites.get_mut(&id("a")).unwrap();

@@ -50,7 +50,7 @@ impl Rebuilt {
         let plan = self.plan();
         assert!(plan.steps.is_empty() && plan.journal.is_none(), "{plan:#?}");
         assert!(plan.again_after_ms.is_some());
-        plan.report.blockers.first().cloned().expect("a blocker")
+        plan.report.blockers.first().cloned().unwrap()
     }
 }
 
@@ -171,7 +171,7 @@ fn a_placement_that_never_began_may_be_deleted_beside_the_records_of_an_earlier_
     let mut rebuilt = Rebuilt::new();
     rebuilt.model.intent.life = Life::Leaving;
     let plan = rebuilt.plan();
-    let steps: Vec<&str> = plan.steps.iter().map(|s| s.name()).collect();
+    let steps: Vec<&str> = plan.steps.iter().map(lifeboat_core::Step::name).collect();
     assert_eq!(steps, ["Finish"]);
 }
 

@@ -322,7 +322,7 @@ async fn a_word_to_switch_off_that_was_left_behind_is_taken_back() {
     let world = World::new();
     world.twice(replicate("dr1", Role::Primary, 1)).await;
     let say = async || {
-        let word = json!({"metadata": {"annotations": {names::DISABLE: "true"}}});
+        let switch = json!({"metadata": {"annotations": {names::DISABLE: "true"}}});
         let params = kube::api::PatchParams {
             field_manager: Some(names::HUB_MANAGER.to_owned()),
             ..Default::default()
@@ -330,7 +330,7 @@ async fn a_word_to_switch_off_that_was_left_behind_is_taken_back() {
         let api: kube::Api<lifeboat_api::VolumeReplication> =
             kube::Api::namespaced(world.servers[&id("dr1")].admin(), NS);
         let said = api
-            .patch("db", &params, &kube::api::Patch::Merge(&word))
+            .patch("db", &params, &kube::api::Patch::Merge(&switch))
             .await;
         said.unwrap();
         api
