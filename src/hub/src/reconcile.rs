@@ -38,8 +38,11 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 /// When a placement whose identity is another's looks again.
 const TAKEN_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long mere progress waits for more of it, so that twenty volumes are not twenty writes. News never wait.
+/// How long mere progress waits for more of it, so that twenty volumes are not twenty writes.
 const PROGRESS: Duration = Duration::from_millis(250);
+/// How soon news follow a report: two hubs that both act and see things differently must not write against each other at
+/// full speed.
+const NEWS: Duration = Duration::from_millis(20);
 
 /// What comes after a turn of the loop.
 enum Turn {
@@ -431,14 +434,19 @@ impl Look<'_> {
         }))
     }
 
-    /// How long a report that holds nothing but progress is to wait, after the one before it.
+    /// How long a report is to wait, after the one before it.
     fn held_back(&self, status: &DRPlacementStatus) -> Option<Duration> {
         let before = self.placement.status.as_ref()?;
-        if before == status || status::is_news(before, status) {
+        if before == status {
             return None;
         }
+        let gap = if status::is_news(before, status) {
+            NEWS
+        } else {
+            PROGRESS
+        };
         let last = self.context.reported.lock().get(self.key()).copied()?;
-        let left = PROGRESS.checked_sub(last.elapsed())?;
+        let left = gap.checked_sub(last.elapsed())?;
         (!left.is_zero()).then_some(left)
     }
 
