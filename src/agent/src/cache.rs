@@ -22,7 +22,7 @@ mod store;
 
 use facts::PvFacts;
 use refs::refers_to;
-use store::{Store, key_of, version};
+use store::{Origin, Store, key_of, version};
 
 pub(crate) use facts::ClaimFacts;
 pub(crate) use groups::{content_name, names_it, selector, selects, volume_name};
@@ -186,7 +186,7 @@ impl Caches {
             return Vec::new();
         }
         let group = refers_to(&key, &volume).group;
-        inner.put_volume(volume);
+        inner.put_volume(Origin::Write, volume);
         group.map(Work::Group).into_iter().collect()
     }
 
@@ -195,9 +195,9 @@ impl Caches {
         let mut inner = self.inner.write();
         let key = key_of(&claim.metadata);
         if inner.claims.get(&key).is_some() {
-            inner
-                .claims
-                .put(key, version(&claim.metadata), ClaimFacts::of(claim));
+            let facts = ClaimFacts::of(claim);
+            let version = version(&claim.metadata);
+            inner.claims.put_from(Origin::Write, key, version, facts);
         }
     }
 
@@ -225,7 +225,7 @@ impl Caches {
                 for volume in all {
                     let key = key_of(&volume.metadata);
                     woken.extend(refers_to(&key, &volume).group.map(Work::Group));
-                    inner.put_volume(volume);
+                    inner.put_volume(Origin::Watch, volume);
                     woken.insert(Work::Volume(key));
                 }
                 inner.synced.insert(Kind::Volumes);
@@ -233,7 +233,7 @@ impl Caches {
             WatchEvent::Apply(volume) => {
                 let key = key_of(&volume.metadata);
                 let group = refers_to(&key, &volume).group;
-                if inner.put_volume(volume) {
+                if inner.put_volume(Origin::Watch, volume) {
                     woken.insert(Work::Volume(key));
                     woken.extend(group.map(Work::Group));
                 }
@@ -411,12 +411,13 @@ impl Caches {
 }
 
 impl Inner {
-    fn put_volume(&mut self, volume: VolumeReplication) -> bool {
+    fn put_volume(&mut self, origin: Origin, volume: VolumeReplication) -> bool {
         let key = key_of(&volume.metadata);
         let version = version(&volume.metadata);
         let refs = refers_to(&key, &volume);
         let old = self.volumes.get(&key).cloned();
-        if !self.volumes.put(key.clone(), version, Arc::new(volume)) {
+        let volume = Arc::new(volume);
+        if !(self.volumes).put_from(origin, key.clone(), version, volume) {
             return false;
         }
         if let Some(old) = old {

@@ -249,6 +249,7 @@ impl KubeGround {
             open: watch::Sender::new(true),
             failures: Mutex::default(),
             writes: Mutex::default(),
+            parked: Mutex::default(),
             ns: format!("shop-{id}"),
         };
         Self {

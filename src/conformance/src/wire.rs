@@ -1,18 +1,19 @@
 //! Between a client and a real API server: what one row's agent sees of it, faults of the connection, and the gate of time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::{Method, Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyDataStream, BodyExt, StreamBody};
 use kube::client::Body;
 use kube::{Client, Config};
 use parking_lot::Mutex;
@@ -46,8 +47,24 @@ pub(crate) struct Shared {
     pub(crate) failures: Mutex<VecDeque<u16>>,
     /// What the agent wrote, but for its Lease and its events.
     pub(crate) writes: Mutex<Vec<String>>,
+    /// Watches whose time was up by the clock of the row, by path: they go on where they were.
+    pub(crate) parked: Mutex<BTreeMap<String, Parked>>,
     /// Of the world: its namespace and the value of its label.
     pub(crate) ns: String,
+}
+
+/// A watch between two requests for it.
+pub(crate) struct Parked {
+    version: u64,
+    feed: Feed,
+}
+
+/// What a server sends to a watch.
+struct Feed {
+    body: BodyDataStream<Body>,
+    watching: Watching,
+    /// The beginning of a line.
+    rest: Vec<u8>,
 }
 
 /// Whose requests these are.
@@ -71,7 +88,7 @@ type Answer = Result<Response<Lines>, kube::Error>;
 
 /// A client of a world.
 pub(crate) fn client(mut config: Config, shared: Arc<Shared>, who: Who) -> Client {
-    // By a clock that jumps every watch is idle for very long: each would be opened anew, thousands of times.
+    // By a clock that jumps every watch is idle for very long.
     config.read_timeout = None;
     let inner = Client::try_from(config).unwrap();
     Client::new(Wire { inner, shared, who }, "default")
@@ -108,20 +125,38 @@ impl Wire {
             *request.uri_mut() = narrowed(request.uri(), &kind, &self.shared.ns);
         }
         let query = request.uri().query().unwrap_or_default().to_owned();
+        let is_watch = query.contains("watch=true");
+        let from = number(&query, "resourceVersion=").unwrap_or_default();
+        // By a clock that jumps a watch is old at once. To open each anew would be thousands of connections.
+        let path = request
+            .uri()
+            .to_string()
+            .replace(&format!("resourceVersion={from}"), "");
+        let life = Duration::from_secs(number(&query, "timeoutSeconds=").unwrap_or(300));
+        if is_watch {
+            let parked = self.shared.parked.lock().remove(&path);
+            if let Some(parked) = parked.filter(|parked| parked.version == from) {
+                return Ok(Response::new(self.events(parked, path, life)));
+            }
+        }
         let (deletes, reads) = (
             request.method() == Method::DELETE,
             request.method() == Method::GET,
         );
         let flight = self.shared.gate.begin(self.who);
         let (parts, body) = self.inner.send(request).await?.into_parts();
-        if query.contains("watch=true") && parts.status.is_success() {
-            let from = query
-                .split('&')
-                .find_map(|q| q.strip_prefix("resourceVersion="));
-            let from = from.and_then(|v| v.parse().ok()).unwrap_or_default();
-            let watching = self.shared.gate.watching(&kind, from);
+        if is_watch && parts.status.is_success() {
+            let feed = Feed {
+                body: body.into_data_stream(),
+                watching: self.shared.gate.watching(&kind, from),
+                rest: Vec::new(),
+            };
             drop(flight);
-            return Ok(Response::from_parts(parts, self.events(body, watching)));
+            let parked = Parked {
+                version: from,
+                feed,
+            };
+            return Ok(Response::from_parts(parts, self.events(parked, path, life)));
         }
         let bytes = body.collect().await?.to_bytes();
         if !reads && parts.status.is_success() {
@@ -143,27 +178,53 @@ impl Wire {
         }
     }
 
-    fn events(self, body: Body, watching: Watching) -> Lines {
-        let state = (self, body.into_data_stream(), watching, Vec::<u8>::new());
-        let stream = futures::stream::unfold(state, |(wire, mut body, watching, mut rest)| async {
-            let next = body.next().await?;
+    /// The lines of a watch until its time is up; then it is kept for who asks for it again.
+    fn events(self, parked: Parked, path: String, life: Duration) -> Lines {
+        let end = tokio::time::Instant::now() + life;
+        let state = Some((self, parked, path));
+        let stream = futures::stream::unfold(state, move |state| async move {
+            let (wire, mut parked, path) = state?;
+            let next = tokio::time::timeout_at(end, parked.feed.body.next()).await;
+            let Ok(next) = next else {
+                wire.shared.parked.lock().insert(path, parked);
+                return None;
+            };
+            let next = next?;
             wire.passage().await;
             let item = next.map_err(io::Error::other).map(|bytes| {
-                rest.extend_from_slice(&bytes);
-                while let Some(end) = rest.iter().position(|b| *b == b'\n') {
-                    let line: Vec<u8> = rest.drain(..=end).collect();
-                    let event: Value = serde_json::from_slice(&line).unwrap_or_default();
-                    let version = event["object"]["metadata"]["resourceVersion"].as_str();
-                    if let Some(version) = version.and_then(|v| v.parse().ok()) {
-                        watching.delivered(version);
-                    }
-                }
+                parked.take(&bytes);
                 Frame::data(bytes)
             });
-            Some((item, (wire, body, watching, rest)))
+            Some((item, Some((wire, parked, path))))
         });
         StreamBody::new(stream.boxed())
     }
+}
+
+impl Parked {
+    /// Notes the versions in what was sent.
+    fn take(&mut self, bytes: &Bytes) {
+        let rest = &mut self.feed.rest;
+        rest.extend_from_slice(bytes);
+        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            let event: Value = serde_json::from_slice(&line).unwrap_or_default();
+            let version = event["object"]["metadata"]["resourceVersion"].as_str();
+            if let Some(version) = version.and_then(|v| v.parse().ok()) {
+                self.version = version;
+                self.feed.watching.delivered(version);
+            }
+        }
+    }
+}
+
+/// A number in the query of a request.
+fn number(query: &str, name: &str) -> Option<u64> {
+    query
+        .split('&')
+        .find_map(|q| q.strip_prefix(name))?
+        .parse()
+        .ok()
 }
 
 fn version(bytes: &Bytes) -> Option<u64> {

@@ -9,7 +9,7 @@ use lifeboat_api::{
 };
 use lifeboat_kit::WatchEvent;
 
-use super::store::{key_of, name_of, take, wrote};
+use super::store::{is_gone, key_of, name_of, take, wrote};
 use super::{Caches, ClaimFacts, Inner, Kind, Work};
 use crate::view::Key;
 
@@ -24,7 +24,8 @@ impl Caches {
     }
 
     pub(crate) fn content(&self, name: &str) -> Option<Arc<VolumeGroupReplicationContent>> {
-        self.inner.read().contents.get(&name.to_owned()).cloned()
+        let known = self.inner.read().contents.get(&name.to_owned()).cloned();
+        known.filter(|content| !is_gone(&content.metadata))
     }
 
     /// Whether all kinds that make a group were read.

@@ -9,6 +9,16 @@ use lifeboat_kit::WatchEvent;
 
 use crate::view::Key;
 
+/// Where an object comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A watch told it.
+    Watch,
+    /// It is the answer to our own write. Who removes the last finalizer of an object that is being deleted gets it back
+    /// without that finalizer, at the version that it had before: what was known of that version is out of date.
+    Write,
+}
+
 /// Objects by key, each at the newest version seen: a watch that lags never takes back what our own write returned.
 #[derive(Debug)]
 pub(super) struct Store<K, V> {
@@ -28,8 +38,17 @@ impl<K: Ord + Clone, V> Store<K, V> {
 
     /// Whether it was news.
     pub(super) fn put(&mut self, key: K, version: u64, value: V) -> bool {
+        self.put_from(Origin::Watch, key, version, value)
+    }
+
+    /// Whether it was news.
+    pub(super) fn put_from(&mut self, origin: Origin, key: K, version: u64, value: V) -> bool {
+        let is_old = |known: u64| match origin {
+            Origin::Watch => known >= version,
+            Origin::Write => known > version,
+        };
         match self.items.get(&key) {
-            Some((known, _)) if *known >= version && version != 0 => false,
+            Some((known, _)) if is_old(*known) && version != 0 => false,
             _ => {
                 self.items.insert(key, (version, value));
                 true
@@ -105,10 +124,32 @@ where
 /// Takes what our own write returned, if the object is still known.
 pub(super) fn wrote<K: Ord + Clone, O: Resource>(store: &mut Store<K, Arc<O>>, key: K, object: O) {
     if store.get(&key).is_some() {
-        store.put(key, version(object.meta()), Arc::new(object));
+        let version = version(object.meta());
+        store.put_from(Origin::Write, key, version, Arc::new(object));
     }
+}
+
+/// Whether nothing holds an object any more that is being deleted: it is gone, though its end was not told yet.
+pub(super) fn is_gone(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some() && meta.finalizers.as_deref().unwrap_or_default().is_empty()
 }
 
 pub(super) fn name_of(meta: &ObjectMeta) -> String {
     meta.name.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_write_replaces_what_was_known_of_the_same_version_and_a_watch_does_not() {
+        let mut store = Store::new();
+        assert!(store.put("a", 7, "marked"));
+        assert!(!store.put("a", 7, "told again"));
+        assert!(store.put_from(Origin::Write, "a", 7, "let go"));
+        assert!(!store.put("a", 7, "marked"));
+        assert!(!store.put_from(Origin::Write, "a", 6, "older"));
+        assert_eq!(store.get(&"a"), Some(&"let go"));
+    }
 }
