@@ -4,6 +4,7 @@
 //! that several flows read are named in `view`, and what is told to people is made of the draft in `tell`.
 
 mod arrive;
+mod cancel;
 mod cleanup;
 mod draft;
 mod failover;
@@ -14,6 +15,7 @@ mod protect;
 mod quarantine;
 mod relocate;
 mod remove;
+mod resync;
 mod steady;
 mod tell;
 mod undecided;
@@ -115,7 +117,7 @@ fn decide(v: &View<'_>) -> Draft {
             };
             meanwhile(v, relocate::next(v, &leg))
         }
-        Phase::Cancelling { from, to } => meanwhile(v, relocate::cancel(v, from, to)),
+        Phase::Cancelling { from, to } => meanwhile(v, cancel::cancel(v, from, to)),
         Phase::Promoting { from, to, kind } => meanwhile(v, arrive::promote(v, from, to, *kind)),
         Phase::Starting { from, to, kind } => meanwhile(v, arrive::start(v, from, to, *kind)),
         Phase::CleaningUp {
@@ -125,7 +127,7 @@ fn decide(v: &View<'_>) -> Draft {
             resync,
         } => cleanup::next(
             v,
-            &cleanup::Left {
+            &resync::Left {
                 from,
                 to,
                 kind: *kind,
