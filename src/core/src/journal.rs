@@ -236,6 +236,15 @@ impl Journal {
             record.steps.push((name.to_owned(), now));
         }
     }
+    /// The move that led to the present epoch; none: it was not a move, or this hub does not remember it.
+    pub fn arrival(&self) -> Option<&MoveRecord> {
+        self.moves.iter().find(|m| m.epoch == Some(self.epoch))
+    }
+    /// The same, to complete it.
+    pub fn arrival_mut(&mut self) -> Option<&mut MoveRecord> {
+        let epoch = self.epoch;
+        self.moves.iter_mut().find(|m| m.epoch == Some(epoch))
+    }
     /// Hands the placement over: the one place where the owner changes.
     pub fn commit(&mut self, owner: ClusterId) {
         self.owner = Some(owner);

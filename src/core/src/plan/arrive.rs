@@ -260,7 +260,7 @@ pub(super) fn start(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKi
         MoveKind::Failover => (Severity::Normal, "FailedOver"),
     };
     Draft::journal(v, |j| {
-        if let Some(record) = j.moves.first_mut().filter(|_| waiting.is_empty()) {
+        if let Some(record) = j.arrival_mut().filter(|_| waiting.is_empty()) {
             record.available = Some(v.now);
         }
         j.step("CleanUp", v.now);
@@ -304,7 +304,7 @@ const START: SignedDuration = SignedDuration::from_mins(2);
 
 /// Milliseconds until a start that is not ready is not waited for any more. None: it is over.
 fn patience_left(v: &View<'_>) -> Option<u64> {
-    let begun = v.journal.moves.first().and_then(|m| m.steps.last());
+    let begun = v.journal.arrival().and_then(|m| m.steps.last());
     let since = begun.map_or(START, |(_, at)| v.now.duration_since(*at));
     let left = START.checked_sub(since)?;
     u64::try_from(left.as_millis()).ok().filter(|ms| *ms > 0)

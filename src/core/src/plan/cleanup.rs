@@ -12,7 +12,7 @@ use crate::wait::{Blocker, Reason};
 use super::draft::{Draft, Wish};
 use super::hold::in_use;
 use super::quarantine::{contain, old_workloads, quarantine};
-use super::resync::{Left, ran, resync, to_resync, withdraw};
+use super::resync::{Left, resync, to_resync, withdraw};
 use super::view::{View, held, lasting, names, our_claims, with_volumes};
 use super::{arrive, steady};
 
@@ -51,11 +51,11 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
 
 /// One that was not ready in time is noted when it is.
 fn runs_after_all(v: &View<'_>, left: &Left<'_>) -> Option<Draft> {
-    let late = !ran(v) && arrive::runs(v, left.to);
-    late.then(|| {
+    let late = v.journal.arrival().is_some_and(|m| m.available.is_none());
+    (late && arrive::runs(v, left.to)).then(|| {
         let said = format!("{} runs on {}", v.intent.placement, left.to);
         Draft::journal(v, |j| {
-            if let Some(record) = j.moves.first_mut() {
+            if let Some(record) = j.arrival_mut() {
                 record.available = Some(v.now);
             }
         })

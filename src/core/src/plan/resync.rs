@@ -13,6 +13,7 @@ use crate::report::Severity;
 use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
 
+use super::arrive;
 use super::draft::Draft;
 use super::hold::binding;
 use super::view::{View, held, names, replication};
@@ -25,10 +26,11 @@ pub(super) struct Left<'a> {
     pub(super) resync: Option<Timestamp>,
 }
 
-/// Whether the application was ready on the new owner since it came there.
-pub(super) fn ran(v: &View<'_>) -> bool {
-    let last = v.journal.moves.first();
-    last.is_none_or(|m| m.available.is_some() || m.cancelled.is_some())
+/// Whether the application was ready on the new owner since it came there. Moves that were asked for since, and taken
+/// back, say nothing of that; a hub that does not remember looks whether it runs now.
+pub(super) fn ran(v: &View<'_>, owner: &ClusterId) -> bool {
+    let arrival = v.journal.arrival();
+    arrival.map_or_else(|| arrive::runs(v, owner), |m| m.available.is_some())
 }
 
 /// The replications there that were not handed over in step: all of them, unless the side was left by a relocation.
@@ -89,7 +91,7 @@ pub(super) fn resync(
             .is_some_and(|r| r.desired != Role::Resync || r.epoch != Some(v.journal.epoch))
     };
     let unasked: BTreeSet<ClaimKey> = claims.iter().filter(pending).cloned().collect();
-    if !unasked.is_empty() && !ran(v) {
+    if !unasked.is_empty() && !ran(v, left.to) {
         let message = format!(
             "the copy on {id} is kept as it is: the application was never ready on {}",
             left.to

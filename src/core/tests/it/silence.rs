@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use lifeboat_core::Plan;
 use lifeboat_core::ids::ResyncRequest;
 use lifeboat_core::intent::{Life, MoveKind};
-use lifeboat_core::journal::{Journal, Phase};
+use lifeboat_core::journal::{Cancelled, Journal, Phase};
 use lifeboat_core::observed::{ClusterFacts, Contact, Mark, Observed, Role, VrStatus};
 use lifeboat_core::testing::{Link, Model, id, running, workload};
 
@@ -171,8 +171,34 @@ fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
 #[test]
 fn a_copy_is_kept_while_the_application_never_ran_on_the_new_owner() {
     let (mut model, _) = owned_by_b(Phase::Steady);
-    model.journal.phase = phases()[1].clone();
     model.journal.moves[0].available = None;
+    kept_until_it_runs(&mut model);
+    assert!(model.journal.moves[0].available.is_some());
+}
+
+#[test]
+fn a_move_that_was_taken_back_since_does_not_mean_that_the_application_ran() {
+    let (mut model, _) = owned_by_b(Phase::Steady);
+    model.journal.moves[0].available = None;
+    let now = model.now;
+    model
+        .journal
+        .begin(MoveKind::Relocate, &id("b"), &id("c"), now);
+    model.journal.moves[0].cancelled = Some(Cancelled::BeforeCommit);
+    kept_until_it_runs(&mut model);
+    assert!(model.journal.moves[1].available.is_some());
+}
+
+#[test]
+fn a_hub_that_does_not_remember_the_move_looks_whether_the_application_runs() {
+    let (mut model, _) = owned_by_b(Phase::Steady);
+    model.journal.moves.clear();
+    kept_until_it_runs(&mut model);
+}
+
+/// `b` owns the application, which is not ready there, and `a` returns.
+fn kept_until_it_runs(model: &mut Model) {
+    model.journal.phase = phases()[1].clone();
     model.link("a", Link::Up);
     let unready = |model: &mut Model| {
         let mut observed = model.observe();
@@ -182,15 +208,17 @@ fn a_copy_is_kept_while_the_application_never_ran_on_the_new_owner() {
         b.workloads.insert(workload(), workload_facts);
         observed
     };
-    let observed = unready(&mut model);
-    let plan = replan(&model, &observed);
-    assert!(!plan.report.blockers.is_empty(), "{plan:#?}");
+    let observed = unready(model);
+    let plan = replan(model, &observed);
+    // A hub that does not remember since when it starts does not wait.
+    let waits = model.journal.arrival().is_some();
+    assert_eq!(!plan.report.blockers.is_empty(), waits, "{plan:#?}");
     // It is not waited for for ever: it is protected where it is, and that is told.
     model.now += SignedDuration::from_mins(2);
     let mut seen_warning = false;
     for _ in 0..200 {
-        let observed = unready(&mut model);
-        let plan = replan(&model, &observed);
+        let observed = unready(model);
+        let plan = replan(model, &observed);
         seen_warning |= plan.report.events.iter().any(|e| e.reason == "NotReady");
         let resyncs = |p: &Plan| p.steps.iter().any(|s| s.name() == "Resync");
         assert!(!resyncs(&plan), "{plan:#?}");
@@ -198,15 +226,14 @@ fn a_copy_is_kept_while_the_application_never_ran_on_the_new_owner() {
         model.tick();
     }
     assert!(seen_warning);
-    let observed = unready(&mut model);
-    let last = replan(&model, &observed);
+    let observed = unready(model);
+    let last = replan(model, &observed);
     let told = &last.report.blockers;
     assert!(
         told.iter().any(|b| b.message.contains("never ready")),
         "{told:#?}"
     );
     // It runs after all: the old copy is given up.
-    calm(&mut model);
-    assert!(model.journal.moves[0].available.is_some());
+    calm(model);
     assert_eq!(model.journal.phase, Phase::Steady);
 }
