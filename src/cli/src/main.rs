@@ -21,6 +21,9 @@ use clap::Parser;
 
 use crate::args::Cli;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Twice is no harm: a library may have installed the same one before us.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());

@@ -22,6 +22,7 @@ use crate::config::{Config, Leadership};
 use crate::fleet::{Fleet, Wake};
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::resolve::PlacementKey;
 use crate::store::Store;
 
@@ -57,8 +58,7 @@ pub(crate) struct Context {
     pub(crate) held: watch::Receiver<Held>,
     pub(crate) stuck: Mutex<BTreeMap<PlacementKey, Stuck>>,
     pub(crate) repeats: Mutex<BTreeMap<PlacementKey, Repeat>>,
-    /// When a placement's status was last written without a decision.
-    pub(crate) reported: Mutex<BTreeMap<PlacementKey, Instant>>,
+    pub(crate) pace: Pace,
     /// The uid that each cluster had with its present credentials.
     pub(crate) identities: Mutex<BTreeMap<String, (Vec<u8>, String)>>,
 }
@@ -104,7 +104,7 @@ impl Context {
         self.metrics.forget(key);
         self.stuck.lock().remove(key);
         self.repeats.lock().remove(key);
-        self.reported.lock().remove(key);
+        self.pace.forget(key);
         self.queues.placements.forget(key);
     }
 

@@ -16,6 +16,7 @@ pub mod fleet;
 mod index;
 mod metrics;
 pub mod observe;
+mod pace;
 mod policy;
 mod reconcile;
 pub mod resolve;

@@ -38,12 +38,6 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 /// When a placement whose identity is another's looks again.
 const TAKEN_AGAIN: Duration = Duration::from_secs(5);
 
-/// How long mere progress waits for more of it, so that twenty volumes are not twenty writes.
-const PROGRESS: Duration = Duration::from_millis(250);
-/// How soon news follow a report: two hubs that both act and see things differently must not write against each other at
-/// full speed.
-const NEWS: Duration = Duration::from_millis(20);
-
 /// What comes after a turn of the loop.
 enum Turn {
     /// Something was written: look again.
@@ -317,6 +311,7 @@ impl Look<'_> {
                     .confirmed
                     .clone_from(&written.metadata.resource_version);
                 self.context.stores.placements.put(written);
+                self.context.pace.wrote(self.key());
                 self.told(plan, journal);
                 Turn::Again
             }
@@ -414,9 +409,7 @@ impl Look<'_> {
             match write(self.context, self.placement, &status).await {
                 Ok(written) => {
                     self.context.stores.placements.put(written);
-                    let mut reported = self.context.reported.lock();
-                    reported.insert(self.key().clone(), Instant::now());
-                    drop(reported);
+                    self.context.pace.wrote(self.key());
                     self.told(plan, self.journal);
                 }
                 Err(error) => return lost(self.context, self.placement, &error).await,
@@ -440,14 +433,9 @@ impl Look<'_> {
         if before == status {
             return None;
         }
-        let gap = if status::is_news(before, status) {
-            NEWS
-        } else {
-            PROGRESS
-        };
-        let last = self.context.reported.lock().get(self.key()).copied()?;
-        let left = gap.checked_sub(last.elapsed())?;
-        (!left.is_zero()).then_some(left)
+        self.context
+            .pace
+            .wait(self.key(), status::weight(before, status))
     }
 
     fn status(

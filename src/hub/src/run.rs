@@ -148,7 +148,7 @@ fn context(
         held,
         stuck: parking_lot::Mutex::default(),
         repeats: parking_lot::Mutex::default(),
-        reported: parking_lot::Mutex::default(),
+        pace: crate::pace::Pace::default(),
         identities: parking_lot::Mutex::default(),
     }
 }

@@ -14,6 +14,7 @@ use lifeboat_core::report::{
 use lifeboat_core::{Blocker, Journal};
 use serde_json::Value;
 
+use crate::pace::Weight;
 use crate::resolve::Invalid;
 
 /// The kinds of conditions, in the order they are shown.
@@ -92,26 +93,18 @@ pub(crate) fn status(told: &Told<'_>, before: Option<&DRPlacementStatus>) -> DRP
     }
 }
 
-/// Whether `after` says more than how far things have come: what a person, `kubectl wait` or the planner acts on.
-pub(crate) fn is_news(before: &DRPlacementStatus, after: &DRPlacementStatus) -> bool {
-    let verdict = |c: &Condition| (c.type_.clone(), c.status.clone(), c.reason.clone());
+/// What `after` says beyond `before`. Reasons, blockers, gates and the times of steps change with every volume that comes
+/// along: they are how far things have come, a verdict is not.
+pub(crate) fn weight(before: &DRPlacementStatus, after: &DRPlacementStatus) -> Weight {
+    let verdict = |c: &Condition| (c.type_.clone(), c.status.clone());
     let verdicts = |s: &DRPlacementStatus| s.conditions.iter().map(verdict).collect::<Vec<_>>();
-    let reasons = |s: &DRPlacementStatus| {
-        let blockers = s.blockers.iter().map(|b| b.reason.clone());
-        let gates = s.gates.iter().map(|g| {
-            let target = g.target.clone();
-            (g.action.clone(), target, g.name.clone(), g.state.clone())
-        });
-        (blockers.collect::<Vec<_>>(), gates.collect::<Vec<_>>())
-    };
-    before.observed_generation != after.observed_generation
+    let news = before.observed_generation != after.observed_generation
         || before.phase != after.phase
         || before.cluster != after.cluster
         || before.epoch != after.epoch
-        || before.actions != after.actions
         || before.journal != after.journal
-        || reasons(before) != reasons(after)
-        || verdicts(before) != verdicts(after)
+        || verdicts(before) != verdicts(after);
+    if news { Weight::News } else { Weight::Progress }
 }
 
 /// The status of a placement whose spec cannot be followed: where it was last seen stays, how it is there is unknown.
