@@ -235,7 +235,7 @@ impl Caller<'_> {
     /// Before each call: whether the spec, the grant and the volume are still those that were decided on.
     fn still(&self) -> Result<(), Superseded> {
         let now = fingerprint(&self.agent.caches, &self.v.key);
-        if now == Some(self.v.memory.fingerprint) && self.agent.acts() {
+        if now == Some(self.v.memory.fingerprint) && self.agent.fleet.serves(self.driver.name()) {
             Ok(())
         } else {
             Err(Superseded)

@@ -100,6 +100,9 @@ pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(2);
 
 /// Decides the next step for one volume.
 pub(crate) fn decide(v: &VolumeView, now: Timestamp) -> Decision {
+    if matches!(v.class, Class::Foreign) {
+        return Decision::Leave;
+    }
     if v.memory.unwritten.is_some() && v.life == Life::Living {
         return Decision::Rewrite;
     }

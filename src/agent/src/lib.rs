@@ -16,6 +16,7 @@ mod fence;
 mod fleet;
 mod gather;
 mod group;
+mod identity;
 mod metrics;
 mod outcome;
 mod ownership;
@@ -26,6 +27,7 @@ mod schedule;
 mod secrets;
 mod status;
 mod tries;
+mod turn;
 mod view;
 mod writes;
 

@@ -68,6 +68,7 @@ struct State {
     overlaps: Vec<String>,
     open: Option<CancellationToken>,
     probes: usize,
+    unready: bool,
     lacks: Vec<&'static str>,
     destination: Option<Result<String, Code>>,
 }
@@ -100,6 +101,15 @@ impl Driver {
             before: Mutex::new(None),
             after: parking_lot::Mutex::new(None),
         })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// From now on it says at a probe that it is ready, or not.
+    pub(crate) fn says_ready(&self, ready: bool) {
+        self.state.lock().unready = !ready;
     }
 
     /// Tells somebody of each call, once it is noted.
@@ -202,6 +212,13 @@ impl Driver {
 
     pub(crate) fn probes(&self) -> usize {
         self.state.lock().probes
+    }
+
+    /// Counts a probe; answers whether it says that it is ready.
+    fn probed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.probes += 1;
+        !state.unready
     }
 
     pub(crate) fn go_away(&self) {
@@ -549,8 +566,9 @@ impl identity::identity_server::Identity for Service {
         &self,
         _: Request<identity::ProbeRequest>,
     ) -> Result<Response<identity::ProbeResponse>, Status> {
-        self.0.state.lock().probes += 1;
-        Ok(Response::new(identity::ProbeResponse { ready: None }))
+        // One that is ready need not say so.
+        let ready = (!self.0.probed()).then_some(false);
+        Ok(Response::new(identity::ProbeResponse { ready }))
     }
 }
 
@@ -571,7 +589,7 @@ impl csi::identity_server::Identity for Service {
         &self,
         _: Request<csi::ProbeRequest>,
     ) -> Result<Response<csi::ProbeResponse>, Status> {
-        self.0.state.lock().probes += 1;
-        Ok(Response::new(csi::ProbeResponse { ready: Some(true) }))
+        let ready = Some(self.0.probed());
+        Ok(Response::new(csi::ProbeResponse { ready }))
     }
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client};
 use lifeboat_agent::{AgentError, Config};
-use lifeboat_api::{DROwnership, VolumeReplication};
+use lifeboat_api::{DROwnership, VolumeReplication, names};
 use lifeboat_kit::Clock;
 use lifeboat_kit::task::{Task, spawn};
 use lifeboat_sim::clock::SimClock;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +44,8 @@ pub(crate) struct World {
     pub(crate) ns: String,
     pub(crate) driver: Arc<Driver>,
     pub(crate) admin: Client,
+    /// Every driver there is.
+    trail: Arc<Mutex<Vec<Arc<Driver>>>>,
     ground: Arc<Ground>,
     cancel: CancellationToken,
     agent: Option<Task<Result<(), AgentError>>>,
@@ -77,12 +81,10 @@ impl World {
     async fn bare(on: &On, identity: Identity, without: &str) -> Self {
         let ground = Arc::new(Ground::new(on.server(), without, on.is_paused()).await);
         let driver = Driver::new(DRIVER, identity);
-        if let Some(gate) = ground.gate().cloned() {
-            driver.on_call(move || gate.nudge());
-        }
         let world = Self {
             ns: ground.ns(),
             admin: ground.admin(),
+            trail: Arc::new(Mutex::new(vec![driver.clone()])),
             driver,
             cancel: CancellationToken::new(),
             agent: None,
@@ -91,8 +93,9 @@ impl World {
         on.follow(Trail {
             ns: world.ns.clone(),
             admin: world.admin.clone(),
-            driver: world.driver.clone(),
+            drivers: world.trail.clone(),
         });
+        drop(world.watched(world.driver.clone()));
         let ns = &world.ns;
         world
             .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns}}))
@@ -137,7 +140,34 @@ impl World {
 
     /// Another agent of the same cluster.
     pub(crate) fn second(&self, identity: &str) -> Task<Result<(), AgentError>> {
-        self.run("second", self.config(identity), CancellationToken::new())
+        self.agent_of(identity, &[&self.driver])
+    }
+
+    /// Another agent of the same cluster, for these drivers.
+    pub(crate) fn agent_of(
+        &self,
+        identity: &str,
+        drivers: &[&Arc<Driver>],
+    ) -> Task<Result<(), AgentError>> {
+        let mut config = self.config(identity);
+        let each = drivers.iter().map(|d| (d.name().to_owned(), d.endpoint()));
+        config.drivers = each.collect();
+        self.run(identity, config, CancellationToken::new())
+    }
+
+    /// Another driver of the same cluster, and a class of its own.
+    pub(crate) async fn other_driver(&self, name: &str, class: &str) -> Arc<Driver> {
+        let driver = self.watched(Driver::new(name, Identity::Addons));
+        self.trail.lock().push(driver.clone());
+        self.class(class, name, &json!({})).await;
+        driver
+    }
+
+    fn watched(&self, driver: Arc<Driver>) -> Arc<Driver> {
+        if let Some(gate) = self.ground.gate().cloned() {
+            driver.on_call(move || gate.nudge());
+        }
+        driver
     }
 
     fn config(&self, identity: &str) -> Config {
@@ -238,7 +268,12 @@ impl World {
 
     /// A bound claim `name` with a volume whose handle is `h-name`.
     pub(crate) async fn claim(&self, name: &str) {
-        self.pv(name, DRIVER).await;
+        self.claim_of(name, DRIVER).await;
+    }
+
+    /// The same, with a volume of this driver.
+    pub(crate) async fn claim_of(&self, name: &str, driver: &str) {
+        self.pv(name, driver).await;
         self.unbound(name).await;
         self.bind(name).await;
     }
@@ -340,8 +375,17 @@ impl World {
     }
 
     pub(crate) async fn grant(&self, owner: &str, epoch: i64, force: Option<i64>) {
+        let namespaces: Api<Namespace> = Api::all(self.admin.clone());
+        let system = namespaces.get("kube-system").await.unwrap();
+        let uid = system.metadata.uid.unwrap();
+        self.grant_to(&uid, owner, epoch, force).await;
+    }
+
+    /// The same, written for the cluster with this uid.
+    pub(crate) async fn grant_to(&self, uid: &str, owner: &str, epoch: i64, force: Option<i64>) {
         let mut spec = json!({
-            "placementUID": "uid", "placement": "shop/app", "cluster": "east", "owner": owner, "epoch": epoch,
+            "placementUID": "uid", "placement": "shop/app", "cluster": "east", "clusterUID": uid, "owner": owner,
+            "epoch": epoch,
         });
         if let Some(force) = force {
             spec["forceEpoch"] = json!(force);
@@ -386,24 +430,27 @@ impl World {
             .unwrap();
     }
 
+    /// Who holds the Lease of the driver.
     pub(crate) async fn lease_holder(&self) -> Option<String> {
-        use k8s_openapi::api::coordination::v1::Lease;
-        let api: Api<Lease> = Api::namespaced(self.admin.clone(), &self.ground.system());
-        let lease = api.get_opt("lifeboat-agent").await.unwrap()?;
-        lease.spec?.holder_identity
+        self.holder_of(DRIVER).await
     }
 
-    pub(crate) async fn drivers_annotation(&self) -> String {
-        use k8s_openapi::api::coordination::v1::Lease;
+    /// Who holds the Lease of a driver.
+    pub(crate) async fn holder_of(&self, driver: &str) -> Option<String> {
+        self.lease_of(driver).await?.spec?.holder_identity
+    }
+
+    async fn lease_of(&self, driver: &str) -> Option<Lease> {
         let api: Api<Lease> = Api::namespaced(self.admin.clone(), &self.ground.system());
-        let lease = api.get("lifeboat-agent").await.unwrap();
-        lease
-            .metadata
-            .annotations
-            .unwrap_or_default()
-            .get("lifeboat.dev/drivers")
-            .cloned()
-            .unwrap_or_default()
+        api.get_opt(&names::driver_lease(driver)).await.unwrap()
+    }
+
+    /// What the Lease of the driver says of it.
+    pub(crate) async fn driver_annotation(&self) -> String {
+        let lease = self.lease_of(DRIVER).await;
+        let annotations = lease.and_then(|lease| lease.metadata.annotations);
+        let told = annotations.and_then(|mut all| all.remove(names::DRIVER));
+        told.unwrap_or_default()
     }
 
     /// `state | message | conditions`, as `Primary | volume is marked primary | Completed=True/Promoted ...`.
@@ -504,8 +551,17 @@ impl World {
     }
 
     pub(crate) async fn event_reasons(&self) -> Vec<String> {
+        self.event_reasons_of(&self.ns).await
+    }
+
+    /// Reasons of the events about the agent's Leases.
+    pub(crate) async fn event_reasons_in_system(&self) -> Vec<String> {
+        self.event_reasons_of(&self.ground.system()).await
+    }
+
+    pub(crate) async fn event_reasons_of(&self, namespace: &str) -> Vec<String> {
         use k8s_openapi::api::events::v1::Event;
-        let api: Api<Event> = Api::namespaced(self.admin.clone(), &self.ns);
+        let api: Api<Event> = Api::namespaced(self.admin.clone(), namespace);
         let all = api.list(&kube::api::ListParams::default()).await.unwrap();
         all.into_iter().filter_map(|e| e.reason).collect()
     }

@@ -390,6 +390,22 @@ fn a_hub_managed_volume_is_promoted_only_at_the_granted_epoch() {
             other => panic!("{event}: {other:?} for {:?}", view.rule),
         }
     }
+    for wanted in [Primary, Secondary, Resync] {
+        let foreign = by_hub(view(wanted, "Primary"), 7, "east", 7, Some(7));
+        let foreign = change(foreign, |v| {
+            let (name, why) = ("own".to_owned(), "another uid".to_owned());
+            hub(v).grant = Grant::Foreign { name, why };
+        });
+        let Decision::Refuse(refusal) = decide(&foreign, now()) else {
+            panic!("{wanted:?}");
+        };
+        assert_eq!(refusal.event, Some("ForeignGrant"));
+        let deleted = change(foreign, |v| {
+            (v.life, hub(v).disable) = (Life::Ending, Mark::There);
+        });
+        let decision = decide(&deleted, now());
+        assert!(matches!(decision, Decision::Release { why: Some(_) }));
+    }
     let unstored = change(granted.clone(), |v| grant(v).stored = Mark::Absent);
     assert_eq!(
         decide(&unstored, now()),
@@ -397,6 +413,10 @@ fn a_hub_managed_volume_is_promoted_only_at_the_granted_epoch() {
         "stored before it is acted on"
     );
     let unread = change(granted, |v| hub(v).grant = Grant::Unread);
+    assert_eq!(decide(&unread, now()), Decision::Leave);
+    let unread = change(unread, |v| {
+        (v.life, hub(v).disable) = (Life::Ending, Mark::There);
+    });
     assert_eq!(decide(&unread, now()), Decision::Leave);
 }
 
@@ -625,4 +645,7 @@ fn an_owed_status_goes_before_anything_else() {
         v.memory.unwritten = Some(VolumeReplicationStatus::default());
     });
     assert_eq!(decide(&owed, now()), Decision::Rewrite, "row 63");
+    // Whoever serves it now has a later one.
+    let anothers = change(owed, |v| v.class = Class::Foreign);
+    assert_eq!(decide(&anothers, now()), Decision::Leave);
 }

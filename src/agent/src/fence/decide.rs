@@ -40,7 +40,8 @@ pub(super) fn decide(v: &FenceView, now: Timestamp) -> Decision {
     match v.life {
         Life::Ending if v.finalizer == Mark::Absent => Decision::Leave,
         Life::Ending => match v.by {
-            By::Foreign | By::Unread => Decision::Leave,
+            // Whose finalizer it is cannot be told, and may be soon.
+            By::Foreign | By::Unread | By::Unreadable { .. } => Decision::Leave,
             By::Unknown { .. } | By::Ours(_) => Decision::Release,
         },
         Life::Living => living(v, now).unwrap_or_else(Decision::Refuse),
@@ -53,7 +54,7 @@ fn living(v: &FenceView, now: Timestamp) -> Result<Decision, Refusal> {
     }
     let means = match &v.by {
         By::Foreign | By::Unread => return Ok(Decision::Leave),
-        By::Unknown { why } => return Err(Refusal::because(why)),
+        By::Unreadable { why } | By::Unknown { why } => return Err(Refusal::because(why)),
         By::Ours(means) => means,
     };
     if v.cidrs.is_empty() {
