@@ -22,6 +22,7 @@ mod outcome;
 mod ownership;
 mod pace;
 mod parameters;
+mod persist;
 mod run;
 mod schedule;
 mod secrets;
