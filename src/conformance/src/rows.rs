@@ -10,6 +10,7 @@ pub(crate) mod odd;
 pub(crate) mod promote;
 pub(crate) mod refuse;
 pub(crate) mod release;
+pub(crate) mod ungrouped;
 pub(crate) mod weather;
 
 /// Hands the name of each test to a macro, by module.
@@ -97,12 +98,14 @@ macro_rules! each_row {
                 a_group_follows_its_role_there_and_back,
                 row_74_a_claim_leaves_and_another_joins,
                 row_74_who_leaves_is_freed_only_after_the_driver_knows,
+                row_78_a_group_is_deleted_in_order,
+            }
+            ungrouped {
                 row_75_what_cannot_be_a_group_is_said_and_not_called_for,
                 row_75_classes_that_make_no_sense_are_said,
                 a_claim_has_one_owner_a_volume_replication_or_a_group,
                 row_76_a_group_that_the_driver_does_not_make_is_tried_again_and_said,
                 row_77_a_group_of_another_controller_is_left_alone,
-                row_78_a_group_is_deleted_in_order,
             }
             fence {
                 row_79_a_network_is_fenced_and_let_back,
