@@ -3,11 +3,13 @@
 use kube::Api;
 use kube::api::DeleteParams;
 use lifeboat_api::{VolumeGroupReplication, VolumeGroupReplicationContent};
+use lifeboat_proto::replication::get_volume_replication_info_response::Status;
 use serde_json::json;
 use tonic::Code;
 
 use crate::driver::Answer;
 use crate::on::On;
+use crate::rows::promote::info;
 use crate::world::{DRIVER, SECRET, World};
 
 pub(crate) mod asks;
