@@ -54,6 +54,8 @@ spec:
 async fn each_way_to_install_is_taken_as_it_is() -> Result<()> {
     let plane = ControlPlane::start("installs").await?;
     let client = plane.client().await?;
+    // The driver is there before the agent, which gets rights in its namespace.
+    objects::namespace(&client, "ceph-csi-rbd").await?;
     for folder in [
         "hub-deploy/base",
         "spoke-deploy/standalone",
@@ -65,7 +67,6 @@ async fn each_way_to_install_is_taken_as_it_is() -> Result<()> {
             "{folder} brings its kinds:\n{said}"
         );
     }
-    objects::namespace(&client, "ceph-csi-rbd").await?;
     objects::apply_yaml(&client, PROVISIONER).await?;
     let patch = in_repository("spoke-deploy/sidecar/container.yaml");
     let args = [

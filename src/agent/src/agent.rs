@@ -1,6 +1,7 @@
 //! What all parts of a running agent share.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -8,10 +9,8 @@ use kube::{Api, Client};
 use lifeboat_api::{DROwnership, VolumeReplication};
 use lifeboat_kit::events::Recorder;
 use lifeboat_kit::hash::fnv;
-use lifeboat_kit::lease::Held;
 use lifeboat_kit::{SharedClock, WorkQueue};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use crate::cache::{Caches, Work};
 use crate::config::Config;
@@ -32,7 +31,8 @@ pub(crate) struct Agent {
     pub(crate) secrets: SecretReader,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
-    pub(crate) held: watch::Receiver<Held>,
+    /// uid of the cluster; not known until it was read.
+    pub(crate) cluster_uid: OnceLock<String>,
     pub(crate) memories: Mutex<BTreeMap<Key, Memory>>,
     pub(crate) tries: Mutex<BTreeMap<Work, Tries>>,
 }
@@ -48,11 +48,6 @@ impl Agent {
 
     pub(crate) fn ownerships(&self, namespace: &str) -> Api<DROwnership> {
         Api::namespaced(self.client.clone(), namespace)
-    }
-
-    /// Whether this process is the one that acts.
-    pub(crate) fn acts(&self) -> bool {
-        self.held.borrow().is_yes()
     }
 
     pub(crate) fn wake(&self, work: impl IntoIterator<Item = Work>) {
@@ -71,6 +66,11 @@ impl Agent {
             };
         }
         memory.clone()
+    }
+
+    /// What is remembered of a volume that another agent serves does not bear on it any more, nor is a status owed.
+    pub(crate) fn leave(&self, key: &Key) {
+        self.memories.lock().remove(key);
     }
 
     pub(crate) fn remember(&self, key: &Key, memory: Memory) {

@@ -90,6 +90,8 @@ struct Inner {
     by_group: BTreeMap<Key, BTreeSet<Key>>,
     by_ownership: BTreeMap<Key, BTreeSet<Key>>,
     synced: BTreeSet<Kind>,
+    /// Why the classes of fences could not be read yet.
+    no_fence_classes: Option<String>,
     /// Highest epoch seen per record, whatever its object says now.
     epochs: BTreeMap<Key, i64>,
 }
@@ -119,6 +121,7 @@ impl Caches {
                 by_group: BTreeMap::new(),
                 by_ownership: BTreeMap::new(),
                 synced: BTreeSet::new(),
+                no_fence_classes: None,
                 epochs: BTreeMap::new(),
             }),
         }

@@ -11,13 +11,16 @@ use lifeboat_drivers::Endpoint;
 pub struct Config {
     /// The drivers to serve: the name that classes use, and where it listens.
     pub drivers: Vec<(String, Endpoint)>,
-    /// Namespace that the agent runs in; its Lease is there.
+    /// Namespace of the agent's Leases, one for each driver.
     pub namespace: String,
+    /// Namespace of the drivers' pods. The Leases of the CSI-Addons sidecars there are held too, so that no sidecar and the agent
+    /// ever serve one driver at once. Absent: no sidecar runs.
+    pub driver_namespace: Option<String>,
     /// Who this process is: a pod name, or anything else that differs between two agents of one cluster.
     pub identity: String,
     /// How long one call to a driver may take.
     pub rpc_timeout: Duration,
-    /// How long the agent's Lease lasts that is not renewed. It is renewed each third of it.
+    /// How long a Lease of the agent lasts that is not renewed. It is renewed each third of it.
     pub lease_ttl: Duration,
     /// Where `/healthz`, `/readyz` and `/metrics` are served; nowhere if absent.
     pub admin: Option<SocketAddr>,
@@ -82,6 +85,7 @@ impl Config {
         Self {
             drivers,
             namespace: names::SYSTEM_NAMESPACE.to_owned(),
+            driver_namespace: None,
             identity: identity.to_owned(),
             rpc_timeout: Duration::from_secs(60),
             lease_ttl: Duration::from_secs(15),

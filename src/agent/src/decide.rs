@@ -96,10 +96,43 @@ impl Refusal {
 }
 
 /// A Secret is not watched: reading every Secret of a cluster is more than the agent should be able to do.
-pub(crate) const SECRET_AGAIN: Duration = Duration::from_secs(2);
+const SECRET_AGAIN: Duration = Duration::from_secs(2);
+
+/// Refuses as long as the credentials cannot be used.
+pub(crate) fn usable_secret(secret: &SecretView) -> Result<(), Refusal> {
+    match secret {
+        SecretView::Present(_) => Ok(()),
+        SecretView::Unusable { why } => Err(Refusal {
+            again: Some(SECRET_AGAIN),
+            ..Refusal::because(why)
+        }),
+    }
+}
+
+/// Whether a driver is there and offers what is `needed`, in `words`; absent as long as it was not asked.
+pub(crate) fn offers(
+    driver: &DriverView,
+    name: &str,
+    needed: Capability,
+    words: &str,
+) -> Result<Mark, Refusal> {
+    match driver {
+        DriverView::Unknown => Ok(Mark::Absent),
+        DriverView::Away { why } => Err(Refusal::because(format!(
+            "driver {name} is not ready: {why}"
+        ))),
+        DriverView::Ready(all) if !all.contains(&needed) => Err(Refusal::because(format!(
+            "driver {name} does not offer {words}"
+        ))),
+        DriverView::Ready(_) => Ok(Mark::There),
+    }
+}
 
 /// Decides the next step for one volume.
 pub(crate) fn decide(v: &VolumeView, now: Timestamp) -> Decision {
+    if matches!(v.class, Class::Foreign) {
+        return Decision::Leave;
+    }
     if v.memory.unwritten.is_some() && v.life == Life::Living {
         return Decision::Rewrite;
     }
@@ -123,12 +156,7 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
     if let Some(decision) = grant::granted(v, now)? {
         return Ok(decision);
     }
-    if let SecretView::Unusable { why } = &v.secret {
-        return Err(Refusal {
-            again: Some(SECRET_AGAIN),
-            ..Refusal::because(why)
-        });
-    }
+    usable_secret(&v.secret)?;
     if matches!(v.source, SourceView::Unread) {
         return Ok(Decision::Leave);
     }
@@ -159,23 +187,13 @@ fn living(v: &VolumeView, now: Timestamp) -> Result<Decision, Refusal> {
             }
         }
     }
-    match &v.driver {
-        DriverView::Unknown => return Ok(Decision::Leave),
-        // Steady roles stay as they are while a driver is away; the supervisor wakes us when it is back.
-        DriverView::Away { .. } if steady(v) => return Ok(Decision::Leave),
-        DriverView::Away { why } => {
-            return Err(Refusal::because(format!(
-                "driver {} is not ready: {why}",
-                class.driver
-            )));
-        }
-        DriverView::Ready(offers) if !offers.contains(&Capability::VolumeReplication) => {
-            return Err(Refusal::because(format!(
-                "driver {} does not offer volume replication",
-                class.driver
-            )));
-        }
-        DriverView::Ready(_) => {}
+    // Steady roles stay as they are while a driver is away; the supervisor wakes us when it is back.
+    if matches!(v.driver, DriverView::Away { .. }) && steady(v) {
+        return Ok(Decision::Leave);
+    }
+    let needed = Capability::VolumeReplication;
+    if offers(&v.driver, &class.driver, needed, "volume replication")? == Mark::Absent {
+        return Ok(Decision::Leave);
     }
     if !marks {
         return Ok(Decision::Claim);

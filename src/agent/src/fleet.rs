@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use lifeboat_api::common::DriverState;
 use lifeboat_api::names;
-use lifeboat_drivers::{Driver, DriverConfig, Endpoint, Liveness};
+use lifeboat_drivers::{Driver, Liveness};
 use lifeboat_kit::events::{EventKind, News};
 use lifeboat_kit::lease::Annotations;
 use lifeboat_kit::{Readiness, Ready};
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::agent::Agent;
-use crate::metrics::Metrics;
+use crate::turn::{Stand, Turn};
 use crate::view::DriverView;
 
 /// One driver and what is known of it.
@@ -25,56 +24,51 @@ struct Member {
     driver: Driver,
     view: RwLock<DriverView>,
     doubt: Notify,
+    turn: Turn,
+    annotations: Annotations,
 }
 
 /// The drivers that are served.
 pub(crate) struct Fleet {
     members: BTreeMap<String, Member>,
-    annotations: Annotations,
     readiness: Readiness,
 }
 
 impl Fleet {
-    pub(crate) fn new(
-        drivers: &[(String, Endpoint)],
-        rpc_timeout: Duration,
-        metrics: &Metrics,
-        annotations: Annotations,
-        readiness: Readiness,
-    ) -> Self {
-        let member = |(name, endpoint): &(String, Endpoint)| {
-            let config = DriverConfig {
-                name: name.clone(),
-                endpoint: endpoint.clone(),
-                rpc_timeout,
-            };
-            let driver = Driver::observed(config, Arc::new(metrics.clone()));
-            readiness.set(&part(name), Ready::No("not asked yet".to_owned()));
-            (
-                name.clone(),
-                Member {
-                    driver,
-                    view: RwLock::new(DriverView::Unknown),
-                    doubt: Notify::new(),
-                },
-            )
-        };
-        let members = drivers.iter().map(member).collect();
-        let fleet = Self {
-            members,
-            annotations,
+    pub(crate) fn new(readiness: Readiness) -> Self {
+        Self {
+            members: BTreeMap::new(),
             readiness,
+        }
+    }
+
+    /// Takes a driver in; `annotations` are those of its Lease.
+    pub(crate) fn add(&mut self, driver: Driver, turn: Turn, annotations: Annotations) {
+        let name = driver.name().to_owned();
+        let member = Member {
+            driver,
+            view: RwLock::new(DriverView::Unknown),
+            doubt: Notify::new(),
+            turn,
+            annotations,
         };
-        fleet.publish();
-        fleet
+        self.members.insert(name.clone(), member);
+        self.tell_how(&name);
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
         self.members.keys().cloned().collect()
     }
 
+    /// Whether a driver is ours to serve now.
     pub(crate) fn serves(&self, name: &str) -> bool {
-        self.members.contains_key(name)
+        let member = self.members.get(name);
+        member.is_some_and(|member| member.turn.stand() == Stand::Ours)
+    }
+
+    /// Whether any is.
+    pub(crate) fn serves_any(&self) -> bool {
+        self.members.keys().any(|name| self.serves(name))
     }
 
     pub(crate) fn driver(&self, name: &str) -> Option<&Driver> {
@@ -94,32 +88,35 @@ impl Fleet {
         }
     }
 
-    /// What the agent's Lease tells of the drivers.
-    fn states(&self) -> Vec<DriverState> {
-        let state = |(name, member): (&String, &Member)| {
-            let (state, message, capabilities) = match &*member.view.read() {
-                DriverView::Unknown => ("Unknown", String::new(), Vec::new()),
-                DriverView::Away { why } => ("NotReady", why.clone(), Vec::new()),
-                DriverView::Ready(offers) => (
-                    "Ready",
-                    String::new(),
-                    offers.iter().map(|c| c.as_str().to_owned()).collect(),
-                ),
-            };
-            DriverState {
-                name: name.clone(),
-                state: state.to_owned(),
-                message,
-                capabilities,
+    /// Puts how a driver does into readiness and on its Lease.
+    fn tell_how(&self, name: &str) {
+        let Some(member) = self.members.get(name) else {
+            return;
+        };
+        let (state, message, capabilities) = match (member.turn.stand(), &*member.view.read()) {
+            (Stand::Aside { why, .. }, _) => ("NotReady", why, Vec::new()),
+            (_, DriverView::Unknown) => ("Unknown", String::new(), Vec::new()),
+            (_, DriverView::Away { why }) => ("NotReady", why.clone(), Vec::new()),
+            (_, DriverView::Ready(offers)) => {
+                let offers = offers.iter().map(|c| c.as_str().to_owned());
+                ("Ready", String::new(), offers.collect())
             }
         };
-        self.members.iter().map(state).collect()
-    }
-
-    fn publish(&self) {
-        let text = serde_json::to_string(&self.states()).unwrap_or_default();
-        self.annotations.send_if_modified(|all| {
-            all.insert(names::DRIVERS.to_owned(), text.clone()) != Some(text.clone())
+        let ready = match state {
+            "Ready" => Ready::Yes,
+            "Unknown" => Ready::No("not asked yet".to_owned()),
+            _ => Ready::No(message.clone()),
+        };
+        self.readiness.set(&format!("driver {name}"), ready);
+        let state = DriverState {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            message,
+            capabilities,
+        };
+        let text = serde_json::to_string(&state).unwrap_or_default();
+        member.annotations.send_if_modified(|all| {
+            all.insert(names::DRIVER.to_owned(), text.clone()) != Some(text.clone())
         });
     }
 
@@ -131,20 +128,33 @@ impl Fleet {
         if *member.view.read() == view {
             return false;
         }
-        let ready = match &view {
-            DriverView::Ready(_) => Ready::Yes,
-            DriverView::Away { why } => Ready::No(why.clone()),
-            DriverView::Unknown => Ready::No("not asked yet".to_owned()),
-        };
         *member.view.write() = view;
-        self.readiness.set(&part(name), ready);
-        self.publish();
+        self.tell_how(name);
         true
     }
 }
 
-fn part(name: &str) -> String {
-    format!("driver {name}")
+/// Follows whose turn it is to serve a driver. Everything is looked at anew: what waited while another served it, and what is
+/// not ours any more.
+pub(crate) async fn follow_turn(agent: Arc<Agent>, name: String, cancel: CancellationToken) {
+    let Some(member) = agent.fleet.members.get(&name) else {
+        return;
+    };
+    let mut turn = member.turn.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return,
+            () = turn.changed() => {}
+        }
+        agent.fleet.tell_how(&name);
+        agent.wake(agent.caches.everything());
+        if let Stand::Aside { why, by: Some(_) } = turn.stand() {
+            warn!(driver = name, %why, "stands aside");
+            let note = format!("driver {name} is left alone: {why}");
+            warn_of(&agent, &name, "StandsAside", "Serve", note).await;
+        }
+    }
 }
 
 /// Asks one driver now and then how it is, for ever; a driver that is away is asked more often.
@@ -189,35 +199,48 @@ async fn look(driver: &Driver) -> DriverView {
 }
 
 async fn tell(agent: &Agent, name: &str, view: &DriverView) {
-    let lease = ObjectReference {
-        api_version: Some("coordination.k8s.io/v1".to_owned()),
-        kind: Some("Lease".to_owned()),
-        namespace: Some(agent.config.namespace.clone()),
-        name: Some(names::AGENT_LEASE.to_owned()),
-        ..ObjectReference::default()
-    };
-    let news = match view {
-        DriverView::Unknown => return,
+    match view {
+        DriverView::Unknown => {}
         DriverView::Ready(_) => {
             info!(driver = name, "driver is ready");
-            let note = format!("driver {name} is ready");
-            News {
+            let news = News {
                 kind: EventKind::Normal,
                 reason: "DriverReady",
                 action: "Probe",
-                note,
-            }
+                note: format!("driver {name} is ready"),
+            };
+            agent.recorder.tell(&lease_of(agent, name), news).await;
         }
         DriverView::Away { why } => {
             warn!(driver = name, %why, "driver is not ready");
             let note = format!("driver {name} is not ready: {why}; its volumes wait for it");
-            News {
-                kind: EventKind::Warning,
-                reason: "DriverNotReady",
-                action: "Probe",
-                note,
-            }
+            warn_of(agent, name, "DriverNotReady", "Probe", note).await;
         }
+    }
+}
+
+async fn warn_of(
+    agent: &Agent,
+    driver: &str,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+) {
+    let news = News {
+        kind: EventKind::Warning,
+        reason,
+        action,
+        note,
     };
-    agent.recorder.tell(&lease, news).await;
+    agent.recorder.tell(&lease_of(agent, driver), news).await;
+}
+
+fn lease_of(agent: &Agent, driver: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("coordination.k8s.io/v1".to_owned()),
+        kind: Some("Lease".to_owned()),
+        namespace: Some(agent.config.namespace.clone()),
+        name: Some(names::driver_lease(driver)),
+        ..ObjectReference::default()
+    }
 }

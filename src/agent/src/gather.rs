@@ -8,6 +8,7 @@ use lifeboat_kit::hash::fnv;
 
 use crate::agent::Agent;
 use crate::cache::{Caches, ClaimFacts, Kind, SourceKind, content_name, volume_name};
+use crate::ownership;
 use crate::parameters;
 use crate::view::{
     Backing, ClaimView, Class, ClassFacts, DriverView, Grant, GrantFacts, GroupHandle, GroupSource,
@@ -31,6 +32,9 @@ pub(crate) async fn gather(agent: &Agent, key: &Key) -> Option<VolumeView> {
             (DriverView::Unknown, SecretView::Present(Secrets::default()))
         }
     };
+    if matches!(class, Class::Foreign) {
+        agent.leave(key);
+    }
     let memory = agent.memory(key, fingerprint(caches, key)?);
     let status = memory
         .unwritten
@@ -57,7 +61,7 @@ pub(crate) async fn gather(agent: &Agent, key: &Key) -> Option<VolumeView> {
             names::VR_FINALIZER,
         )),
         status,
-        rule: rule(caches, key, &volume),
+        rule: rule(agent, key, &volume),
         source: source(caches, key, &volume, &class),
         class,
         secret,
@@ -76,8 +80,8 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
     let grant = grant.map(|(record, _)| {
         let spec = &record.spec;
         format!(
-            "{}|{}|{}|{:?}",
-            spec.owner, spec.cluster, spec.epoch, spec.force_epoch
+            "{}|{}|{}|{}|{:?}",
+            spec.owner, spec.cluster, spec.cluster_uid, spec.epoch, spec.force_epoch
         )
     });
     let class = caches.class(&volume.spec.volume_replication_class);
@@ -123,7 +127,7 @@ fn ownership_name(volume: &VolumeReplication) -> Option<&str> {
     annotation(volume, names::OWNERSHIP)
 }
 
-fn rule(caches: &Caches, key: &Key, volume: &VolumeReplication) -> Rule {
+fn rule(agent: &Agent, key: &Key, volume: &VolumeReplication) -> Rule {
     let Some(epoch) = annotation(volume, names::EPOCH) else {
         return Rule::Upstream;
     };
@@ -139,11 +143,15 @@ fn rule(caches: &Caches, key: &Key, volume: &VolumeReplication) -> Rule {
             .and_then(names::read_resync_request),
         resync_failed: annotation(volume, names::RESYNC_FAILED)
             .and_then(names::read_resync_request),
-        grant: grant(caches, key, ownership_name(volume).unwrap_or_default()),
+        grant: grant(agent, key, ownership_name(volume).unwrap_or_default()),
     })
 }
 
-fn grant(caches: &Caches, key: &Key, name: &str) -> Grant {
+fn grant(agent: &Agent, key: &Key, name: &str) -> Grant {
+    let caches = &agent.caches;
+    let Some(here) = agent.cluster_uid.get() else {
+        return Grant::Unread;
+    };
     if !caches.is_synced(Kind::Ownerships) {
         return Grant::Unread;
     }
@@ -152,6 +160,12 @@ fn grant(caches: &Caches, key: &Key, name: &str) -> Grant {
             name: name.to_owned(),
         };
     };
+    if record.spec.cluster_uid != *here {
+        return Grant::Foreign {
+            name: name.to_owned(),
+            why: ownership::foreign(&record.spec, here),
+        };
+    }
     let stored = record.status.as_ref().and_then(|s| s.observed_epoch);
     Grant::Present(GrantFacts {
         name: name.to_owned(),

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use lifeboat_api::common::{set_condition, to_time};
-use lifeboat_api::{DROwnership, DROwnershipStatus, names};
+use lifeboat_api::{DROwnership, DROwnershipSpec, DROwnershipStatus, names};
 use lifeboat_kit::{CallError, apply_status};
 use serde_json::json;
 
@@ -16,8 +16,11 @@ pub(crate) async fn store(agent: &Agent, key: &Key) -> Result<(), CallError> {
     let Some((record, highest)) = agent.caches.ownership(key) else {
         return Ok(());
     };
+    let Some(here) = agent.cluster_uid.get() else {
+        return Ok(());
+    };
     let old = record.status.clone().unwrap_or_default();
-    let new = judged(&record, highest, agent.clock.now());
+    let new = judged(&record, highest, here, agent.clock.now());
     if old == new {
         return Ok(());
     }
@@ -37,11 +40,26 @@ pub(crate) async fn store(agent: &Agent, key: &Key) -> Result<(), CallError> {
     Ok(())
 }
 
-/// The status of a record, given the highest epoch ever seen in it. Pure.
-fn judged(record: &DROwnership, highest: i64, now: jiff::Timestamp) -> DROwnershipStatus {
+/// Why a record that was written for another cluster than the one with the uid `here` grants nothing. Pure.
+pub(crate) fn foreign(record: &DROwnershipSpec, here: &str) -> String {
+    format!(
+        "it was written for {} with the uid {}, and this cluster has the uid {here}; the hub writes it anew",
+        record.cluster, record.cluster_uid
+    )
+}
+
+/// The status of a record on the cluster with the uid `here`, given the highest epoch ever seen in it. Pure.
+fn judged(
+    record: &DROwnership,
+    highest: i64,
+    here: &str,
+    now: jiff::Timestamp,
+) -> DROwnershipStatus {
     let mut status = record.status.clone().unwrap_or_default();
     let (epoch, generation) = (record.spec.epoch, record.metadata.generation);
-    let (accepted, reason, message) = if epoch >= highest {
+    let (accepted, reason, message) = if record.spec.cluster_uid != here {
+        ("False", "ForeignCluster", foreign(&record.spec, here))
+    } else if epoch >= highest {
         (
             "True",
             "EpochStored",

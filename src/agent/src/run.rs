@@ -1,19 +1,14 @@
 //! Starting and stopping.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use lifeboat_api::{
-    DROwnership, NetworkFence, NetworkFenceClass, VolumeGroupReplication,
-    VolumeGroupReplicationClass, VolumeGroupReplicationContent, VolumeReplication,
-    VolumeReplicationClass, names,
-};
+use lifeboat_api::names;
+use lifeboat_drivers::{Driver, DriverConfig};
 use lifeboat_kit::events::Recorder;
-use lifeboat_kit::lease::{Lease, LeaseConfig};
 use lifeboat_kit::task::{Task, spawn};
 use lifeboat_kit::{
     Next, Readiness, Ready, SharedClock, WatchEvent, WorkQueue, admin, run_queue, watch_into,
@@ -29,12 +24,14 @@ use crate::cache::{Caches, Kind, Work};
 use crate::config::{Config, Replication};
 use crate::decide::decide;
 use crate::fence;
-use crate::fleet::{Fleet, supervise};
+use crate::fleet::{Fleet, follow_turn, supervise};
 use crate::gather::gather;
 use crate::group;
+use crate::identity;
 use crate::metrics::Metrics;
 use crate::ownership;
 use crate::secrets::SecretReader;
+use crate::turn::Turn;
 use crate::view::Key;
 
 /// More steps than any volume needs in one go.
@@ -85,20 +82,19 @@ pub async fn run(
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let readiness = Readiness::new();
-    let lease = LeaseConfig {
-        namespace: config.namespace.clone(),
-        name: names::AGENT_LEASE.to_owned(),
-        identity: config.identity.clone(),
-        ttl: config.lease_ttl,
-    };
-    let (lease, held, annotations) = Lease::new(client.clone(), lease, clock.clone());
-    let fleet = Fleet::new(
-        &config.drivers,
-        config.rpc_timeout,
-        &metrics,
-        annotations,
-        readiness.clone(),
-    );
+    let mut fleet = Fleet::new(readiness.clone());
+    let mut contenders = Vec::new();
+    for (name, endpoint) in &config.drivers {
+        let driver = DriverConfig {
+            name: name.clone(),
+            endpoint: endpoint.clone(),
+            rpc_timeout: config.rpc_timeout,
+        };
+        let driver = Driver::observed(driver, Arc::new(metrics.clone()));
+        let (turn, contender, annotations) = Turn::new(name, &config, &client, &clock);
+        fleet.add(driver, turn, annotations);
+        contenders.push(contender);
+    }
     let agent = Arc::new(Agent {
         recorder: Recorder::new(
             client.clone(),
@@ -115,18 +111,22 @@ pub async fn run(
         clock,
         fleet,
         metrics,
-        held,
+        cluster_uid: OnceLock::new(),
         config,
     });
-    // The Lease outlives the work: it is given up only when nothing is in flight any more.
+    // The Leases outlive the work: they are given up only when nothing is in flight any more.
     let work_over = CancellationToken::new();
-    let lease = spawn("lease", lease.run(work_over.clone()));
+    let leases: Vec<Task<()>> = contenders
+        .into_iter()
+        .map(|contender| spawn("lease", contender.run(work_over.clone())))
+        .collect();
     let mut tasks = supervisors(&agent, &cancel);
     let serving = serve_admin(&agent, &readiness, Arc::new(registry), &cancel);
     if agent.config.replication == Replication::On {
         tasks.extend(watches(&agent, &readiness, &cancel));
         tasks.extend(optional_watches(&agent, &cancel));
-        tasks.push(wake_when_held(&agent, &cancel));
+        let identity = identity::learn(agent.clone(), readiness.clone(), cancel.clone());
+        tasks.push(spawn("identity", identity));
     }
     info!(drivers = ?agent.fleet.names(), "agent runs");
     let result = tokio::select! {
@@ -136,23 +136,23 @@ pub async fn run(
     };
     drop(tasks);
     work_over.cancel();
-    if lease.join().await.is_err() {
-        warn!("the lease was not given up; it will run out");
+    for lease in leases {
+        if lease.join().await.is_err() {
+            warn!("a lease was not given up; it will run out");
+        }
     }
     result
 }
 
 fn supervisors(agent: &Arc<Agent>, cancel: &CancellationToken) -> Vec<Task<()>> {
-    let names = agent.fleet.names();
-    names
-        .into_iter()
-        .map(|name| {
-            spawn(
-                format!("driver {name}"),
-                supervise(agent.clone(), name, cancel.clone()),
-            )
-        })
-        .collect()
+    let mut tasks = Vec::new();
+    for name in agent.fleet.names() {
+        let driver = supervise(agent.clone(), name.clone(), cancel.clone());
+        tasks.push(spawn(format!("driver {name}"), driver));
+        let turn = follow_turn(agent.clone(), name.clone(), cancel.clone());
+        tasks.push(spawn(format!("turn {name}"), turn));
+    }
+    tasks
 }
 
 /// Never answers when there is no admin server, or when it ends because it was asked to.
@@ -177,150 +177,77 @@ async fn serve_admin(
     std::future::pending().await
 }
 
+/// Kinds that nothing can be served without.
 fn watches(agent: &Arc<Agent>, readiness: &Readiness, cancel: &CancellationToken) -> Vec<Task<()>> {
+    let with = &Watcher {
+        agent,
+        cancel,
+        readiness: Some(readiness),
+    };
     vec![
-        watch(
-            agent,
-            readiness,
-            cancel,
-            Kind::Volumes,
-            |caches, e: WatchEvent<VolumeReplication>| caches.volumes_changed(e),
-        ),
-        watch(
-            agent,
-            readiness,
-            cancel,
-            Kind::Classes,
-            |caches, e: WatchEvent<VolumeReplicationClass>| caches.classes_changed(e),
-        ),
-        watch(
-            agent,
-            readiness,
-            cancel,
-            Kind::Claims,
-            |caches, e: WatchEvent<PersistentVolumeClaim>| caches.claims_changed(e),
-        ),
-        watch(
-            agent,
-            readiness,
-            cancel,
-            Kind::PersistentVolumes,
-            |caches, e: WatchEvent<PersistentVolume>| caches.pvs_changed(e),
-        ),
-        watch(
-            agent,
-            readiness,
-            cancel,
-            Kind::Ownerships,
-            |caches, e: WatchEvent<DROwnership>| caches.ownerships_changed(e),
-        ),
+        with.watch(Kind::Volumes, Caches::volumes_changed),
+        with.watch(Kind::Classes, Caches::classes_changed),
+        with.watch(Kind::Claims, Caches::claims_changed),
+        with.watch(Kind::PersistentVolumes, Caches::pvs_changed),
+        with.watch(Kind::Ownerships, Caches::ownerships_changed),
     ]
-}
-
-fn watch<K>(
-    agent: &Arc<Agent>,
-    readiness: &Readiness,
-    cancel: &CancellationToken,
-    kind: Kind,
-    take: impl Fn(&Caches, WatchEvent<K>) -> Vec<Work> + Send + Sync + 'static,
-) -> Task<()>
-where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + serde::de::DeserializeOwned
-        + 'static,
-{
-    let readiness = readiness.clone();
-    readiness.set(kind.as_str(), Ready::No("not read yet".to_owned()));
-    follow(agent, cancel, kind, move |caches, event| {
-        match &event {
-            WatchEvent::Synced(_) => readiness.set(kind.as_str(), Ready::Yes),
-            WatchEvent::Lost(why) => readiness.set(kind.as_str(), Ready::No(why.clone())),
-            WatchEvent::Apply(_) | WatchEvent::Delete(_) => {}
-        }
-        take(caches, event)
-    })
 }
 
 /// Kinds that need not be installed: what there is of them is served, and the agent is ready without them. Their watches
 /// go on trying, so that they are served as soon as they are installed.
 fn optional_watches(agent: &Arc<Agent>, cancel: &CancellationToken) -> Vec<Task<()>> {
+    let with = &Watcher {
+        agent,
+        cancel,
+        readiness: None,
+    };
     vec![
-        follow(
-            agent,
-            cancel,
-            Kind::Groups,
-            |caches, e: WatchEvent<VolumeGroupReplication>| caches.groups_changed(e),
-        ),
-        follow(
-            agent,
-            cancel,
-            Kind::GroupClasses,
-            |caches, e: WatchEvent<VolumeGroupReplicationClass>| caches.group_classes_changed(e),
-        ),
-        follow(
-            agent,
-            cancel,
-            Kind::Contents,
-            |caches, e: WatchEvent<VolumeGroupReplicationContent>| caches.contents_changed(e),
-        ),
-        follow(
-            agent,
-            cancel,
-            Kind::Fences,
-            |caches, e: WatchEvent<NetworkFence>| caches.fences_changed(e),
-        ),
-        follow(
-            agent,
-            cancel,
-            Kind::FenceClasses,
-            |caches, e: WatchEvent<NetworkFenceClass>| caches.fence_classes_changed(e),
-        ),
+        with.watch(Kind::Groups, Caches::groups_changed),
+        with.watch(Kind::GroupClasses, Caches::group_classes_changed),
+        with.watch(Kind::Contents, Caches::contents_changed),
+        with.watch(Kind::Fences, Caches::fences_changed),
+        with.watch(Kind::FenceClasses, Caches::fence_classes_changed),
     ]
 }
 
-fn follow<K>(
-    agent: &Arc<Agent>,
-    cancel: &CancellationToken,
-    kind: Kind,
-    take: impl Fn(&Caches, WatchEvent<K>) -> Vec<Work> + Send + Sync + 'static,
-) -> Task<()>
-where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + serde::de::DeserializeOwned
-        + 'static,
-{
-    let agent = agent.clone();
-    let api: Api<K> = Api::all(agent.client.clone());
-    let sink = move |event: WatchEvent<K>| {
-        let work = take(&agent.caches, event);
-        agent.wake(work);
-    };
-    let config = watcher::Config::default().timeout(WATCH_SECONDS);
-    spawn(kind.as_str(), watch_into(api, config, sink, cancel.clone()))
+/// What every watch needs.
+struct Watcher<'a> {
+    agent: &'a Arc<Agent>,
+    cancel: &'a CancellationToken,
+    /// Where to say whether the watch is in step, if the agent is not ready without it.
+    readiness: Option<&'a Readiness>,
 }
 
-/// Volumes that were left alone while another agent acted are looked at when it is our turn.
-fn wake_when_held(agent: &Arc<Agent>, cancel: &CancellationToken) -> Task<()> {
-    let (agent, cancel) = (agent.clone(), cancel.clone());
-    spawn("turn", async move {
-        let mut held = agent.held.clone();
-        loop {
-            if held.borrow_and_update().is_yes() {
-                agent.wake(agent.caches.everything());
+impl Watcher<'_> {
+    fn watch<K>(&self, kind: Kind, take: fn(&Caches, WatchEvent<K>) -> Vec<Work>) -> Task<()>
+    where
+        K: kube::Resource<DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + Send
+            + serde::de::DeserializeOwned
+            + 'static,
+    {
+        let (agent, readiness) = (self.agent.clone(), self.readiness.cloned());
+        let say = move |ready| {
+            if let Some(readiness) = &readiness {
+                readiness.set(kind.as_str(), ready);
             }
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => return,
-                changed = held.changed() => if changed.is_err() { return },
+        };
+        say(Ready::No("not read yet".to_owned()));
+        let api: Api<K> = Api::all(agent.client.clone());
+        let sink = move |event: WatchEvent<K>| {
+            match &event {
+                WatchEvent::Synced(_) => say(Ready::Yes),
+                WatchEvent::Lost(why) => say(Ready::No(why.clone())),
+                WatchEvent::Apply(_) | WatchEvent::Delete(_) => {}
             }
-        }
-    })
+            agent.wake(take(&agent.caches, event));
+        };
+        let config = watcher::Config::default().timeout(WATCH_SECONDS);
+        let watching = watch_into(api, config, sink, self.cancel.clone());
+        spawn(kind.as_str(), watching)
+    }
 }
 
 async fn work(agent: &Arc<Agent>, cancel: &CancellationToken) {
@@ -335,8 +262,11 @@ async fn work(agent: &Arc<Agent>, cancel: &CancellationToken) {
 }
 
 async fn pass(agent: Arc<Agent>, work: Work) -> Next {
-    if !agent.acts() {
+    if !agent.fleet.serves_any() {
         // Everything is woken when it is our turn.
+        if let Work::Volume(key) = &work {
+            agent.leave(key);
+        }
         return Next::Wait;
     }
     if !caches_ready(&agent) {

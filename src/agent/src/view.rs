@@ -102,10 +102,12 @@ pub(crate) struct HubRule {
 /// What the ownership record on this cluster says.
 #[derive(Debug, Clone)]
 pub(crate) enum Grant {
-    /// The records have not been read yet.
+    /// The records have not been read yet, or it is not known which cluster this is.
     Unread,
     /// There is none of that name.
     Missing { name: String },
+    /// It was written for another cluster, and brought here by a restore from a backup, say.
+    Foreign { name: String, why: String },
     /// There is one.
     Present(GrantFacts),
 }
@@ -130,7 +132,7 @@ pub(crate) enum Class {
     Missing {
         name: String,
     },
-    /// Of a driver that we do not serve.
+    /// Of a driver that is not ours to serve now.
     Foreign,
     /// Its parameters make no sense.
     Broken {

@@ -1,25 +1,20 @@
 //! Our marks on objects, and their status. Metadata and status only: nothing here moves a generation.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Api, Resource};
+use kube::Api;
 use lifeboat_api::replication::VolumeReplicationStatus;
 use lifeboat_api::{VolumeGroupReplicationContent, VolumeReplication, names};
-use lifeboat_kit::{CallError, patch_metadata, patch_status};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use lifeboat_kit::apply::WRITE_DEADLINE;
+use lifeboat_kit::{CallError, deadline, patch_metadata, patch_status};
 use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
 use crate::cache::ClaimFacts;
 use crate::gather::{has_finalizer, owner};
+use crate::persist::{edit_finalizers, nulled, persist};
 use crate::view::{Key, Owner, SourceView};
 
-/// How often a write is tried again on a newer version of the object.
-const TRIES: usize = 5;
 /// Fields of a status that a later one may lack.
 pub(crate) const OPTIONAL: [&str; 10] = [
     "state",
@@ -152,28 +147,23 @@ async fn edit_volume(
     key: &Key,
     edit: impl Fn(&[String]) -> Option<Vec<String>>,
 ) -> Result<(), CallError> {
-    let api = agent.volumes(&key.namespace);
-    let mut current: Option<Arc<VolumeReplication>> = agent.caches.volume(key);
-    for attempt in 1.. {
-        let Some(volume) = current else { return Ok(()) };
-        let Some(finalizers) = edit(volume.metadata.finalizers.as_deref().unwrap_or_default())
-        else {
-            return Ok(());
-        };
-        let metadata = json!({ "resourceVersion": volume.metadata.resource_version, "finalizers": finalizers });
-        match patch_metadata(&api, &key.name, names::AGENT_MANAGER, metadata).await {
-            Ok(written) => {
-                agent.wrote_volume(written);
-                return Ok(());
-            }
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) if error.is_conflict() && attempt < TRIES => {
-                current = reread(agent, key, volume.metadata.uid.as_deref()).await?;
-            }
-            Err(error) => return Err(error),
+    let api = &agent.volumes(&key.namespace);
+    let known = agent.caches.volume(key);
+    let uid = known.as_ref().and_then(|known| known.metadata.uid.clone());
+    let write = |volume: Arc<VolumeReplication>| {
+        let finalizers = edit(volume.metadata.finalizers.as_deref().unwrap_or_default());
+        async move {
+            let Some(finalizers) = finalizers else {
+                return Ok(None);
+            };
+            let metadata = json!({ "resourceVersion": volume.metadata.resource_version, "finalizers": finalizers });
+            let written = patch_metadata(api, &key.name, names::AGENT_MANAGER, metadata).await?;
+            agent.wrote_volume(written);
+            Ok(Some(()))
         }
-    }
-    Ok(())
+    };
+    let read = || reread(agent, key, uid.as_deref());
+    persist(known, write, read).await.map(drop)
 }
 
 /// Changes finalizers and one annotation of a claim.
@@ -183,10 +173,8 @@ pub(crate) async fn edit_claim(
     annotation: &str,
     edit: impl Fn(&ClaimFacts) -> (Option<Vec<String>>, Option<Value>),
 ) -> Result<(), CallError> {
-    let api = agent.claims(&key.namespace);
-    let mut current = agent.caches.claim(key);
-    for attempt in 1.. {
-        let Some(facts) = current else { return Ok(()) };
+    let api = &agent.claims(&key.namespace);
+    let write = |facts: ClaimFacts| {
         let (finalizers, owner) = edit(&facts);
         let mut metadata = Map::new();
         if let Some(owner) = owner {
@@ -195,40 +183,27 @@ pub(crate) async fn edit_claim(
         if let Some(finalizers) = finalizers {
             metadata.insert("finalizers".to_owned(), json!(finalizers));
         }
-        if metadata.is_empty() {
-            return Ok(());
-        }
-        metadata.insert("resourceVersion".to_owned(), json!(facts.version));
-        match patch_metadata(
-            &api,
-            &key.name,
-            names::AGENT_MANAGER,
-            Value::Object(metadata),
-        )
-        .await
-        {
-            Ok(written) => {
-                agent.caches.wrote_claim(&written);
-                return Ok(());
+        async move {
+            if metadata.is_empty() {
+                return Ok(None);
             }
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) if error.is_conflict() && attempt < TRIES => {
-                let call = api.get_opt(&key.name);
-                let read: Option<PersistentVolumeClaim> = lifeboat_kit::deadline(
-                    format!("get claim {key}"),
-                    lifeboat_kit::apply::WRITE_DEADLINE,
-                    call,
-                )
-                .await?;
-                if let Some(claim) = &read {
-                    agent.caches.wrote_claim(claim);
-                }
-                current = read.as_ref().map(ClaimFacts::of);
-            }
-            Err(error) => return Err(error),
+            metadata.insert("resourceVersion".to_owned(), json!(facts.version));
+            let metadata = Value::Object(metadata);
+            let written = patch_metadata(api, &key.name, names::AGENT_MANAGER, metadata).await?;
+            agent.caches.wrote_claim(&written);
+            Ok(Some(()))
         }
-    }
-    Ok(())
+    };
+    let read = || async move {
+        let what = format!("get claim {key}");
+        let read = deadline(what, WRITE_DEADLINE, api.get_opt(&key.name)).await?;
+        if let Some(claim) = &read {
+            agent.caches.wrote_claim(claim);
+        }
+        Ok(read.as_ref().map(ClaimFacts::of))
+    };
+    let known = agent.caches.claim(key);
+    persist(known, write, read).await.map(drop)
 }
 
 /// Changes the finalizers of a content.
@@ -247,79 +222,6 @@ pub(crate) async fn edit_content(
     Ok(())
 }
 
-/// Changes the finalizers of an object of any kind, known by its metadata; answers what was written, if anything was.
-pub(crate) async fn edit_finalizers<K>(
-    api: &Api<K>,
-    known: &ObjectMeta,
-    edit: impl Fn(&[String]) -> Option<Vec<String>>,
-) -> Result<Option<K>, CallError>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
-    let name = known.name.clone().unwrap_or_default();
-    let mut current = Some(known.clone());
-    for attempt in 1.. {
-        let Some(meta) = current else { return Ok(None) };
-        let Some(finalizers) = edit(meta.finalizers.as_deref().unwrap_or_default()) else {
-            return Ok(None);
-        };
-        let metadata =
-            json!({ "resourceVersion": meta.resource_version, "finalizers": finalizers });
-        match patch_metadata(api, &name, names::AGENT_MANAGER, metadata).await {
-            Ok(written) => return Ok(Some(written)),
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) if error.is_conflict() && attempt < TRIES => {
-                current = reread_meta(api, known).await?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
-}
-
-/// Writes the status of an object of any kind, known by its metadata; answers what was written.
-/// On a conflict the same status is written again: what was done on the driver is not done twice for it.
-pub(crate) async fn write_status<K>(
-    api: &Api<K>,
-    known: &ObjectMeta,
-    body: &Value,
-) -> Result<Option<K>, CallError>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
-    let name = known.name.clone().unwrap_or_default();
-    let mut current = Some(known.clone());
-    for attempt in 1.. {
-        let Some(meta) = current else { return Ok(None) };
-        let version = meta.resource_version.unwrap_or_default();
-        match patch_status(api, &name, names::AGENT_MANAGER, body.clone(), &version).await {
-            Ok(written) => return Ok(Some(written)),
-            Err(error) if error.is_not_found() => return Ok(None),
-            Err(error) if error.is_conflict() && attempt < TRIES => {
-                current = reread_meta(api, known).await?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
-}
-
-/// The metadata of an object as it is now, if it is still the same one.
-async fn reread_meta<K>(api: &Api<K>, known: &ObjectMeta) -> Result<Option<ObjectMeta>, CallError>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-{
-    let name = known.name.clone().unwrap_or_default();
-    let read = lifeboat_kit::deadline(
-        format!("get {name}"),
-        lifeboat_kit::apply::WRITE_DEADLINE,
-        api.get_opt(&name),
-    )
-    .await?;
-    let meta = read.map(|object| object.meta().clone());
-    Ok(meta.filter(|meta| meta.uid == known.uid))
-}
-
 /// Writes a status if it differs from what is there. On a conflict the object is read again and the same status written
 /// again: what was done on the driver is not done twice for it.
 pub(crate) async fn status(
@@ -327,39 +229,24 @@ pub(crate) async fn status(
     key: &Key,
     status: &VolumeReplicationStatus,
 ) -> Result<Wrote, CallError> {
-    let api = agent.volumes(&key.namespace);
-    let mut current: Option<Arc<VolumeReplication>> = agent.caches.volume(key);
-    let body = with_nulls(status);
-    for attempt in 1.. {
-        let Some(volume) = current else {
-            return Ok(Wrote::Nothing);
-        };
+    let api = &agent.volumes(&key.namespace);
+    let body = &nulled(status, &OPTIONAL);
+    let write = |volume: Arc<VolumeReplication>| async move {
         if volume.status.as_ref() == Some(status) {
-            return Ok(Wrote::Nothing);
+            return Ok(None);
         }
         let version = volume.metadata.resource_version.clone().unwrap_or_default();
-        match patch_status(
-            &api,
-            &key.name,
-            names::AGENT_MANAGER,
-            body.clone(),
-            &version,
-        )
-        .await
-        {
-            Ok(written) => {
-                agent.metrics.status_written();
-                agent.wrote_volume(written);
-                return Ok(Wrote::Something);
-            }
-            Err(error) if error.is_not_found() => return Ok(Wrote::Nothing),
-            Err(error) if error.is_conflict() && attempt < TRIES => {
-                current = reread(agent, key, volume.metadata.uid.as_deref()).await?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Wrote::Nothing)
+        let manager = names::AGENT_MANAGER;
+        let written = patch_status(api, &key.name, manager, body.clone(), &version).await?;
+        agent.metrics.status_written();
+        agent.wrote_volume(written);
+        Ok(Some(()))
+    };
+    let known = agent.caches.volume(key);
+    let uid = known.as_ref().and_then(|known| known.metadata.uid.clone());
+    let read = || reread(agent, key, uid.as_deref());
+    let written = persist(known, write, read).await?;
+    Ok(written.map_or(Wrote::Nothing, |()| Wrote::Something))
 }
 
 /// Whether a write was needed.
@@ -377,31 +264,10 @@ async fn reread(
 ) -> Result<Option<Arc<VolumeReplication>>, CallError> {
     let api = agent.volumes(&key.namespace);
     let what = format!("get volumereplication {key}");
-    let read = lifeboat_kit::deadline(
-        what,
-        lifeboat_kit::apply::WRITE_DEADLINE,
-        api.get_opt(&key.name),
-    )
-    .await?;
+    let read = deadline(what, WRITE_DEADLINE, api.get_opt(&key.name)).await?;
     let same = read.filter(|volume| volume.metadata.uid.as_deref() == uid);
     if let Some(volume) = &same {
         agent.wrote_volume(volume.clone());
     }
     Ok(same.map(Arc::new))
-}
-
-fn with_nulls(status: &VolumeReplicationStatus) -> Value {
-    nulled(status, &OPTIONAL)
-}
-
-/// A status as a patch that also removes what the status lacks.
-pub(crate) fn nulled(status: &impl Serialize, optional: &[&str]) -> Value {
-    let mut body = match serde_json::to_value(status) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    };
-    for field in optional {
-        body.entry(*field).or_insert(Value::Null);
-    }
-    Value::Object(body)
 }

@@ -43,10 +43,13 @@ pub const REPLICAS: &str = "lifeboat.dev/replicas";
 pub const NUDGE: &str = "lifeboat.dev/nudge";
 /// Finalizer of the hub on DRPlacements.
 pub const FINALIZER: &str = "lifeboat.dev/hub";
-/// Name of the Lease that the agent renews in [`SYSTEM_NAMESPACE`] of its cluster.
-pub const AGENT_LEASE: &str = "lifeboat-agent";
-/// Annotation on that Lease: JSON list of the drivers the agent serves, see `common::DriverState`.
-pub const DRIVERS: &str = "lifeboat.dev/drivers";
+/// Label of the Leases in [`SYSTEM_NAMESPACE`] of a cluster by which its agents say that they live, one for each driver;
+/// its value is [`DRIVER_LEASE`]. See [`driver_lease`].
+pub const LEASE: &str = "lifeboat.dev/lease";
+/// Value of [`LEASE`].
+pub const DRIVER_LEASE: &str = "driver";
+/// Annotation on such a Lease: how the driver does, as JSON, see `common::DriverState`.
+pub const DRIVER: &str = "lifeboat.dev/driver";
 /// Name of the Lease that the acting hub renews.
 pub const HUB_LEASE: &str = "lifeboat-hub";
 /// Key of a kubeconfig in a cluster's Secret.
@@ -100,6 +103,40 @@ pub fn ownership_name(placement: &str, uid: &str) -> String {
     format!("{head}-{tail}")
 }
 
+/// Name of the Lease that an agent holds while it serves a driver. A driver whose name no object can have, such as one with a
+/// capital letter, has what is left of it and a number in its place: no two drivers share a Lease.
+pub fn driver_lease(driver: &str) -> String {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let labels = |name: &str| {
+        name.split('.')
+            .all(|l| ends(l.chars().next()) && ends(l.chars().last()))
+    };
+    if driver.len() <= 63 && driver.chars().all(valid) && labels(driver) {
+        return format!("lifeboat-agent-{driver}");
+    }
+    let lower = driver.to_ascii_lowercase();
+    let left: String = lower
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(63)
+        .collect();
+    // FNV-1a, so that it is the same on every machine and in every version.
+    let hash = driver
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!("lifeboat-agent-{left}-{hash:016x}")
+}
+
+/// Name of the Lease that the CSI-Addons sidecars of a driver contend for, in the namespace of the driver's pods.
+pub fn csi_addons_lease(driver: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = driver.chars().map(plain).collect();
+    format!("{name}-csi-addons")
+}
+
 /// A request to resync as the agent notes it: its epoch, and after a dot its number unless it is the first.
 pub fn resync_request(epoch: i64, number: u32) -> String {
     if number <= 1 {
@@ -118,6 +155,33 @@ pub fn read_resync_request(text: &str) -> Option<(i64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_driver_has_a_lease_of_its_own_whose_name_an_object_can_have() {
+        assert_eq!(
+            driver_lease("rbd.csi.ceph.com"),
+            "lifeboat-agent-rbd.csi.ceph.com"
+        );
+        let odd = [
+            "RBD.csi",
+            "rbd.csi.",
+            "rbd_csi",
+            "rbd..csi",
+            "",
+            &"x".repeat(300),
+        ];
+        let named: std::collections::BTreeSet<String> =
+            odd.iter().map(|d| driver_lease(d)).collect();
+        assert_eq!(named.len(), odd.len(), "{named:?}");
+        for name in named {
+            let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(name.len() < 100 && name.chars().all(valid), "{name}");
+        }
+        assert_eq!(
+            csi_addons_lease("rbd.csi.ceph.com"),
+            "rbd-csi-ceph-com-csi-addons"
+        );
+    }
 
     #[test]
     fn a_request_is_read_as_it_is_written() {

@@ -35,6 +35,10 @@ pub struct DROwnershipSpec {
     pub placement: String,
     /// The cluster that this record was written to.
     pub cluster: String,
+    /// uid of that cluster, which is the uid of its namespace kube-system. Where it is another, as after a restore from a backup
+    /// of another cluster, the record grants nothing.
+    #[serde(rename = "clusterUID")]
+    pub cluster_uid: String,
     /// The cluster that may write the volumes.
     pub owner: String,
     /// Fencing token: goes up by one with each change of owner, and is never used twice.

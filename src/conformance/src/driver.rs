@@ -17,6 +17,7 @@ use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 
+mod identities;
 mod more;
 
 /// What the driver does when called.
@@ -68,6 +69,7 @@ struct State {
     overlaps: Vec<String>,
     open: Option<CancellationToken>,
     probes: usize,
+    unready: bool,
     lacks: Vec<&'static str>,
     destination: Option<Result<String, Code>>,
 }
@@ -100,6 +102,15 @@ impl Driver {
             before: Mutex::new(None),
             after: parking_lot::Mutex::new(None),
         })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// From now on it says at a probe that it is ready, or not.
+    pub(crate) fn says_ready(&self, ready: bool) {
+        self.state.lock().unready = !ready;
     }
 
     /// Tells somebody of each call, once it is noted.
@@ -202,6 +213,13 @@ impl Driver {
 
     pub(crate) fn probes(&self) -> usize {
         self.state.lock().probes
+    }
+
+    /// Counts a probe; answers whether it says that it is ready.
+    fn probed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.probes += 1;
+        !state.unready
     }
 
     pub(crate) fn go_away(&self) {
@@ -484,94 +502,5 @@ impl Service {
             said: None,
         };
         self.0.called(seen).await
-    }
-}
-
-#[tonic::async_trait]
-impl identity::identity_server::Identity for Service {
-    async fn get_identity(
-        &self,
-        _: Request<identity::GetIdentityRequest>,
-    ) -> Result<Response<identity::GetIdentityResponse>, Status> {
-        let name = self.0.name.clone();
-        Ok(Response::new(identity::GetIdentityResponse {
-            name,
-            ..Default::default()
-        }))
-    }
-
-    async fn get_capabilities(
-        &self,
-        _: Request<identity::GetCapabilitiesRequest>,
-    ) -> Result<Response<identity::GetCapabilitiesResponse>, Status> {
-        use identity::capability::{
-            NetworkFence, Type, VolumeGroup, VolumeReplication, network_fence, volume_group,
-            volume_replication,
-        };
-        let replication = |kind: volume_replication::Type| {
-            let r#type = kind.into();
-            Type::VolumeReplication(VolumeReplication { r#type })
-        };
-        let group = |kind: volume_group::Type| {
-            let r#type = kind.into();
-            Type::VolumeGroup(VolumeGroup { r#type })
-        };
-        let fencing = NetworkFence {
-            r#type: network_fence::Type::NetworkFence.into(),
-        };
-        let mut all = vec![
-            (
-                "VOLUME_REPLICATION",
-                replication(volume_replication::Type::VolumeReplication),
-            ),
-            ("VOLUME_GROUP", group(volume_group::Type::VolumeGroup)),
-            (
-                "MODIFY_VOLUME_GROUP",
-                group(volume_group::Type::ModifyVolumeGroup),
-            ),
-            ("NETWORK_FENCE", Type::NetworkFence(fencing)),
-        ];
-        let state = self.0.state.lock();
-        all.retain(|(name, _)| !state.lacks.contains(name));
-        if state.destination.is_some() {
-            let kind = volume_replication::Type::GetReplicationDestinationInfo;
-            all.push(("", replication(kind)));
-        }
-        let capabilities = all
-            .into_iter()
-            .map(|(_, kind)| identity::Capability { r#type: Some(kind) });
-        Ok(Response::new(identity::GetCapabilitiesResponse {
-            capabilities: capabilities.collect(),
-        }))
-    }
-
-    async fn probe(
-        &self,
-        _: Request<identity::ProbeRequest>,
-    ) -> Result<Response<identity::ProbeResponse>, Status> {
-        self.0.state.lock().probes += 1;
-        Ok(Response::new(identity::ProbeResponse { ready: None }))
-    }
-}
-
-#[tonic::async_trait]
-impl csi::identity_server::Identity for Service {
-    async fn get_plugin_info(
-        &self,
-        _: Request<csi::GetPluginInfoRequest>,
-    ) -> Result<Response<csi::GetPluginInfoResponse>, Status> {
-        let name = self.0.name.clone();
-        Ok(Response::new(csi::GetPluginInfoResponse {
-            name,
-            ..Default::default()
-        }))
-    }
-
-    async fn probe(
-        &self,
-        _: Request<csi::ProbeRequest>,
-    ) -> Result<Response<csi::ProbeResponse>, Status> {
-        self.0.state.lock().probes += 1;
-        Ok(Response::new(csi::ProbeResponse { ready: Some(true) }))
     }
 }

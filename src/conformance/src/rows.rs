@@ -1,5 +1,6 @@
 //! The rows, by what they are about. The number of a row stands in the name of its test.
 
+pub(crate) mod agents;
 pub(crate) mod demote;
 pub(crate) mod fence;
 pub(crate) mod group;
@@ -9,6 +10,7 @@ pub(crate) mod odd;
 pub(crate) mod promote;
 pub(crate) mod refuse;
 pub(crate) mod release;
+pub(crate) mod ungrouped;
 pub(crate) mod weather;
 
 /// Hands the name of each test to a macro, by module.
@@ -69,6 +71,7 @@ macro_rules! each_row {
             }
             weather {
                 row_58_a_driver_may_come_after_the_agent,
+                row_58_a_driver_that_says_it_is_not_ready_is_waited_for,
                 row_59_a_socket_that_is_lost_for_a_minute_changes_no_state,
                 row_59_a_call_that_is_lost_with_the_socket_is_made_again,
                 row_60_either_identity_service_will_do,
@@ -95,16 +98,19 @@ macro_rules! each_row {
                 a_group_follows_its_role_there_and_back,
                 row_74_a_claim_leaves_and_another_joins,
                 row_74_who_leaves_is_freed_only_after_the_driver_knows,
+                row_78_a_group_is_deleted_in_order,
+            }
+            ungrouped {
                 row_75_what_cannot_be_a_group_is_said_and_not_called_for,
                 row_75_classes_that_make_no_sense_are_said,
                 a_claim_has_one_owner_a_volume_replication_or_a_group,
                 row_76_a_group_that_the_driver_does_not_make_is_tried_again_and_said,
                 row_77_a_group_of_another_controller_is_left_alone,
-                row_78_a_group_is_deleted_in_order,
             }
             fence {
                 row_79_a_network_is_fenced_and_let_back,
                 row_79_a_class_wins_and_its_secret_keys_stay_here,
+                row_79_a_class_whose_kind_is_not_installed_is_said_and_waited_for,
                 row_79_a_fence_that_fails_is_tried_again_and_said,
                 row_79_a_restart_repeats_no_call_and_another_drivers_fence_is_left_alone,
                 row_80_deletion_does_not_let_anybody_back,
@@ -116,6 +122,11 @@ macro_rules! each_row {
                 two_volume_replications_that_come_at_once_have_one_winner,
                 a_volume_that_is_deleted_under_its_claim_is_said_and_may_come_back,
                 reserved_parameters_of_a_fence_class_are_said,
+            }
+            agents {
+                agents_with_a_driver_each_work_side_by_side_and_another_takes_over_one_alone,
+                an_agent_stands_aside_while_a_csi_addons_sidecar_serves_the_driver,
+                an_agent_that_loses_the_lease_of_the_sidecars_leaves_the_driver_alone,
             }
             hub {
                 promotion_waits_for_the_grant_and_stores_the_epoch_first,
@@ -131,6 +142,8 @@ macro_rules! each_row {
                 a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed,
                 a_resync_that_died_between_its_note_and_its_answer_is_in_doubt_and_not_sent_again_unasked,
                 the_owner_is_never_resynced_and_auto_resync_means_nothing,
+                a_grant_of_another_cluster_is_refused_until_the_hub_writes_its_own,
+                a_volume_of_another_clusters_grant_is_never_switched_off,
             }
         }
     };

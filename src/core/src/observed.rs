@@ -75,17 +75,17 @@ impl Default for ClusterFacts {
     }
 }
 
-/// The agent, by its Lease.
+/// The agents, by their Leases: one for each driver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AgentFacts {
     /// No Lease.
     Unseen,
-    /// It renews its Lease. Which drivers are ready, and what is wrong with the others.
+    /// At least one is renewed. Which drivers are ready, and what is wrong with the others: that their agent is silent, too.
     Alive {
         /// Name of each driver to what is wrong with it; empty: ready.
         drivers: BTreeMap<String, String>,
     },
-    /// The Lease has run out.
+    /// All have run out or were given up.
     Silent {
         /// Last renewal.
         since: Timestamp,

@@ -51,6 +51,8 @@ pub enum Written {
 pub trait Members: Send + Sync {
     /// A client; none: the cluster is not registered, or its credentials are refused.
     fn client(&self, cluster: &ClusterId) -> Option<kube::Client>;
+    /// The uid of the cluster, if it was seen.
+    fn uid(&self, cluster: &ClusterId) -> Option<String>;
     /// Puts what a write was answered with into the cache.
     fn written(&self, cluster: &ClusterId, what: Written);
 }

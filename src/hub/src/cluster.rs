@@ -376,11 +376,11 @@ fn agent_alive(member: &MemberStatus) -> Answer {
         );
     }
     match &member.agent {
-        AgentFacts::Alive { .. } => (Tri::True, "Renews", "the agent renews its Lease".to_owned()),
+        AgentFacts::Alive { .. } => (Tri::True, "Renews", "an agent renews its Lease".to_owned()),
         AgentFacts::Silent { since } => (
             Tri::False,
             "Silent",
-            format!("the agent has not renewed its Lease since {since}"),
+            format!("no agent has renewed its Lease since {since}"),
         ),
         AgentFacts::Unseen => (
             Tri::False,

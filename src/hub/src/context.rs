@@ -164,6 +164,10 @@ impl Members for Fleet {
         Self::client(self, cluster)
     }
 
+    fn uid(&self, cluster: &ClusterId) -> Option<String> {
+        self.status(cluster)?.cluster_uid
+    }
+
     fn written(&self, cluster: &ClusterId, what: Written) {
         match what {
             Written::Applied(object) => self.note(cluster, *object),

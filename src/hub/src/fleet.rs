@@ -255,7 +255,7 @@ impl Fleet {
             cluster_uid: view.uid(),
             stranger: view.stranger(),
             agent: view.agent(Instant::now()),
-            drivers: view.drivers(),
+            drivers: view.drivers(Instant::now()),
             last_proof: view.last_proof(),
             signals: view.signals(),
         })

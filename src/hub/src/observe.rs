@@ -266,9 +266,11 @@ impl<'a> Look<'a> {
             .min_by_key(|r| (r.written_to.is_none(), r.epoch, r.force, r.served.clone()))
     }
 
-    /// A record of another cluster that was copied here, by a restore from a backup say, tells who it was written to.
+    /// A record of another cluster that was copied here, by a restore from a backup say, tells who it was written to: by its
+    /// name, and by its uid where a cluster was built anew under the name.
     fn record_facts(&self, row: &OwnershipRow) -> RecordFacts {
-        let here = row.cluster == self.id.as_str();
+        let here =
+            row.cluster == self.id.as_str() && Some(&row.cluster_uid) == self.view.uid().as_ref();
         RecordFacts {
             written_to: (!here).then(|| ClusterId::new(row.cluster.as_str())),
             ..row.facts.clone()

@@ -1,5 +1,6 @@
 //! Wiring: watches, queues, loops. No decisions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
@@ -172,11 +173,12 @@ fn contend(
     cancel: &CancellationToken,
 ) -> (Option<Task<()>>, watch::Receiver<Held>) {
     match config.leadership {
-        Leadership::Alone => (None, watch::channel(Held::No).1),
+        Leadership::Alone => (None, watch::channel(Held::UNKNOWN).1),
         Leadership::Lease => {
             let wanted = LeaseConfig {
                 namespace: config.namespace.clone(),
                 name: names::HUB_LEASE.to_owned(),
+                labels: BTreeMap::new(),
                 identity: config.identity.clone(),
                 ttl: LEASE_TTL,
             };

@@ -193,7 +193,7 @@ async fn agents_are_seen_by_their_renewals() {
     world.fresh("dr1").await;
     let lease = |at: &str| {
         json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"namespace": "lifeboat-system", "name": "lifeboat-agent"},
+            "metadata": {"namespace": "lifeboat-system", "name": "lifeboat-agent-d", "labels": {"lifeboat.dev/lease": "driver"}},
             "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": at}})
     };
     let agent = || world.fleet.status(&id("dr1")).unwrap().agent;

@@ -7,7 +7,7 @@
 mod fleet_common;
 
 use fleet_common::*;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};
 use kube::Api;
 use lifeboat_api::{DROwnership, names};
 use lifeboat_core::observed::{
@@ -59,10 +59,14 @@ fn replication(ns: &str, name: &str) -> Value {
             "dataSource": {"apiGroup": "", "kind": "PersistentVolumeClaim", "name": name}}})
 }
 
-fn record(ns: &str, epoch: i64) -> Value {
+/// A record that was written for this site.
+async fn record(on: &Site, ns: &str, epoch: i64) -> Value {
+    let namespaces: Api<Namespace> = Api::all(on.server.admin());
+    let system = namespaces.get("kube-system").await.unwrap();
     json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership",
         "metadata": {"namespace": ns, "name": names::ownership_name("db", UID)},
-        "spec": {"placementUID": UID, "placement": "shop/db", "cluster": "dr2", "owner": "dr2", "epoch": epoch}})
+        "spec": {"placementUID": UID, "placement": "shop/db", "cluster": "dr2", "clusterUID": system.metadata.uid,
+            "owner": "dr2", "epoch": epoch}})
 }
 
 fn known(epoch: i64) -> Journal {
@@ -85,7 +89,7 @@ async fn shop() -> (World, Site) {
         pod("shop-dr", "db-0", "db", "data"),
         pod("shop-dr", "debug", "shell", "data"),
         replication("shop-dr", "data"),
-        record("shop-dr", 3),
+        record(&dr2, "shop-dr", 3).await,
         json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": "va"},
             "spec": {"attacher": "d", "nodeName": "n", "source": {"persistentVolumeName": "pv-data"}}}),
     ] {
@@ -178,7 +182,7 @@ async fn news_of_an_epoch_counts_at_once_and_a_missing_record_is_missed() {
         .until("the record is gone", || epoch(3).is_none())
         .await;
     put(&dr2, &namespace("elsewhere"));
-    put(&dr2, &record("elsewhere", 7));
+    put(&dr2, &record(&dr2, "elsewhere", 7).await);
     world
         .until("a record elsewhere is news", || epoch(3) == Some(Epoch(7)))
         .await;
@@ -269,8 +273,10 @@ async fn an_answer_to_a_write_is_seen_before_the_watch_tells() {
 #[tokio::test(start_paused = true)]
 async fn records_of_an_earlier_placement_of_the_name_are_seen_until_it_is_decided_on() {
     let (world, dr2) = shop().await;
+    let here = record(&dr2, "shop-dr", 9).await;
     let left = |ns: &str, uid: &str, placement: &str| {
-        let mut left = record(ns, 9);
+        let mut left = here.clone();
+        left["metadata"]["namespace"] = json!(ns);
         left["metadata"]["name"] = json!(names::ownership_name("db", uid));
         left["spec"]["placementUID"] = json!(uid);
         left["spec"]["placement"] = json!(placement);
@@ -303,10 +309,17 @@ async fn a_record_that_was_copied_from_another_cluster_says_so() {
         seen.clusters[&id("dr2")].record.clone().unwrap().written_to
     };
     assert_eq!(written_to(), None);
-    let mut copied = record("shop-dr", 3);
-    copied["spec"]["cluster"] = json!("dr1");
-    put(&dr2, &copied);
-    world
-        .until("it is seen", || written_to() == Some(id("dr1")))
-        .await;
+    let own = record(&dr2, "shop-dr", 3).await;
+    for (field, value, from) in [("cluster", "dr1", "dr1"), ("clusterUID", "before", "dr2")] {
+        let mut copied = own.clone();
+        copied["spec"][field] = json!(value);
+        put(&dr2, &copied);
+        world
+            .until("it is seen", || written_to() == Some(id(from)))
+            .await;
+        put(&dr2, &own);
+        world
+            .until("it is put right", || written_to().is_none())
+            .await;
+    }
 }

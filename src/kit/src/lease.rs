@@ -27,6 +27,8 @@ pub struct LeaseConfig {
     pub namespace: String,
     /// Name of the Lease.
     pub name: String,
+    /// Labels of the Lease.
+    pub labels: BTreeMap<String, String>,
     /// Who we are: a pod name, or anything else that differs between two processes.
     pub identity: String,
     /// How long a lease lasts that is not renewed. It is renewed each third of it.
@@ -34,10 +36,13 @@ pub struct LeaseConfig {
 }
 
 /// Whether we hold the lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
     /// Someone else does, or we do not know.
-    No,
+    No {
+        /// Who was seen to hold it.
+        holder: Option<String>,
+    },
     /// We do.
     Yes {
         /// When we got it.
@@ -48,8 +53,11 @@ pub enum Held {
 }
 
 impl Held {
+    /// It is not ours, and nothing is known of who has it.
+    pub const UNKNOWN: Self = Self::No { holder: None };
+
     /// Whether it is ours.
-    pub fn is_yes(self) -> bool {
+    pub fn is_yes(&self) -> bool {
         matches!(self, Self::Yes { .. })
     }
 }
@@ -75,7 +83,7 @@ impl Lease {
         config: LeaseConfig,
         clock: SharedClock,
     ) -> (Self, watch::Receiver<Held>, Annotations) {
-        let (held, is_held) = watch::channel(Held::No);
+        let (held, is_held) = watch::channel(Held::UNKNOWN);
         let (annotate, annotations) = watch::channel(BTreeMap::new());
         let api = Api::namespaced(client, &config.namespace);
         (
@@ -95,6 +103,11 @@ impl Lease {
 
     /// Contends for the lease and renews it until cancelled, then gives it up.
     pub async fn run(mut self, cancel: CancellationToken) {
+        self.contend_until(&cancel).await;
+    }
+
+    /// The same, and may be done again.
+    pub async fn contend_until(&mut self, cancel: &CancellationToken) {
         let mut annotations = self.annotations.clone();
         // An annotation set before the start is written with the first renewal anyway.
         annotations.mark_unchanged();
@@ -110,7 +123,7 @@ impl Lease {
         if self.held.borrow().is_yes() {
             self.release().await;
         }
-        self.held.send_replace(Held::No);
+        self.became(Held::UNKNOWN);
     }
 
     /// One try. Answers how long to wait before the next.
@@ -124,7 +137,7 @@ impl Lease {
         // While we hold it, no call may outlast the lease: another may start the moment it runs out.
         let Ok(answer) = tokio::time::timeout_at(expiry, self.contend()).await else {
             warn!(lease = %self.config.name, "lease lost: it could not be renewed in time");
-            self.became(Held::No);
+            self.became(Held::UNKNOWN);
             return retry;
         };
         if self.took(answer) {
@@ -146,14 +159,15 @@ impl Lease {
     fn took(&self, answer: Result<Held, CallError>) -> bool {
         match answer {
             Ok(held) => {
+                let ours = held.is_yes();
                 self.became(held);
-                held.is_yes()
+                ours
             }
             Err(error) => {
                 warn!(lease = %self.config.name, error = %error.full(), "lease not renewed");
                 // Someone else wrote it: whether it is still ours is seen at the next try.
                 if error.is_conflict() {
-                    self.became(Held::No);
+                    self.became(Held::UNKNOWN);
                 }
                 false
             }
@@ -184,7 +198,8 @@ impl Lease {
             return Ok(held(&made));
         };
         if !self.is_free(&object) {
-            return Ok(Held::No);
+            let holder = object.spec.and_then(|spec| spec.holder_identity);
+            return Ok(Held::No { holder });
         }
         // replace carries the resourceVersion we read: of two contenders one gets a conflict.
         let next = self.desired(Some(object));
@@ -228,6 +243,10 @@ impl Lease {
             spec: None,
         });
         object.metadata.managed_fields = None;
+        if !self.config.labels.is_empty() {
+            let labels = object.metadata.labels.get_or_insert_default();
+            labels.extend(self.config.labels.clone());
+        }
         let wanted = self.annotations.borrow().clone();
         if !wanted.is_empty() {
             object

@@ -1,6 +1,7 @@
 //! Lease, watch, apply and events against a simulated API server, under a paused clock.
 #![allow(clippy::unwrap_used, reason = "helpers of a test may fail it")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ fn contender(client: Client, identity: &str) -> Contender {
     let config = LeaseConfig {
         namespace: "default".into(),
         name: "turn".into(),
+        labels: BTreeMap::from([("kind".to_owned(), "turn".to_owned())]),
         identity: identity.into(),
         ttl: Duration::from_secs(15),
     };
@@ -60,7 +62,7 @@ fn contender(client: Client, identity: &str) -> Contender {
 
 async fn until_held(contender: &mut Contender) -> Duration {
     let start = Instant::now();
-    contender.held.wait_for(|held| held.is_yes()).await.unwrap();
+    contender.held.wait_for(Held::is_yes).await.unwrap();
     start.elapsed()
 }
 
@@ -79,6 +81,21 @@ async fn one_of_two_holds_a_lease_and_a_crash_costs_its_duration() {
         *second.held.borrow(),
         Held::Yes { transitions: 1, .. }
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_knows_for_whom_and_a_lease_has_its_labels() {
+    let server = server();
+    let mut first = contender(server.admin(), "a");
+    until_held(&mut first).await;
+    let mut second = contender(server.admin(), "b");
+    let other = Held::No {
+        holder: Some("a".into()),
+    };
+    second.held.wait_for(|held| *held == other).await.unwrap();
+    let leases: Api<LeaseObject> = Api::namespaced(server.admin(), "default");
+    let labels = leases.get("turn").await.unwrap().metadata.labels.unwrap();
+    assert_eq!(labels["kind"], "turn");
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +124,7 @@ async fn a_holder_that_is_cut_off_stops_before_anyone_else_may_start() {
         Instant::now()
     });
     let started = spawn("started", async move {
-        b.wait_for(|held| held.is_yes()).await.unwrap();
+        b.wait_for(Held::is_yes).await.unwrap();
         Instant::now()
     });
     assert!(stopped.join().await.unwrap() < started.join().await.unwrap());

@@ -18,6 +18,11 @@ impl Caches {
         inner.fence_classes.get(&name.to_owned()).cloned()
     }
 
+    /// Why the classes of fences could not be read yet: their kind may not be installed.
+    pub(crate) fn no_fence_classes(&self) -> Option<String> {
+        self.inner.read().no_fence_classes.clone()
+    }
+
     /// Takes news of fences; answers what to work on.
     pub(crate) fn fences_changed(&self, event: WatchEvent<NetworkFence>) -> Vec<Work> {
         let mut inner = self.inner.write();
@@ -29,7 +34,14 @@ impl Caches {
     /// Takes news of fence classes; answers what to work on.
     pub(crate) fn fence_classes_changed(&self, event: WatchEvent<NetworkFenceClass>) -> Vec<Work> {
         let mut inner = self.inner.write();
-        let first = inner.note_synced(Kind::FenceClasses, &event);
+        let mut first = inner.note_synced(Kind::FenceClasses, &event);
+        if let WatchEvent::Lost(why) = &event
+            && !inner.synced.contains(&Kind::FenceClasses)
+        {
+            // The client repeats the whole answer in its debug form; the words before it say it all.
+            let why = why.split(" (Status {").next().unwrap_or(why).to_owned();
+            first = inner.no_fence_classes.replace(why.clone()) != Some(why);
+        }
         let changed = take(&mut inner.fence_classes, event, name_of);
         let concerned = |fence: &NetworkFence| {
             let class = fence.spec.network_fence_class_name.as_ref();

@@ -69,6 +69,13 @@ pub(super) fn ending(v: &VolumeView, now: Timestamp) -> Decision {
 /// object may be gone by accident. It is quiet where another cluster owns the volume: the hub tidies up there.
 fn kept_on(v: &VolumeView, hub: &HubRule) -> Option<Decision> {
     match (&hub.grant, hub.disable) {
+        // It may be another cluster's.
+        (Grant::Unread, Mark::There) => Some(Decision::Leave),
+        // What brought the record here brought the word to switch off, too.
+        (Grant::Foreign { name, why }, _) => {
+            let why = format!("DROwnership {name:?} is of another cluster: {why}");
+            Some(Decision::Release { why: Some(why) })
+        }
         (Grant::Present(grant), _) if grant.owner != grant.cluster => {
             Some(Decision::Release { why: None })
         }

@@ -30,6 +30,10 @@ pub(super) fn granted(v: &VolumeView, now: Timestamp) -> Result<Option<Decision>
             );
             return Err(refused("NoGrant", text));
         }
+        Grant::Foreign { name, why } => {
+            let text = format!("DROwnership {name:?} grants nothing here: {why}");
+            return Err(refused("ForeignGrant", text));
+        }
         Grant::Present(grant) => grant,
     };
     match v.wanted {

@@ -15,8 +15,9 @@ use super::view::{By, FenceView};
 use crate::act::Step;
 use crate::agent::Agent;
 use crate::cache::Work;
+use crate::persist::{edit_finalizers, nulled, write_status};
 use crate::view::SecretView;
-use crate::writes::{add, edit_finalizers, nulled, remove, write_status};
+use crate::writes::{add, remove};
 
 /// Does one step for one fence.
 pub(super) async fn act(agent: &Agent, v: &FenceView, decision: Decision) -> Step {

@@ -11,8 +11,8 @@ use lifeboat_api::fence::FenceState;
 use lifeboat_drivers::Capability;
 
 use super::view::{By, FenceView};
-use crate::decide::{Refusal, SECRET_AGAIN};
-use crate::view::{DriverView, Life, Mark, SecretView};
+use crate::decide::{Refusal, offers, usable_secret};
+use crate::view::{Life, Mark};
 
 /// The condition that says which generation was carried out. Without it, every restart would repeat every call, and so
 /// an old object that asks for Unfenced would lift a newer fence.
@@ -40,7 +40,8 @@ pub(super) fn decide(v: &FenceView, now: Timestamp) -> Decision {
     match v.life {
         Life::Ending if v.finalizer == Mark::Absent => Decision::Leave,
         Life::Ending => match v.by {
-            By::Foreign | By::Unread => Decision::Leave,
+            // Whose finalizer it is cannot be told, and may be soon.
+            By::Foreign | By::Unread | By::Unreadable { .. } => Decision::Leave,
             By::Unknown { .. } | By::Ours(_) => Decision::Release,
         },
         Life::Living => living(v, now).unwrap_or_else(Decision::Refuse),
@@ -53,33 +54,16 @@ fn living(v: &FenceView, now: Timestamp) -> Result<Decision, Refusal> {
     }
     let means = match &v.by {
         By::Foreign | By::Unread => return Ok(Decision::Leave),
-        By::Unknown { why } => return Err(Refusal::because(why)),
+        By::Unreadable { why } | By::Unknown { why } => return Err(Refusal::because(why)),
         By::Ours(means) => means,
     };
     if v.cidrs.is_empty() {
         return Err(Refusal::because("spec.cidrs names no network"));
     }
-    if let SecretView::Unusable { why } = &v.secret {
-        return Err(Refusal {
-            again: Some(SECRET_AGAIN),
-            ..Refusal::because(why)
-        });
-    }
-    match &v.driver {
-        DriverView::Unknown => return Ok(Decision::Leave),
-        DriverView::Away { why } => {
-            return Err(Refusal::because(format!(
-                "driver {} is not ready: {why}",
-                means.driver
-            )));
-        }
-        DriverView::Ready(offers) if !offers.contains(&Capability::NetworkFence) => {
-            return Err(Refusal::because(format!(
-                "driver {} does not offer network fencing",
-                means.driver
-            )));
-        }
-        DriverView::Ready(_) => {}
+    usable_secret(&v.secret)?;
+    let needed = Capability::NetworkFence;
+    if offers(&v.driver, &means.driver, needed, "network fencing")? == Mark::Absent {
+        return Ok(Decision::Leave);
     }
     if v.finalizer == Mark::Absent {
         return Ok(Decision::Mark);
@@ -118,6 +102,7 @@ mod tests {
     use super::super::view::Means;
     use super::*;
     use crate::tries::Tries;
+    use crate::view::{DriverView, SecretView};
 
     fn now() -> Timestamp {
         "2026-01-02T03:04:05Z".parse().unwrap()

@@ -26,7 +26,7 @@ pub(super) async fn gather(agent: &Agent, name: &str) -> Option<FenceView> {
             };
             (agent.fleet.view(&means.driver), secret)
         }
-        By::Foreign | By::Unread | By::Unknown { .. } => {
+        By::Foreign | By::Unread | By::Unreadable { .. } | By::Unknown { .. } => {
             (DriverView::Unknown, SecretView::Present(Secrets::default()))
         }
     };
@@ -77,7 +77,16 @@ fn by(caches: &Caches, spec: &NetworkFenceSpec, serves: impl Fn(&str) -> bool) -
         };
     };
     if !caches.is_synced(Kind::FenceClasses) {
-        return By::Unread;
+        let anothers = spec.driver.as_ref().is_some_and(|driver| !serves(driver));
+        return match caches.no_fence_classes() {
+            None => By::Unread,
+            Some(_) if anothers => By::Foreign,
+            Some(why) => By::Unreadable {
+                why: format!(
+                    "NetworkFenceClass {class:?} cannot be read, install its kind if it is not there (crds/csi-addons): {why}"
+                ),
+            },
+        };
     }
     let Some(class) = caches.fence_class(class) else {
         return match &spec.driver {

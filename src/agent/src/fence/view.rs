@@ -30,6 +30,10 @@ pub(super) enum By {
     Foreign,
     /// The class that says so has not been read yet.
     Unread,
+    /// The class that says so cannot be read.
+    Unreadable {
+        why: String,
+    },
     /// That cannot be told.
     Unknown {
         why: String,

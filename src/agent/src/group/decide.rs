@@ -17,7 +17,7 @@ use lifeboat_drivers::Capability;
 use super::members::{self, Volume};
 use super::status;
 use super::view::{ContentFacts, GroupView, Server};
-use crate::decide::{Refusal, SECRET_AGAIN};
+use crate::decide::{Refusal, offers, usable_secret};
 use crate::view::{Class, ClassFacts, DriverView, Life, Mark, SecretView};
 
 /// What to do next about a group.
@@ -90,12 +90,7 @@ fn living(v: &GroupView, now: Timestamp) -> Result<Decision, Refusal> {
     {
         return Ok(Decision::Follow);
     }
-    if let SecretView::Unusable { why } = &v.secret {
-        return Err(Refusal {
-            again: Some(SECRET_AGAIN),
-            ..Refusal::because(why)
-        });
-    }
+    usable_secret(&v.secret)?;
     let volumes = members::volumes(v, &class.driver)?;
     usable(v, &volumes)?;
     let handles: Vec<String> = volumes.iter().map(|m| m.handle.clone()).collect();
@@ -172,20 +167,11 @@ fn driver_trouble(
     } else {
         Capability::VolumeGroup
     };
-    match &v.driver {
-        DriverView::Unknown => Ok(Some(Decision::Leave)),
-        _ if settled => Ok(None),
-        DriverView::Away { why } => Err(Refusal::because(format!(
-            "driver {} is not ready: {why}",
-            class.driver
-        ))),
-        DriverView::Ready(offers) if !offers.contains(&needed) => Err(Refusal::because(format!(
-            "driver {} does not offer {}",
-            class.driver,
-            needed.as_str()
-        ))),
-        DriverView::Ready(_) => Ok(None),
+    if settled && v.driver != DriverView::Unknown {
+        return Ok(None);
     }
+    let offered = offers(&v.driver, &class.driver, needed, needed.as_str())?;
+    Ok((offered == Mark::Absent).then_some(Decision::Leave))
 }
 
 fn ending(v: &GroupView, now: Timestamp) -> Decision {

@@ -17,10 +17,9 @@ use super::members::{Volume, counted};
 use super::view::GroupView;
 use crate::agent::Agent;
 use crate::cache::{ClaimFacts, Work, content_name, selector, volume_name};
+use crate::persist::{edit_finalizers, nulled, write_status};
 use crate::view::{ClassFacts, Key};
-use crate::writes::{
-    OPTIONAL, add, edit_claim, edit_content, edit_finalizers, nulled, remove, write_status,
-};
+use crate::writes::{OPTIONAL, add, edit_claim, edit_content, remove};
 
 fn groups(agent: &Agent, key: &Key) -> Api<VolumeGroupReplication> {
     Api::namespaced(agent.client.clone(), &key.namespace)

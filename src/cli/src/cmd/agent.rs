@@ -25,16 +25,20 @@ pub(crate) struct AgentArgs {
     /// A storage driver: the name its classes use, and its CSI-Addons socket. Once for each driver.
     #[arg(long = "driver", required = true, value_name = "NAME=unix:///PATH", value_parser = driver, env = "LIFEBOAT_DRIVERS", value_delimiter = ',')]
     drivers: Vec<Driver>,
-    /// Namespace of the agent's Lease. The hub looks for it in the default one.
+    /// Namespace of the agent's Leases, one for each driver. The hub looks for them in the default one.
     #[arg(long, default_value = names::SYSTEM_NAMESPACE, env = "LIFEBOAT_NAMESPACE")]
     namespace: String,
+    /// Namespace of the drivers' pods, where CSI-Addons sidecars may run: the agent serves a driver only while it holds the
+    /// Lease that those contend for [default: none run].
+    #[arg(long, env = "LIFEBOAT_DRIVER_NAMESPACE", value_name = "NAMESPACE")]
+    driver_namespace: Option<String>,
     /// Who this process is among the agents of its cluster [default: the host name].
     #[arg(long, env = "LIFEBOAT_IDENTITY")]
     identity: Option<String>,
     /// How long one call to a driver may take (ms, s, m, h).
     #[arg(long, default_value = "60s", value_parser = duration, env = "LIFEBOAT_RPC_TIMEOUT", value_name = "DURATION")]
     rpc_timeout: Duration,
-    /// How long the agent's Lease lasts when it is not renewed (ms, s, m, h).
+    /// How long a Lease of the agent lasts when it is not renewed (ms, s, m, h).
     #[arg(long, default_value = "15s", value_parser = duration, env = "LIFEBOAT_LEASE_TTL", value_name = "DURATION")]
     lease_ttl: Duration,
     /// How many volumes are worked on at once.
@@ -92,10 +96,11 @@ impl AgentArgs {
             .iter()
             .map(|d| (d.name.clone(), Endpoint::Unix(d.socket.clone())));
         let mut config = Config::new(
-            &identity(self.identity.clone(), names::AGENT_LEASE),
+            &identity(self.identity.clone(), names::AGENT_MANAGER),
             drivers.collect(),
         );
         config.namespace.clone_from(&self.namespace);
+        config.driver_namespace.clone_from(&self.driver_namespace);
         config.rpc_timeout = self.rpc_timeout;
         config.lease_ttl = self.lease_ttl;
         config.concurrency = self.concurrency;

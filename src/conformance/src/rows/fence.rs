@@ -175,6 +175,37 @@ pub(crate) async fn row_79_a_restart_repeats_no_call_and_another_drivers_fence_i
     assert_eq!((fence.metadata.finalizers, fence.status), (None, None));
 }
 
+pub(crate) async fn row_79_a_class_whose_kind_is_not_installed_is_said_and_waited_for(on: &On) {
+    let mut world = World::without(on, "networkfenceclasses").await;
+    world.start();
+    let class = world.named("cut");
+    world.fence(&json!({"networkFenceClassName": "cut"})).await;
+    world
+        .until_fence(&format!(
+            "Failed | NetworkFenceClass {class:?} cannot be read, install its kind"
+        ))
+        .await;
+    // Events about what has no namespace are in this one.
+    let reasons = world.event_reasons_of("default").await;
+    assert!(reasons.contains(&"FailedToFence".to_owned()), "{reasons:?}");
+    world.pass(60).await;
+    assert!(world.driver.seen().is_empty());
+    world.install_all().await;
+    world
+        .until_fence(&format!("NetworkFenceClass {class:?} does not exist"))
+        .await;
+    world
+        .apply(&json!({
+            "apiVersion": "csiaddons.openshift.io/v1alpha1", "kind": "NetworkFenceClass",
+            "metadata": {"name": class}, "spec": {"provisioner": DRIVER, "parameters": {
+                "csiaddons.openshift.io/networkfence-secret-name": "creds",
+                "csiaddons.openshift.io/networkfence-secret-namespace": world.ns,
+            }},
+        }))
+        .await;
+    world.until_fence(FENCED).await;
+}
+
 pub(crate) async fn row_80_deletion_does_not_let_anybody_back(on: &On) {
     let world = World::new(on).await;
     world.fence(&direct(&world)).await;

@@ -394,3 +394,54 @@ pub(crate) async fn the_owner_is_never_resynced_and_auto_resync_means_nothing(on
         .await;
     assert!(!world.driver.trace("h-db").contains("Rf"));
 }
+
+pub(crate) async fn a_grant_of_another_cluster_is_refused_until_the_hub_writes_its_own(on: &On) {
+    let world = world(on).await;
+    world.grant_to("elsewhere", "east", 7, Some(7)).await;
+    world.ask_as_hub("db", "primary", 7).await;
+    world
+        .until_status("db", "it was written for east with the uid elsewhere")
+        .await;
+    let reasons = world.event_reasons().await;
+    assert!(reasons.contains(&"ForeignGrant".to_owned()), "{reasons:?}");
+    let accepted = async |w: &World| {
+        let status = w.ownership().await.status.unwrap_or_default();
+        let all = status.conditions.iter();
+        all.map(|c| format!("{}/{}", c.status, c.reason))
+            .collect::<Vec<_>>()
+    };
+    world
+        .until("said", async |w| {
+            accepted(w).await == ["False/ForeignCluster"]
+        })
+        .await;
+    world.pass(60).await;
+    for state in ["secondary", "resync"] {
+        world.ask_as_hub("db", state, 7).await;
+        world.pass(60).await;
+    }
+    assert!(world.driver.seen().is_empty(), "{:?}", world.driver.seen());
+
+    world.ask_as_hub("db", "primary", 7).await;
+    world.grant("east", 7, None).await;
+    world.until_status("db", PROMOTED).await;
+    assert_eq!(world.driver.trace("h-db"), "E P");
+    assert_eq!(accepted(&world).await, ["True/EpochStored"]);
+}
+
+pub(crate) async fn a_volume_of_another_clusters_grant_is_never_switched_off(on: &On) {
+    let world = world(on).await;
+    world.grant("east", 7, None).await;
+    world.ask_as_hub("db", "primary", 7).await;
+    world.until_status("db", PROMOTED).await;
+    world.grant_to("elsewhere", "east", 7, None).await;
+    let disable = json!({"metadata": {"annotations": {"lifeboat.dev/disable": "true"}}});
+    world.patch_volume("db", &disable).await;
+    world.delete_volume("db").await;
+    world
+        .until("gone", async |w| {
+            w.volumes().get_opt("db").await.unwrap().is_none()
+        })
+        .await;
+    assert_eq!(world.driver.trace("h-db"), "E P");
+}

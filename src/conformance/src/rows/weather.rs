@@ -20,16 +20,36 @@ pub(crate) async fn row_58_a_driver_may_come_after_the_agent(on: &On) {
         .await;
     world.pass(120).await;
     assert!(world.agent_runs());
-    assert!(world.drivers_annotation().await.contains("NotReady"));
+    assert!(world.driver_annotation().await.contains("NotReady"));
     world.driver.come_back();
     let start = tokio::time::Instant::now();
     world.until_status("db", PROMOTED).await;
     assert!(start.elapsed().as_secs() < 3);
     world
         .until("told", async |w| {
-            w.drivers_annotation().await.contains("\"Ready\"")
+            w.driver_annotation().await.contains("\"Ready\"")
         })
         .await;
+}
+
+pub(crate) async fn row_58_a_driver_that_says_it_is_not_ready_is_waited_for(on: &On) {
+    for identity in [Identity::Addons, Identity::Csi] {
+        let mut world = World::with_identity(on, identity).await;
+        world.driver.says_ready(false);
+        world.start();
+        world.claim("db").await;
+        world.ask("db", "primary").await;
+        world
+            .until_status("db", "is not ready: it says it is not ready")
+            .await;
+        world.pass(120).await;
+        assert!(world.driver.seen().is_empty());
+        assert!(world.driver_annotation().await.contains("NotReady"));
+        world.driver.says_ready(true);
+        let start = tokio::time::Instant::now();
+        world.until_status("db", PROMOTED).await;
+        assert!(start.elapsed().as_secs() < 3);
+    }
 }
 
 pub(crate) async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state(on: &On) {
@@ -42,7 +62,7 @@ pub(crate) async fn row_59_a_socket_that_is_lost_for_a_minute_changes_no_state(o
     world.driver.go_away();
     world
         .until("told", async |w| {
-            w.drivers_annotation().await.contains("NotReady")
+            w.driver_annotation().await.contains("NotReady")
         })
         .await;
     world.ask("late", "primary").await;

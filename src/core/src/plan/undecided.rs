@@ -78,10 +78,15 @@ fn conflict(v: &View<'_>, record: &RecordFacts) -> Option<Blocker> {
         Some((id, from))
     });
     if let Some((id, from)) = copied {
+        let whence = if from == id {
+            format!("an earlier cluster called {id}")
+        } else {
+            from.to_string()
+        };
         return Some(Blocker::new(
             Reason::OwnershipConflict,
             format!(
-                "the DROwnership on {id} was written to {from}, and copied: it says nothing of {id}"
+                "the DROwnership on {id} was written to {whence}, and copied: it says nothing of {id}"
             ),
             format!(
                 "find out where the application runs, and delete that DROwnership on {id}; if {from} was renamed to {id}, correct spec.cluster"

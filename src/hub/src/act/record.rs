@@ -26,10 +26,17 @@ pub(crate) async fn record(
     force: Force,
     served: Option<&str>,
 ) -> Outcome {
+    let cluster = at.remote.cluster();
+    let Some(cluster_uid) = at.remote.uid() else {
+        return Outcome::Unknown {
+            why: format!("the uid of {cluster} is not known"),
+        };
+    };
     let mut spec = json!({
         "placementUID": at.scope.uid,
         "placement": at.scope.key.to_string(),
-        "cluster": at.remote.cluster().as_str(),
+        "cluster": cluster.as_str(),
+        "clusterUID": cluster_uid,
         "owner": owner.as_str(),
         "epoch": epoch.0,
     });

@@ -74,6 +74,11 @@ impl Remote {
         &self.cluster
     }
 
+    /// The uid of the cluster, if it was seen.
+    pub(crate) fn uid(&self) -> Option<String> {
+        self.members.uid(&self.cluster)
+    }
+
     fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         let resource = kind.resource();
         if kind.is_cluster_scoped() || namespace.is_empty() {

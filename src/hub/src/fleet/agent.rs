@@ -1,5 +1,5 @@
-//! The agent of a cluster, by the Lease it renews. Its clock is never compared with ours: what counts is when we saw a
-//! renewal.
+//! The agents of a cluster, by the Leases they renew: one for each driver that one of them serves. Their clocks are never
+//! compared with ours: what counts is when we saw a renewal.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use lifeboat_api::common::DriverState;
 use lifeboat_api::names;
 use lifeboat_core::observed::AgentFacts;
+use lifeboat_kit::WatchEvent;
 use tokio::time::Instant;
 
 use super::rows::annotation;
@@ -18,20 +19,106 @@ const SKEW: SignedDuration = SignedDuration::from_secs(60);
 /// Duration of a Lease that names none.
 const DEFAULT_TTL: Duration = Duration::from_secs(15);
 
-/// The Lease as last seen.
+/// The Leases of the agents as last seen, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Agents(BTreeMap<String, AgentSeen>);
+
+/// What one Lease says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Life {
+    /// It is renewed.
+    Alive,
+    /// Whoever served the driver does so no more.
+    GivenUp,
+    /// It has run out.
+    Silent,
+}
+
+impl Agents {
+    /// Takes what the watch on the Leases tells.
+    pub(crate) fn take(&mut self, event: &WatchEvent<Lease>, at: Timestamp, now: Instant) {
+        let name = |lease: &Lease| lease.metadata.name.clone().unwrap_or_default();
+        let mut before = std::mem::take(&mut self.0);
+        let mut read = |lease: &Lease| {
+            let seen = AgentSeen::read(lease, before.remove(&name(lease)).as_ref(), at, now);
+            (name(lease), seen)
+        };
+        match event {
+            WatchEvent::Synced(all) => self.0 = all.iter().map(read).collect(),
+            WatchEvent::Apply(lease) => {
+                let (name, seen) = read(lease);
+                self.0 = before;
+                self.0.insert(name, seen);
+            }
+            WatchEvent::Delete(lease) => {
+                before.remove(&name(lease));
+                self.0 = before;
+            }
+            WatchEvent::Lost(_) => self.0 = before,
+        }
+    }
+
+    /// When each runs out unless it is renewed.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = Instant> {
+        self.0.values().filter_map(AgentSeen::expiry)
+    }
+
+    /// Whether any agent is alive, and what is wrong with the drivers. A driver whose agent has given it up is left out: it was
+    /// taken away, or another agent has yet to take it.
+    pub(crate) fn facts(&self, now: Instant) -> AgentFacts {
+        if self.0.is_empty() {
+            return AgentFacts::Unseen;
+        }
+        let alive = |seen: &AgentSeen| seen.life(now) == Life::Alive;
+        if !self.0.values().any(alive) {
+            let latest = self.0.values().map(|seen| seen.at).max();
+            return AgentFacts::Silent {
+                since: latest.unwrap_or(Timestamp::UNIX_EPOCH),
+            };
+        }
+        let trouble = |driver: DriverState| match (driver.state.as_str(), driver.message.as_str()) {
+            ("Ready", _) => (driver.name, String::new()),
+            (state, "") => (driver.name, format!("it is {state}")),
+            (_, message) => (driver.name, message.to_owned()),
+        };
+        AgentFacts::Alive {
+            drivers: self.drivers(now).into_iter().map(trouble).collect(),
+        }
+    }
+
+    /// The drivers as their agents last told. Of one whose agent is silent nothing is known.
+    pub(crate) fn drivers(&self, now: Instant) -> Vec<DriverState> {
+        let each = self.0.values().filter_map(|seen| {
+            let driver = seen.driver.clone()?;
+            match seen.life(now) {
+                Life::Alive => Some(driver),
+                Life::GivenUp => None,
+                Life::Silent => Some(DriverState {
+                    name: driver.name,
+                    state: "Unknown".to_owned(),
+                    message: format!("its agent has been silent since {}", seen.at),
+                    capabilities: Vec::new(),
+                }),
+            }
+        });
+        each.collect()
+    }
+}
+
+/// One Lease as last seen.
 #[derive(Debug, Clone)]
-pub(crate) struct AgentSeen {
+struct AgentSeen {
     stamp: (Option<String>, Option<Timestamp>),
     /// When we saw the last renewal; none: it had run out when we saw it first.
     renewed: Option<Instant>,
     at: Timestamp,
     ttl: Duration,
-    drivers: Vec<DriverState>,
+    driver: Option<DriverState>,
 }
 
 impl AgentSeen {
     /// Takes the Lease as it is now, given how it was seen before.
-    pub(crate) fn read(lease: &Lease, before: Option<&Self>, at: Timestamp, now: Instant) -> Self {
+    fn read(lease: &Lease, before: Option<&Self>, at: Timestamp, now: Instant) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.filter(|h| !h.is_empty());
         let renew_time = spec.renew_time.map(|t| t.0);
@@ -47,45 +134,27 @@ impl AgentSeen {
             None if held && !long_over(renew_time, ttl, at) => (Some(now), at),
             Some(_) | None => (None, renew_time.unwrap_or(at)),
         };
-        let drivers = annotation(&lease.metadata, names::DRIVERS);
+        let driver = annotation(&lease.metadata, names::DRIVER);
         Self {
             stamp,
             renewed,
             at,
             ttl,
-            drivers: drivers
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default(),
+            driver: driver.and_then(|text| serde_json::from_str(text).ok()),
         }
     }
 
     /// When it runs out unless it is renewed.
-    pub(crate) fn expiry(&self) -> Option<Instant> {
+    fn expiry(&self) -> Option<Instant> {
         self.renewed.map(|at| at + self.ttl)
     }
 
-    /// Whether the agent is alive.
-    pub(crate) fn facts(&self, now: Instant) -> AgentFacts {
-        if self.expiry().is_none_or(|end| end <= now) {
-            return AgentFacts::Silent { since: self.at };
+    fn life(&self, now: Instant) -> Life {
+        match (&self.stamp.0, self.expiry()) {
+            (None, _) => Life::GivenUp,
+            (Some(_), Some(end)) if end > now => Life::Alive,
+            (Some(_), _) => Life::Silent,
         }
-        let trouble = |driver: &DriverState| match (driver.state.as_str(), driver.message.as_str())
-        {
-            ("Ready", _) => String::new(),
-            (state, "") => format!("it is {state}"),
-            (_, message) => message.to_owned(),
-        };
-        let drivers: BTreeMap<String, String> = self
-            .drivers
-            .iter()
-            .map(|d| (d.name.clone(), trouble(d)))
-            .collect();
-        AgentFacts::Alive { drivers }
-    }
-
-    /// What the agent says of its drivers.
-    pub(crate) fn drivers(&self) -> &[DriverState] {
-        &self.drivers
     }
 }
 
@@ -99,30 +168,69 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn lease(renewed: &str) -> Lease {
-        let drivers = json!([{"name": "d1", "state": "Ready"}, {"name": "d2", "state": "NotReady", "message": "no socket"}]);
-        let body = json!({"metadata": {"name": "lifeboat-agent", "annotations": {"lifeboat.dev/drivers": drivers.to_string()}},
-            "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": renewed}});
+    fn lease(driver: &str, holder: &str, renewed: &str, wrong: &str) -> Lease {
+        let state = if wrong.is_empty() {
+            "Ready"
+        } else {
+            "NotReady"
+        };
+        let told = json!({"name": driver, "state": state, "message": wrong});
+        let body = json!({
+            "metadata": {"name": names::driver_lease(driver), "annotations": {names::DRIVER: told.to_string()}},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": renewed},
+        });
         serde_json::from_value(body).unwrap()
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn alive(drivers: &[(&str, &str)]) -> AgentFacts {
+        let drivers = drivers
+            .iter()
+            .map(|(name, wrong)| ((*name).to_owned(), (*wrong).to_owned()));
+        AgentFacts::Alive {
+            drivers: drivers.collect(),
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn life_is_a_renewal_that_we_saw_whatever_the_agents_clock_says() {
-        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
         let start = Instant::now();
         let late = |s| start + Duration::from_secs(s);
-        let old = AgentSeen::read(&lease("2026-01-01T11:00:00.000000Z"), None, now, start);
-        assert!(matches!(old.facts(start), AgentFacts::Silent { .. }));
-        let renewed = lease("2026-01-01T11:00:05.000000Z");
-        let seen = AgentSeen::read(&renewed, Some(&old), now, late(5));
-        let drivers = [("d1", ""), ("d2", "no socket")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-        assert_eq!(
-            seen.facts(late(19)),
-            AgentFacts::Alive {
-                drivers: drivers.into()
-            }
-        );
-        let again = AgentSeen::read(&renewed, Some(&seen), now, late(18));
-        assert!(matches!(again.facts(late(20)), AgentFacts::Silent { .. }));
+        let mut agents = Agents::default();
+        assert_eq!(agents.facts(start), AgentFacts::Unseen);
+        let old = lease("d1", "a", "2026-01-01T11:00:00.000000Z", "");
+        agents.take(&WatchEvent::Synced(vec![old]), now(), start);
+        assert!(matches!(agents.facts(start), AgentFacts::Silent { .. }));
+        let renewed = lease("d1", "a", "2026-01-01T11:00:05.000000Z", "no socket");
+        agents.take(&WatchEvent::Apply(renewed.clone()), now(), late(5));
+        assert_eq!(agents.facts(late(19)), alive(&[("d1", "no socket")]));
+        agents.take(&WatchEvent::Synced(vec![renewed.clone()]), now(), late(18));
+        assert!(matches!(agents.facts(late(20)), AgentFacts::Silent { .. }));
+        agents.take(&WatchEvent::Delete(renewed), now(), late(20));
+        assert_eq!(agents.facts(late(20)), AgentFacts::Unseen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_driver_is_as_well_as_the_agent_that_serves_it() {
+        let start = Instant::now();
+        let late = |s| start + Duration::from_secs(s);
+        let at = "2026-01-01T12:00:00.000000Z";
+        let mut agents = Agents::default();
+        let both = vec![lease("d1", "a", at, ""), lease("d2", "b", at, "")];
+        agents.take(&WatchEvent::Synced(both), now(), start);
+        assert_eq!(agents.facts(late(1)), alive(&[("d1", ""), ("d2", "")]));
+        assert_eq!(agents.expiries().min(), Some(late(15)));
+        // One agent lives on, the other does not.
+        let on = lease("d1", "a", "2026-01-01T12:00:10.000000Z", "");
+        agents.take(&WatchEvent::Apply(on), now(), late(10));
+        let silent = "its agent has been silent since 2026-01-01T12:00:00Z";
+        assert_eq!(agents.facts(late(16)), alive(&[("d1", ""), ("d2", silent)]));
+        assert_eq!(agents.drivers(late(16))[1].state, "Unknown");
+        // What was given up is nobody's any more.
+        agents.take(&WatchEvent::Apply(lease("d2", "", at, "")), now(), late(16));
+        assert_eq!(agents.facts(late(17)), alive(&[("d1", "")]));
     }
 }

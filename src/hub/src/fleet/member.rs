@@ -285,7 +285,7 @@ fn watch_lease<'a>(shared: &'a Arc<Shared>, client: &Client) -> BoxFuture<'a, ()
     let api: Api<Lease> = Api::namespaced(client.clone(), names::SYSTEM_NAMESPACE);
     let config = watcher::Config::default()
         .timeout(shared.config.watch_timeout)
-        .fields(&format!("metadata.name={}", names::AGENT_LEASE));
+        .labels(&format!("{}={}", names::LEASE, names::DRIVER_LEASE));
     let sink = move |event| shared.update(|view, now| view.take_lease(&event, now));
     Box::pin(watch_into(api, config, sink, CancellationToken::new()))
 }

@@ -202,6 +202,8 @@ pub(crate) struct OwnershipRow {
     pub(crate) placement: String,
     /// The cluster that it says it was written to.
     pub(crate) cluster: String,
+    /// uid of that cluster.
+    pub(crate) cluster_uid: String,
     pub(crate) facts: RecordFacts,
 }
 
@@ -213,6 +215,7 @@ impl Row for OwnershipRow {
             uid: spec.placement_uid.clone(),
             placement: spec.placement.clone(),
             cluster: spec.cluster.clone(),
+            cluster_uid: spec.cluster_uid.clone(),
             facts: RecordFacts {
                 written_to: None,
                 owner: ClusterId::new(&spec.owner),

@@ -11,11 +11,11 @@ use lifeboat_core::observed::{AgentFacts, Contact};
 use lifeboat_kit::WatchEvent;
 use tokio::time::Instant;
 
-use super::agent::AgentSeen;
+use super::agent::Agents;
 use super::kept::{Kept, Tables, Touch};
 use super::table::Change;
 
-/// Name of the watch on the agent's Lease.
+/// Name of the watch on the agents' Leases.
 pub(crate) const LEASE: &str = "Leases";
 
 /// Whether a watch is in step.
@@ -63,7 +63,7 @@ pub(crate) struct View {
     proof: Option<Moment>,
     failure: Option<(Trouble, String)>,
     version: Option<String>,
-    agent: Option<AgentSeen>,
+    agents: Agents,
     signals: Vec<Signal>,
     told: Option<Told>,
     /// The uid that the cluster has; none: it was never seen before, and is whatever it is.
@@ -90,7 +90,7 @@ impl View {
             proof: None,
             failure: None,
             version: None,
-            agent: None,
+            agents: Agents::default(),
             signals: Vec::new(),
             told: None,
             expected,
@@ -199,17 +199,10 @@ impl View {
         all
     }
 
-    /// Takes what the watch on the agent's Lease tells.
+    /// Takes what the watch on the agents' Leases tells.
     pub(crate) fn take_lease(&mut self, event: &WatchEvent<Lease>, now: Moment) {
         self.follow(LEASE, event, now.at);
-        let lease = match event {
-            WatchEvent::Synced(all) => all.first(),
-            WatchEvent::Apply(lease) => Some(lease),
-            WatchEvent::Delete(_) => None,
-            WatchEvent::Lost(_) => return,
-        };
-        let before = self.agent.as_ref();
-        self.agent = lease.map(|lease| AgentSeen::read(lease, before, now.at, now.instant));
+        self.agents.take(event, now.at, now.instant);
     }
 
     fn follow<K>(&mut self, kind: &'static str, event: &WatchEvent<K>, at: Timestamp) {
@@ -296,8 +289,8 @@ impl View {
     /// When something ends by the passage of time alone.
     pub(crate) fn next_expiry(&self, now: Instant) -> Option<Instant> {
         let stale = self.proof.map(|proof| proof.instant + self.patience());
-        let agent = self.agent.as_ref().and_then(AgentSeen::expiry);
-        stale.into_iter().chain(agent).filter(|at| *at > now).min()
+        let agents = self.agents.expiries();
+        stale.into_iter().chain(agents).filter(|at| *at > now).min()
     }
 
     /// Draws conclusions; answers whether everybody on the cluster should know.
@@ -357,18 +350,14 @@ impl View {
         }
     }
 
-    /// What is known of the agent.
+    /// What is known of the agents.
     pub(crate) fn agent(&self, now: Instant) -> AgentFacts {
-        let seen = self.agent.as_ref();
-        seen.map_or(AgentFacts::Unseen, |seen| seen.facts(now))
+        self.agents.facts(now)
     }
 
-    /// The drivers as the agent last told.
-    pub(crate) fn drivers(&self) -> Vec<lifeboat_api::common::DriverState> {
-        self.agent
-            .as_ref()
-            .map(|seen| seen.drivers().to_vec())
-            .unwrap_or_default()
+    /// The drivers as their agents last told.
+    pub(crate) fn drivers(&self, now: Instant) -> Vec<lifeboat_api::common::DriverState> {
+        self.agents.drivers(now)
     }
 
     /// uid of kube-system.

@@ -35,6 +35,7 @@ async fn a_record_grants_force_for_one_epoch_and_never_goes_back() {
         ),
         (Some("dr2"), Some(2), Some(2))
     );
+    assert_eq!(spec["clusterUID"], "uid-of-dr2");
     world.twice(record("dr2", "dr1", 3, Force::Denied)).await;
     let spec = world.get("dr2", "DROwnership", &name).await.unwrap()["spec"].clone();
     assert!(

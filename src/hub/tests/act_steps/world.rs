@@ -41,6 +41,9 @@ impl Members for Sites {
     fn client(&self, cluster: &ClusterId) -> Option<Client> {
         self.clients.get(cluster).cloned()
     }
+    fn uid(&self, cluster: &ClusterId) -> Option<String> {
+        Some(format!("uid-of-{cluster}"))
+    }
     fn written(&self, cluster: &ClusterId, what: Written) {
         let (verb, object) = match what {
             Written::Applied(object) => ("applied", object),
