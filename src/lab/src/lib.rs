@@ -12,6 +12,5 @@
 pub mod lab;
 pub mod script;
 pub mod story;
-pub mod told;
 
 pub use lab::{Lab, LabError, LabSpec, Transport};
