@@ -57,7 +57,7 @@ macro_rules! kept {
             }
             fn touch(key: &Key, row: &Self, tables: &Tables, all: &mut BTreeSet<Touch>) {
                 let touch: fn(&Key, &Self, &Tables, &mut BTreeSet<Touch>) = $touch;
-                touch(key, row, tables, all)
+                touch(key, row, tables, all);
             }
         }
     };

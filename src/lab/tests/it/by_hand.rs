@@ -110,9 +110,12 @@ impl ByHand {
             let all = all().await;
             Ok(all.len() == self.0.app().volumes && all.iter().all(|t| t == want))
         };
-        if self.0.poll(want, WITHIN, same).await.is_err() {
-            panic!("{site}: wanted {want}, got {:#?}", all().await);
-        }
+        let seen = self.0.poll(want, WITHIN, same).await;
+        assert!(
+            seen.is_ok(),
+            "{site}: wanted {want}, got {:#?}",
+            all().await
+        );
     }
 
     /// The application with its volumes as they are on east, stopped.
