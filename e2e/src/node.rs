@@ -33,29 +33,18 @@ const AGAIN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Node {
     name: String,
-    rules: Arc<Mutex<Rules>>,
+    stubborn: Stubborn,
     task: JoinHandle<Result<()>>,
 }
 
-/// What the test wants to go wrong.
-#[derive(Debug, Default)]
-struct Rules {
-    stubborn: BTreeSet<(String, String)>,
-    attachments: Attachments,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Attachments {
-    #[default]
-    Answered,
-    Held,
-}
+/// Pods, by namespace and name, that do not stop when deleted.
+type Stubborn = Arc<Mutex<BTreeSet<(String, String)>>>;
 
 /// Where a pod is put, and by whom.
 struct Seat {
     client: Client,
     node: String,
-    rules: Arc<Mutex<Rules>>,
+    stubborn: Stubborn,
 }
 
 impl Node {
@@ -64,15 +53,15 @@ impl Node {
         register(&client, name)
             .await
             .with_context(|| format!("could not register node {name}"))?;
-        let rules = Arc::<Mutex<Rules>>::default();
+        let stubborn = Stubborn::default();
         let seat = Arc::new(Seat {
             client,
             node: name.to_owned(),
-            rules: rules.clone(),
+            stubborn: stubborn.clone(),
         });
         Ok(Self {
             name: name.to_owned(),
-            rules,
+            stubborn,
             task: tokio::spawn(run(seat)),
         })
     }
@@ -85,26 +74,16 @@ impl Node {
     /// From now on this pod does not stop when deleted: its processes hang.
     pub fn refuse_to_stop(&self, namespace: &str, pod: &str) {
         let pod = (namespace.to_owned(), pod.to_owned());
-        self.change(|r| r.stubborn.extend([pod]));
+        self.change(|all| all.extend([pod]));
     }
 
     /// Takes [`Node::refuse_to_stop`] back.
     pub fn let_stop(&self, namespace: &str, pod: &str) {
-        self.change(|r| r.stubborn.retain(|(n, p)| n != namespace || p != pod));
+        self.change(|all| all.retain(|(n, p)| n != namespace || p != pod));
     }
 
-    /// From now on volumes are neither attached nor detached.
-    pub fn hold_attachments(&self) {
-        self.change(|r| r.attachments = Attachments::Held);
-    }
-
-    /// Takes [`Node::hold_attachments`] back.
-    pub fn answer_attachments(&self) {
-        self.change(|r| r.attachments = Attachments::Answered);
-    }
-
-    fn change(&self, how: impl FnOnce(&mut Rules)) {
-        how(&mut self.rules.lock().unwrap_or_else(PoisonError::into_inner));
+    fn change(&self, how: impl FnOnce(&mut BTreeSet<(String, String)>)) {
+        how(&mut self.stubborn.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -191,9 +170,6 @@ async fn attach(at: Arc<VolumeAttachment>, seat: Arc<Seat>) -> Result<Action> {
     if at.spec.node_name != seat.node {
         return Ok(Action::await_change());
     }
-    if seat.attachments() == Attachments::Held {
-        return Ok(Action::requeue(AGAIN));
-    }
     let (api, name) = (
         Api::<VolumeAttachment>::all(seat.client.clone()),
         at.name_any(),
@@ -219,18 +195,8 @@ async fn attach(at: Arc<VolumeAttachment>, seat: Arc<Seat>) -> Result<Action> {
 
 impl Seat {
     fn is_stubborn(&self, namespace: &str, pod: &str) -> bool {
-        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules
-            .stubborn
-            .iter()
-            .any(|(n, p)| n == namespace && p == pod)
-    }
-
-    fn attachments(&self) -> Attachments {
-        self.rules
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .attachments
+        let all = self.stubborn.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|(n, p)| n == namespace && p == pod)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lifeboat against real control planes.
 
+mod by_hand;
 mod control_plane;
 mod crds;
 mod differential;

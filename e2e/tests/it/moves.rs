@@ -301,7 +301,7 @@ async fn refused(kubeconfig: &str) -> Result<()> {
 }
 
 /// Each volume is bound and in use, and the workload is as it was.
-async fn runs(site: &Site, app: &App) -> Result<()> {
+pub(crate) async fn runs(site: &Site, app: &App) -> Result<()> {
     let claims = Api::<PersistentVolumeClaim>::namespaced(site.client.clone(), &app.namespace);
     for name in app.claims() {
         let claim = claims.get(&name).await?;

@@ -261,19 +261,19 @@ impl Sites {
         Ok(())
     }
 
-    /// An application on the first cluster, whose volumes are there already, and its placement.
-    pub(crate) async fn deploy(&self, name: &str) -> Result<App> {
+    /// An application on the first cluster, whose volumes are there already.
+    pub(crate) async fn deploy_alone(&self, name: &str) -> Result<App> {
         let app = App::new(name);
-        let site = &self.dr1;
         for claim in app.claims() {
-            let handle = site.array.create(&claim)?;
-            apply_yaml(&site.client, &volume(&app, &claim, &handle)).await?;
+            self.dr1.array.create(&claim)?;
         }
-        apply_yaml(&site.client, &app.yaml()).await?;
-        let claims = Api::<PersistentVolumeClaim>::namespaced(site.client.clone(), &app.namespace);
-        for claim in app.claims() {
-            bound(&claims, &claim).await?;
-        }
+        self.dr1.install(&app, &app.yaml()).await?;
+        Ok(app)
+    }
+
+    /// The same, and its placement.
+    pub(crate) async fn deploy(&self, name: &str) -> Result<App> {
+        let app = self.deploy_alone(name).await?;
         objects::namespace(&self.hub_client, &app.namespace).await?;
         apply_yaml(&self.hub_client, &placement(&app)).await?;
         Ok(app)
@@ -382,6 +382,19 @@ impl Site {
             agent: None,
             socket,
         })
+    }
+
+    /// An application with volumes on the images of its claims' names.
+    pub(crate) async fn install(&self, app: &App, yaml: &str) -> Result<()> {
+        for claim in app.claims() {
+            apply_yaml(&self.client, &volume(app, &claim, &claim)).await?;
+        }
+        apply_yaml(&self.client, yaml).await?;
+        let claims = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), &app.namespace);
+        for claim in app.claims() {
+            bound(&claims, &claim).await?;
+        }
+        Ok(())
     }
 
     /// Kills the agent's program.

@@ -11,8 +11,10 @@ use wire::replication_source::{Type, VolumeGroupSource, VolumeSource};
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, String>);
 
-/// Shorter values are not looked for in a driver's words: they would be found in any text.
-const SHORTEST: usize = 4;
+/// Shorter values are looked for as whole words only: as parts of words they would be found in any text.
+const SHORT: usize = 4;
+/// What stands for a credential.
+const HIDDEN: &str = "(hidden)";
 
 impl Secrets {
     /// Credentials by key.
@@ -25,15 +27,34 @@ impl Secrets {
         let mut values: Vec<&str> = self.0.values().map(|value| value.trim()).collect();
         // The longest first: one may be a part of another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        let long = values.into_iter().filter(|value| value.len() >= SHORTEST);
-        long.fold(words.to_owned(), |words, value| {
-            words.replace(value, "(hidden)")
+        values.retain(|value| !value.is_empty());
+        values.into_iter().fold(words.to_owned(), |words, value| {
+            if value.len() < SHORT {
+                hide_word(&words, value)
+            } else {
+                words.replace(value, HIDDEN)
+            }
         })
     }
 
     pub(crate) fn to_wire(&self) -> HashMap<String, String> {
         self.0.clone().into_iter().collect()
     }
+}
+
+/// Hides a value where it is not a part of a longer word or number.
+fn hide_word(words: &str, value: &str) -> String {
+    let joins = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let (mut hidden, mut rest) = (String::new(), words);
+    let mut before = None;
+    while let Some((head, tail)) = rest.split_once(value) {
+        hidden.push_str(head);
+        let whole = !joins(head.chars().next_back().or(before)) && !joins(tail.chars().next());
+        hidden.push_str(if whole { HIDDEN } else { value });
+        before = value.chars().next_back();
+        rest = tail;
+    }
+    hidden + rest
 }
 
 impl fmt::Debug for Secrets {
@@ -189,13 +210,21 @@ mod tests {
             ("id", "admin"),
             ("key", "admin-s3cret"),
             ("pool", "7"),
+            ("pin", "aa"),
             ("empty", ""),
         ];
         let all = all.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let secrets = Secrets::new(BTreeMap::from(all));
         assert_eq!(
-            secrets.hide("user admin with key admin-s3cret was refused by pool 7"),
-            "user (hidden) with key (hidden) was refused by pool 7"
+            secrets.hide("user admin with key admin-s3cret was refused by pool=7"),
+            "user (hidden) with key (hidden) was refused by pool=(hidden)"
+        );
+        // A short one is nothing of a longer word, be it twice in it.
+        let harmless = "rbd: image 17 of 78 in bazaar, aaa and aaaa: ret=-77";
+        assert_eq!(secrets.hide(harmless), harmless);
+        assert_eq!(
+            secrets.hide("7:aa,\"aa\""),
+            "(hidden):(hidden),\"(hidden)\""
         );
     }
 

@@ -28,6 +28,7 @@ use thiserror::Error;
 pub use manifest::{Manifest, Part};
 pub use secrets::SecretsArchive;
 pub use slot::Flaw;
+pub(crate) use slot::LABEL;
 
 /// A place where captures are kept.
 pub trait Archive: Send + Sync {
@@ -46,6 +47,10 @@ pub trait Archive: Send + Sync {
         &'a self,
         placement_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Version>, ArchiveError>>;
+
+    /// The manifest of every version of every placement; one that cannot be read is left out. Costs as much as there are
+    /// placements: only for what is asked once.
+    fn manifests(&self) -> BoxFuture<'_, Result<Vec<Manifest>, ArchiveError>>;
 
     /// Removes complete versions beyond the newest `keep`, and incomplete ones that a newer complete one makes
     /// worthless; returns the versions removed.

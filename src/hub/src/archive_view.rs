@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::archive::{Archive, ArchiveError, Put, Stored};
+use crate::archive::{Archive, ArchiveError, Manifest, Put, Stored};
 use crate::resolve::Scope;
 
 /// How many whole captures are kept in memory: a move reads its capture several times.
@@ -27,6 +27,24 @@ pub struct ArchiveView {
     archive: Arc<dyn Archive>,
     fingerprints: Fingerprints,
     known: Mutex<Known>,
+    /// Whose captures there are, by name, and when that was asked. One asks for all who wait.
+    names: tokio::sync::Mutex<Option<(Instant, ByName)>>,
+}
+
+/// The newest capture of each uid, by `namespace/name` of the placement.
+type ByName = BTreeMap<String, BTreeMap<String, Earlier>>;
+
+/// A capture of another placement of the same name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Earlier {
+    /// The epoch it was taken in.
+    pub epoch: u64,
+    /// When.
+    pub taken_at: jiff::Timestamp,
+    /// The cluster that owned the application.
+    pub source: String,
+    /// uid of that placement.
+    pub uid: String,
 }
 
 #[derive(Default)]
@@ -79,7 +97,25 @@ impl ArchiveView {
             archive,
             fingerprints,
             known: Mutex::new(Known::default()),
+            names: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The newest capture of another placement of that name, as the archive is now.
+    pub async fn earlier(&self, scope: &Scope) -> Result<Option<Earlier>, ArchiveError> {
+        let now = Instant::now();
+        let mut names = self.names.lock().await;
+        let all = match names.take() {
+            // Asked while this one waited for its turn.
+            Some((asked, all)) if asked > now => names.insert((asked, all)),
+            _ => {
+                let asked = Instant::now();
+                names.insert((asked, by_name(self.archive.manifests().await?)))
+            }
+        };
+        let of_name = all.1.get(&scope.key.to_string()).into_iter().flatten();
+        let others = of_name.filter(|(uid, _)| **uid != scope.uid);
+        Ok(others.map(|(_, earlier)| earlier).max().cloned())
     }
 
     /// What the source of a placement looks like now.
@@ -230,6 +266,24 @@ impl ArchiveView {
         known.order.retain(|u| u != uid);
         Ok(())
     }
+}
+
+fn by_name(manifests: Vec<Manifest>) -> ByName {
+    let mut all = ByName::new();
+    for manifest in manifests {
+        let uids = all.entry(manifest.placement).or_default();
+        let found = Earlier {
+            epoch: manifest.epoch,
+            taken_at: manifest.taken_at,
+            source: manifest.source_cluster,
+            uid: manifest.placement_uid.clone(),
+        };
+        match uids.get(&manifest.placement_uid) {
+            Some(newest) if *newest >= found => {}
+            _ => drop(uids.insert(manifest.placement_uid, found)),
+        }
+    }
+    all
 }
 
 /// A capture in the words of the planner: home names, and handles on the target.

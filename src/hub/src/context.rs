@@ -13,7 +13,7 @@ use lifeboat_kit::events::{EventKind, News};
 use lifeboat_kit::lease::Held;
 use lifeboat_kit::{SharedClock, WorkQueue};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::act::{Executor, Members, Written};
@@ -22,6 +22,7 @@ use crate::config::{Config, Leadership};
 use crate::fleet::{Fleet, Wake};
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::news::Desk;
 use crate::pace::Pace;
 use crate::resolve::PlacementKey;
 use crate::store::Store;
@@ -54,7 +55,7 @@ pub(crate) struct Context {
     pub(crate) queues: Queues,
     pub(crate) index: Arc<Index>,
     pub(crate) metrics: Metrics,
-    pub(crate) news: mpsc::Sender<(ObjectReference, News)>,
+    pub(crate) news: Desk,
     pub(crate) held: watch::Receiver<Held>,
     pub(crate) stuck: Mutex<BTreeMap<PlacementKey, Stuck>>,
     pub(crate) repeats: Mutex<BTreeMap<PlacementKey, Repeat>>,
@@ -108,7 +109,7 @@ impl Context {
         self.queues.placements.forget(key);
     }
 
-    /// Tells news about an object; if nobody has time to write it down, it is lost.
+    /// Tells news about an object; if nobody has time to write it down, it is lost and counted.
     pub(crate) fn tell(&self, about: ObjectReference, kind: EventKind, reason: &str, note: &str) {
         let news = News {
             kind,
@@ -116,7 +117,7 @@ impl Context {
             action: "Reconcile",
             note: note.to_owned(),
         };
-        drop(self.news.try_send((about, news)));
+        self.news.tell(about, news);
     }
 }
 

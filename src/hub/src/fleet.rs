@@ -38,6 +38,7 @@ use member::Shared;
 use print::{Print, digest};
 
 pub use changed::Changed;
+pub use rows::Labels;
 pub(crate) use view::{API_SIGNAL, AUTH_ERROR};
 
 /// Whom something concerns.
@@ -47,8 +48,14 @@ pub enum Wake {
     Cluster(ClusterId),
     /// Placements that protect this namespace, by the name it has on that cluster.
     Namespace(ClusterId, String),
+    /// Placements that protect this namespace and select a claim with these labels.
+    Claim(ClusterId, String, Labels),
+    /// Placements that protect this namespace and select a workload with these labels.
+    Workload(ClusterId, String, Labels),
     /// The placement of that uid.
     Placement(String),
+    /// The placement of that name, `namespace/name`.
+    Named(String),
 }
 
 /// Told of every change. Must not block.

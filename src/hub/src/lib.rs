@@ -15,6 +15,7 @@ mod context;
 pub mod fleet;
 mod index;
 mod metrics;
+mod news;
 pub mod observe;
 mod pace;
 mod policy;

@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     reconciles: Counter,
     conflicts: Counter,
     writes: Counter,
+    dropped_events: Counter,
     steps: Family<StepLabels, Histogram, fn() -> Histogram>,
     phases: Family<PhaseLabels, Gauge>,
     contact: Family<ClusterLabels, Gauge>,
@@ -61,6 +62,7 @@ impl Metrics {
             reconciles: Counter::default(),
             conflicts: Counter::default(),
             writes: Counter::default(),
+            dropped_events: Counter::default(),
             steps: Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram),
             phases: Family::default(),
             contact: Family::default(),
@@ -82,6 +84,11 @@ impl Metrics {
             "lifeboat_hub_status_writes",
             "Writes of a DRPlacement's status",
             metrics.writes.clone(),
+        );
+        registry.register(
+            "lifeboat_hub_events_dropped",
+            "Kubernetes Events that were not written because too many were waiting",
+            metrics.dropped_events.clone(),
         );
         registry.register(
             "lifeboat_hub_step_seconds",
@@ -117,6 +124,11 @@ impl Metrics {
 
     pub(crate) fn wrote(&self) {
         self.writes.inc();
+    }
+
+    /// Counts Events that are lost.
+    pub(crate) fn dropped_events(&self) -> Counter {
+        self.dropped_events.clone()
     }
 
     pub(crate) fn stepped(&self, step: &Step, outcome: &Outcome, took: Duration) {

@@ -1,5 +1,6 @@
 //! The loop: observe, plan, journal, act, report; once per placement, with no hint of what changed.
 
+mod identity;
 mod object;
 
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use tracing::{debug, info, instrument, warn};
 use crate::act::{self, Crowded};
 use crate::context::{Context, Repeat, Stuck, repeat_backoff, step_backoff};
 use crate::observe::observe;
-use crate::resolve::{Invalid, PlacementKey, Resolved, Scope, resolve};
+use crate::resolve::{PlacementKey, Resolved, resolve};
 use crate::status::{self, Told};
+use identity::taken;
 use object::{fresh, hold, lost, reject, reject_or_let_go, unreadable, write};
 
 /// How often one call of the loop plans before others have their turn.
@@ -129,54 +131,6 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
     look.follow(planned, memory).await
 }
 
-/// Two DRPlacements that are known by one uid would both act on everything that carries it. Its own uid is nobody else's;
-/// one that was taken over stays with whoever took it over first.
-fn taken(
-    context: &Context,
-    placement: &DRPlacement,
-    scope: &Scope,
-    journal: &Journal,
-) -> Option<Invalid> {
-    if scope.uid == scope.own_uid {
-        return None;
-    }
-    let rival = context
-        .stores
-        .placements
-        .all()
-        .into_values()
-        .find(|other| {
-            let annotations = other.metadata.annotations.as_ref();
-            let named = annotations.and_then(|all| all.get(names::IDENTITY)) == Some(&scope.uid);
-            let its = status::journal(other.status.as_ref()).unwrap_or_default();
-            let decided = its.owner.is_some() && its.identity.as_ref() == Some(&scope.uid);
-            let mine_first = journal.owner.is_some() && !decided;
-            other.metadata.uid != placement.metadata.uid
-                && (other.metadata.uid.as_ref() == Some(&scope.uid)
-                    || decided
-                    || named && !mine_first)
-        })?;
-    let name = |p: &DRPlacement| {
-        let namespace = p.metadata.namespace.as_deref().unwrap_or_default();
-        format!(
-            "{namespace}/{}",
-            p.metadata.name.as_deref().unwrap_or_default()
-        )
-    };
-    Some(Invalid {
-        reason: "IdentityTaken",
-        message: format!(
-            "the identity {} is that of the DRPlacement {} too",
-            scope.uid,
-            name(&rival)
-        ),
-        remedy: format!(
-            "Remove the annotation {} from one of the two: nothing is done for this one until then.",
-            names::IDENTITY
-        ),
-    })
-}
-
 /// One turn's facts.
 struct Look<'a> {
     context: &'a Context,
@@ -193,6 +147,9 @@ impl Look<'_> {
 
     async fn follow(&self, plan: Plan, memory: &mut Memory) -> Turn {
         if let Some(journal) = plan.journal.as_ref().filter(|j| *j != self.journal) {
+            if let Some((unclear, again)) = self.earlier(journal).await {
+                return self.ask(plan, &unclear, again).await;
+            }
             return self.remember(&plan, journal, memory).await;
         }
         if plan.all_steps().next().is_none() {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use lifeboat_api::{DRCluster, DRPlacement, DRPolicy, names};
-use lifeboat_kit::events::{News, Recorder};
+use lifeboat_kit::events::Recorder;
 use lifeboat_kit::lease::{Held, Lease, LeaseConfig};
 use lifeboat_kit::task::{Task, spawn};
 use lifeboat_kit::{Readiness, Ready, SharedClock, WatchEvent, admin, run_queue, watch_into};
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::act::Executor;
-use crate::archive::SecretsArchive;
+use crate::archive::{LABEL, SecretsArchive};
 use crate::archive_view::ArchiveView;
 use crate::config::{Config, Leadership};
 use crate::connect::Connect;
@@ -25,6 +25,7 @@ use crate::context::{Context, Queues, Stores, wake, wake_each};
 use crate::fleet::Fleet;
 use crate::index::Index;
 use crate::metrics::Metrics;
+use crate::news::{Desk, Told};
 use crate::observe::source_fingerprint;
 use crate::resolve::PlacementKey;
 use crate::store::Store;
@@ -32,8 +33,6 @@ use crate::{cluster, policy, reconcile};
 
 /// How long the Lease lasts without a renewal.
 const LEASE_TTL: std::time::Duration = std::time::Duration::from_secs(15);
-/// How many Events may wait to be written.
-const NEWS: usize = 1024;
 /// How many `DRClusters` or `DRPolicies` are looked at at once.
 const FEW: usize = 8;
 
@@ -56,7 +55,7 @@ pub async fn run(
     let (mut registry, readiness) = (Registry::default(), Readiness::new());
     let metrics = Metrics::new(&mut registry);
     let (lease, held) = contend(&config, &hub, &clock, &cancel);
-    let (news, told) = mpsc::channel(NEWS);
+    let (news, told) = Desk::new(metrics.dropped_events());
     let recorder = Recorder::new(
         hub.clone(),
         names::HUB_MANAGER,
@@ -96,11 +95,7 @@ fn context(
     hub: &Client,
     connect: Arc<dyn Connect>,
     clock: &SharedClock,
-    (metrics, news, held): (
-        Metrics,
-        mpsc::Sender<(ObjectReference, News)>,
-        watch::Receiver<Held>,
-    ),
+    (metrics, news, held): (Metrics, Desk, watch::Receiver<Held>),
     cancel: &CancellationToken,
 ) -> Context {
     let (queues, index, stores) = (
@@ -206,7 +201,7 @@ fn wake_all(context: &Context) {
     wake_each(&queues.placements, stores.placements.keys(|_| true));
 }
 
-async fn tell(recorder: Recorder, mut told: mpsc::Receiver<(ObjectReference, News)>) {
+async fn tell(recorder: Recorder, mut told: mpsc::Receiver<Told>) {
     while let Some((about, news)) = told.recv().await {
         recorder.tell(&about, news).await;
     }
@@ -221,7 +216,7 @@ fn watches(
     let hub = || context.hub.clone();
     let config = || watcher::Config::default().timeout(60);
     // The archive's Secrets are in the same namespace, and large.
-    let ours = config().labels("!lifeboat.dev/capture");
+    let ours = config().labels(&format!("!{LABEL}"));
     let secrets: Api<Secret> = Api::namespaced(hub(), &context.config.namespace);
     let at = |part: &'static str| Sink {
         context: context.clone(),

@@ -199,23 +199,48 @@ async fn a_change_wakes_whom_it_concerns() {
             world.take_wakes().contains(&told)
         })
         .await;
-    put(&dr2, &pod("other", "p", "x", "c"));
-    world
-        .until("woken", || !world.wakes.lock().is_empty())
-        .await;
-    assert_eq!(
-        world.take_wakes(),
-        [Wake::Namespace(id("dr2"), "other".into())]
-    );
+    let place = |ns: &str| (id("dr2"), ns.to_owned());
+    let labelled = |ns: &str, app: &str| {
+        let labels = [("app".to_owned(), app.to_owned())];
+        let (cluster, ns) = place(ns);
+        Wake::Claim(cluster, ns, labels.into())
+    };
+    let woken = async |least: usize| {
+        let enough = || world.wakes.lock().len() >= least;
+        world.until("woken", enough).await;
+        world.take_wakes()
+    };
+    put(&dr2, &claim("other", "c", "mq"));
+    assert_eq!(woken(1).await, [labelled("other", "mq")]);
+    // A pod concerns whoever looks at the claim that it uses, and nobody if there is none such.
+    put(&dr2, &pod("other", "p", "x", "missing"));
+    put(&dr2, &pod("shop-dr", "p", "x", "stranger"));
+    assert_eq!(woken(1).await, [labelled("shop-dr", "web")]);
+    let ours = || Wake::Placement(UID.into());
     put(&dr2, &volume("shop-dr", "data", "Delete", None));
-    world.until("woken", || world.wakes.lock().len() >= 2).await;
+    assert_eq!(woken(2).await, [labelled("shop-dr", "db"), ours()]);
+    let mut scaled = deployment("shop-dr", 2);
+    put(&dr2, &scaled);
+    let labels = || [("app".to_owned(), "db".to_owned())].into();
+    let (cluster, ns) = place("shop-dr");
+    assert_eq!(woken(1).await, [Wake::Workload(cluster, ns, labels())]);
+    // Whoever selected it must see that it is no longer selected; the volume and the replication still say whose it is.
+    scaled["metadata"]["labels"] = json!({"app": "web"});
+    put(&dr2, &scaled);
+    assert_eq!(woken(2).await.len(), 2);
+    put(&dr2, &claim("shop-dr", "data", "web"));
     assert_eq!(
-        world.take_wakes(),
+        woken(3).await,
         [
-            Wake::Namespace(id("dr2"), "shop-dr".into()),
-            Wake::Placement(UID.into())
+            labelled("shop-dr", "db"),
+            labelled("shop-dr", "web"),
+            ours()
         ]
     );
+    put(&dr2, &pod("shop-dr", "q", "x", "data"));
+    assert_eq!(woken(2).await, [labelled("shop-dr", "web"), ours()]);
+    put(&dr2, &record("shop-dr", 4));
+    assert_eq!(woken(2).await, [ours(), Wake::Named("shop/db".into())]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,15 +102,32 @@ impl CallError {
     }
 }
 
-/// An error and its causes in one line.
-pub fn full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
+/// An error and its causes in one line, without values out of an answer that could not be read.
+pub fn full(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
     while let Some(cause) = next {
         let words = cause.to_string();
         if !text.contains(&words) {
-            text.push_str(": ");
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
             text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    without_values(text, error)
+}
+
+/// serde tells the value that it did not expect; of an answer that may be one out of a Secret.
+fn without_values(mut text: String, error: &(dyn std::error::Error + 'static)) -> String {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let boxed = cause.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+        if let Some(kube::Error::SerdeError(why)) = cause.downcast_ref().or(boxed) {
+            let (line, column) = (why.line(), why.column());
+            let place = format!("not what was asked for, at line {line} column {column}");
+            text = text.replace(&why.to_string(), &place);
         }
         next = cause.source();
     }
@@ -170,6 +187,19 @@ mod tests {
             .unwrap_err();
         assert_eq!(error.to_string(), "get pod x: no answer within 5s");
         assert_eq!(error.retry(), CallRetry::AfterRead);
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_repeated() {
+        use k8s_openapi::api::core::v1::Secret;
+        let why = serde_json::from_str::<Secret>(r#"{"data": "hunter2"}"#).unwrap_err();
+        assert!(why.to_string().contains("hunter2"));
+        let error = classify("get Secret db", kube::Error::SerdeError(why)).full();
+        assert!(
+            error.contains("get Secret db") && error.contains("column"),
+            "{error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

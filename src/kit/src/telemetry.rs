@@ -3,12 +3,18 @@
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// The variable that names a collector; without it no trace leaves the process.
 const COLLECTOR: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// Where the Kubernetes client tells what an API server answered, Secrets included, when it cannot read it. Whoever
+/// called is told of the error all the same.
+const ANSWERS: [&str; 2] = ["kube_client::client", "kube_runtime::watcher"];
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +62,15 @@ impl Drop for Telemetry {
     }
 }
 
+/// What `wanted` lets through, and nothing that may hold an answer of an API server, whatever was asked for.
+fn discreet<S>(wanted: EnvFilter) -> impl Filter<S>
+where
+    EnvFilter: Filter<S>,
+{
+    let safe = |m: &Metadata<'_>| !(m.is_event() && ANSWERS.contains(&m.target()));
+    wanted.and(filter_fn(safe))
+}
+
 /// Starts logging as `service`. The variable `RUST_LOG` replaces `filter`, such as `info` or `lifeboat_agent=debug,info`.
 pub fn init(
     service: &'static str,
@@ -79,7 +94,8 @@ pub fn init(
     let traces = provider
         .as_ref()
         .map(|p| tracing_opentelemetry::layer().with_tracer(p.tracer(service)));
-    let all = tracing_subscriber::registry().with(lines.and_then(traces).with_filter(parsed));
+    let all =
+        tracing_subscriber::registry().with(lines.and_then(traces).with_filter(discreet(parsed)));
     all.try_init().map_err(TelemetryError::Twice)?;
     Ok(Telemetry { provider })
 }
@@ -108,12 +124,63 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
     };
+    use std::future::IntoFuture as _;
+    use std::sync::Arc;
+
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use k8s_openapi::api::core::v1::Secret;
+    use parking_lot::Mutex;
     use tokio::net::TcpListener;
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::TcpListenerStream;
     use tonic::{Request, Response, Status};
 
     use super::*;
+
+    /// What was written to a log.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_is_in_no_log() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .with_filter(discreet(EnvFilter::new("trace")));
+        let _logs = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+
+        // A Secret that is no Secret, and words that are no Status.
+        let app = axum::Router::new()
+            .route(
+                "/api/v1/namespaces/a/secrets/good",
+                get("{\"data\": \"hunter2\"}"),
+            )
+            .fallback(|| async { (StatusCode::BAD_GATEWAY, "the upstream said hunter3") });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, app).into_future());
+        let client = kube::Client::try_from(kube::Config::new(address.parse().unwrap())).unwrap();
+        let secrets = kube::Api::<Secret>::namespaced(client, "a");
+        assert!(secrets.get("good").await.is_err());
+        assert!(secrets.get("bad").await.is_err());
+        tracing::warn!(target: "kube_client::config", "said by the client");
+
+        let told = String::from_utf8(lines.0.lock().clone()).unwrap();
+        assert!(told.contains("said by the client"), "{told}");
+        assert!(!told.contains("hunter"), "{told}");
+    }
 
     struct Collector(mpsc::UnboundedSender<ExportTraceServiceRequest>);
 

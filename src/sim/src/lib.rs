@@ -11,5 +11,6 @@ pub mod controllers;
 pub mod csi_addons;
 pub mod pki;
 pub mod storage;
+pub mod told;
 pub mod workload;
 pub mod world;

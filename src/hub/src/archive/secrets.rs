@@ -15,7 +15,7 @@ use lifeboat_capture::Capture;
 use lifeboat_kit::{CallError, deadline};
 use tracing::warn;
 
-use super::manifest::{pack, sha256};
+use super::manifest::{Manifest, pack, sha256};
 use super::shelf::Shelf;
 use super::slot::{CHUNK, EPOCH, LABEL, LABEL_VERSION, MANIFEST, SHA256, manifest_name, part_name};
 use super::{Archive, ArchiveError, Found, Put, Version};
@@ -28,6 +28,8 @@ const CHUNK_SIZE: usize = 700 * 1024;
 const KEEP: NonZeroUsize = NonZeroUsize::MIN.saturating_add(2);
 /// Secrets per page of a list, so that one answer stays within the deadline.
 const PAGE: u32 = 16;
+/// Manifests per page: they are small.
+const MANIFESTS: u32 = 500;
 /// How often a write moves on to the next version when someone else took the one it wanted.
 const ATTEMPTS: usize = 8;
 
@@ -72,19 +74,45 @@ impl SecretsArchive {
     /// Reads every Secret of a placement. A page that fails fails the whole: half a shelf would look like lost versions.
     async fn shelf<'a>(&self, uid: &'a str) -> Result<Shelf<'a>, ArchiveError> {
         check_uid(uid)?;
-        let mut params = ListParams::default()
+        let ours = ListParams::default()
             .labels(&format!("{LABEL}={uid}"))
             .limit(PAGE);
         let mut secrets = Vec::new();
+        self.pages(ours, |page| secrets.extend(page)).await?;
+        Ok(Shelf::new(uid, secrets))
+    }
+
+    /// Lists page by page.
+    async fn pages(
+        &self,
+        mut params: ListParams,
+        mut take: impl FnMut(Vec<Secret>),
+    ) -> Result<(), CallError> {
         loop {
             let api = self.api();
             let page = deadline("list captures", self.deadline, api.list(&params)).await?;
-            secrets.extend(page.items);
+            take(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
-                None => return Ok(Shelf::new(uid, secrets)),
+                None => return Ok(()),
             }
         }
+    }
+
+    async fn read_manifests(&self) -> Result<Vec<Manifest>, ArchiveError> {
+        let (kind, key) = MANIFEST;
+        let every = ListParams::default()
+            .labels(LABEL)
+            .fields(&format!("type={kind}"))
+            .limit(MANIFESTS);
+        let mut all = Vec::new();
+        let read = |secret: &Secret| {
+            let bytes = &secret.data.as_ref()?.get(key)?.0;
+            serde_json::from_slice::<Manifest>(bytes).ok()
+        };
+        let take = |page: Vec<Secret>| all.extend(page.iter().filter_map(read));
+        self.pages(every, take).await?;
+        Ok(all)
     }
 
     async fn put_capture(&self, capture: &Capture) -> Result<Put, ArchiveError> {
@@ -250,6 +278,10 @@ impl Archive for SecretsArchive {
         placement_uid: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Version>, ArchiveError>> {
         async move { Ok(self.shelf(placement_uid).await?.versions()) }.boxed()
+    }
+
+    fn manifests(&self) -> BoxFuture<'_, Result<Vec<Manifest>, ArchiveError>> {
+        self.read_manifests().boxed()
     }
 
     fn prune<'a>(

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::manifest::{self, Manifest, Part, decompress, sha256};
 
 /// Label: uid of the placement that a Secret belongs to.
-pub(super) const LABEL: &str = "lifeboat.dev/capture";
+pub(crate) const LABEL: &str = "lifeboat.dev/capture";
 /// Label: the version that a Secret is part of.
 pub(super) const LABEL_VERSION: &str = "lifeboat.dev/capture-version";
 /// Annotation: the epoch of the capture; on every part, so that a write under way is seen by an older hub.

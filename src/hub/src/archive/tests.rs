@@ -493,3 +493,23 @@ fn errors_name_the_object() {
     };
     assert_eq!(flaw.to_string(), "Secret x has 1 bytes instead of 2");
 }
+
+#[tokio::test]
+async fn the_manifests_of_all_placements_are_read_and_nothing_else() {
+    let (server, archive) = filled(1..=2).await;
+    let other = "11111111-aaaa-bbbb-cccc-dddddddddddd";
+    archive.put(&capture_of(other, 3, 1)).await.unwrap();
+    let unreadable = server
+        .names()
+        .into_iter()
+        .find(|n| n.ends_with("00000001-manifest"));
+    server.edit(&unreadable.unwrap(), Vec::clear);
+    let seen: Vec<(String, u64, u64)> = archive
+        .manifests()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|m| (m.placement_uid, m.version, m.epoch))
+        .collect();
+    assert_eq!(seen, [(UID.to_owned(), 1, 1), (UID.to_owned(), 2, 1)]);
+}

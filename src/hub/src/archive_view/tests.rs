@@ -50,6 +50,13 @@ impl Shelf {
     }
 }
 
+fn manifest((placement, uid, epoch): (&str, &str, u64)) -> Manifest {
+    let manifest = json!({"format": "", "version": epoch, "placement": placement, "placementUid": uid,
+        "sourceCluster": "east", "epoch": epoch, "takenAt": "2026-01-01T00:00:00Z", "fingerprint": "",
+        "volumes": [], "chunks": [], "size": 0, "jsonSize": 0, "sha256": ""});
+    from_value(manifest).unwrap()
+}
+
 impl Archive for Shelf {
     fn put<'a>(&'a self, _: &'a Capture) -> BoxFuture<'a, Result<Put, ArchiveError>> {
         let mut kept = self.0.lock();
@@ -71,6 +78,17 @@ impl Archive for Shelf {
 
     fn list<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Version>, ArchiveError>> {
         async { Err(silent()) }.boxed()
+    }
+
+    fn manifests(&self) -> BoxFuture<'_, Result<Vec<Manifest>, ArchiveError>> {
+        let all = [
+            ("shop/db", "u", 9),
+            ("shop/db", "old-1", 2),
+            ("shop/db", "old-1", 4),
+            ("shop/db", "old-2", 3),
+            ("other/db", "old-3", 8),
+        ];
+        async move { Ok(all.map(manifest).into()) }.boxed()
     }
 
     fn prune<'a>(
@@ -146,4 +164,21 @@ async fn who_begins_to_act_reads_anew() {
     assert_eq!(version(&view.facts(&scope, 1).await), Some(2));
     let read = view.read(&scope, None).await.unwrap();
     assert_eq!(read.map(|(version, _)| version), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_earlier_placements_of_the_name_the_newest_capture_is_told() {
+    let (_shelf, view, scope) = view().await;
+    let found = view.earlier(&scope).await.unwrap().unwrap();
+    assert_eq!((found.uid.as_str(), found.epoch), ("old-1", 4));
+    let of = |namespace: &str| Scope {
+        key: crate::resolve::PlacementKey {
+            namespace: namespace.to_owned(),
+            ..scope.key.clone()
+        },
+        ..(*scope).clone()
+    };
+    let other = view.earlier(&of("other")).await.unwrap().unwrap();
+    assert_eq!(other.uid, "old-3");
+    assert_eq!(view.earlier(&of("none")).await.unwrap(), None);
 }

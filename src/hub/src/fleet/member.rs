@@ -100,7 +100,10 @@ impl Shared {
             (self.wake)(match touch {
                 Touch::Cluster => Wake::Cluster(self.id.clone()),
                 Touch::Namespace(there) => Wake::Namespace(self.id.clone(), there),
+                Touch::Claim(there, labels) => Wake::Claim(self.id.clone(), there, labels),
+                Touch::Workload(there, labels) => Wake::Workload(self.id.clone(), there, labels),
                 Touch::Placement(uid) => Wake::Placement(uid),
+                Touch::Named(name) => Wake::Named(name),
             });
         }
     }

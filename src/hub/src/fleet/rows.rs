@@ -18,7 +18,7 @@ use super::replication;
 use super::table::{Key, Row};
 
 /// Labels of an object.
-pub(crate) type Labels = BTreeMap<String, String>;
+pub type Labels = BTreeMap<String, String>;
 
 /// Whose mark an object carries.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -115,6 +115,10 @@ impl Row for ClaimRow {
     }
     fn uid(&self) -> Option<&str> {
         self.tag.uid()
+    }
+    fn link(&self) -> Option<Key> {
+        let volume = self.volume.clone()?;
+        Some((String::new(), volume))
     }
 }
 

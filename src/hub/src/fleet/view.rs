@@ -191,11 +191,10 @@ impl View {
         let mut all = BTreeSet::new();
         for change in changes {
             for row in &change.rows {
-                all.insert(R::touch(&change.key, row, &self.tables));
+                R::touch(&change.key, row, &self.tables, &mut all);
                 all.extend(row.uid().map(|uid| Touch::Placement(uid.to_owned())));
             }
         }
-        all.remove(&Touch::Namespace(String::new()));
         all
     }
 

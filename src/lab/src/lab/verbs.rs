@@ -1,6 +1,6 @@
 //! What people and fate do.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -166,25 +166,6 @@ impl Lab {
     /// Writes what happens now into the log.
     pub fn say(&self, what: impl Into<String>) {
         self.chronicle().say(Topic::Verb, what);
-    }
-
-    /// Lets the hub die and start again at each strike of the tap, while `work` goes on.
-    pub async fn crashing<T>(
-        &self,
-        work: impl Future<Output = Result<T, LabError>>,
-    ) -> Result<T, LabError> {
-        let phoenix = async {
-            self.tap().struck().await;
-            self.kill_hub();
-            self.start_hub().await
-        };
-        tokio::pin!(work);
-        tokio::select! {
-            biased;
-            reborn = phoenix => reborn?,
-            done = &mut work => return done,
-        }
-        work.await
     }
 
     /// The uid of the application's DRPlacement.

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod by_hand;
 mod crash_every_step;
 mod deterministic;
 mod many;

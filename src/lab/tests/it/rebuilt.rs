@@ -3,13 +3,29 @@
 use std::time::Duration;
 
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
-use lifeboat_api::{DRPlacement, names};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use lifeboat_api::{DROwnership, DRPlacement, names};
 use lifeboat_lab::{Lab, LabSpec, script};
 use lifeboat_sim::world::HUB;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::paused;
+
+/// The DRPlacement as Git has it, in place of the one that the hub has lost; the archive is still there.
+async fn made_anew(lab: &Lab) -> Value {
+    let api = Api::<DRPlacement>::namespaced(lab.hub_client(), "shop");
+    let mut anew = serde_json::to_value(lab.placement().unwrap()).unwrap();
+    let released = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    api.patch(&lab.name(), &PatchParams::default(), &released)
+        .await
+        .unwrap();
+    let gone = api.delete(&lab.name(), &DeleteParams::default()).await;
+    gone.unwrap();
+    anew["metadata"] = json!({"name": lab.name(), "namespace": "shop"});
+    anew.as_object_mut().unwrap().remove("status");
+    lab.world().install(HUB, &anew.to_string()).unwrap();
+    anew
+}
 
 #[test]
 fn a_placement_made_anew_takes_over_what_the_clusters_hold_once_a_person_says_who_it_is() {
@@ -27,16 +43,7 @@ fn a_placement_made_anew_takes_over_what_the_clusters_hold_once_a_person_says_wh
             Api::<DRPlacement>::namespaced(lab.hub_client(), "shop"),
         );
         lab.kill_hub();
-        let mut anew = serde_json::to_value(lab.placement().unwrap()).unwrap();
-        let released = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-        api.patch(&lab.name(), &PatchParams::default(), &released)
-            .await
-            .unwrap();
-        let gone = api.delete(&lab.name(), &DeleteParams::default()).await;
-        gone.unwrap();
-        anew["metadata"] = json!({"name": lab.name(), "namespace": "shop"});
-        anew.as_object_mut().unwrap().remove("status");
-        lab.world().install(HUB, &anew.to_string()).unwrap();
+        let anew = made_anew(&lab).await;
         lab.start_hub().await.unwrap();
 
         let says = |p: &DRPlacement| {
@@ -73,5 +80,60 @@ fn a_placement_made_anew_takes_over_what_the_clusters_hold_once_a_person_says_wh
         let seen = lab.poll("the rival is refused", Duration::from_secs(60), refused);
         seen.await.unwrap_or_else(|e| panic!("{}", e.full()));
         play("expect stays 10s\nexpect primary only on east").await;
+    });
+}
+
+#[test]
+fn an_earlier_placement_is_found_in_the_archive_where_the_clusters_have_lost_its_records() {
+    paused(async {
+        let lab = Lab::start(LabSpec::paused(2)).await.unwrap();
+        let play = async |lines: &str| {
+            let lines = script::parse(lines).unwrap();
+            let played = script::play_in(&lab, &lines).await;
+            played.unwrap_or_else(|e| panic!("{e}"));
+        };
+        play("wait settled on east within 2m\nrelocate to west\nwait settled on west within 2m")
+            .await;
+        let before = lab.uid();
+        lab.kill_hub();
+        for site in ["east", "west"] {
+            let records = Api::<DROwnership>::namespaced(lab.world().admin(site).unwrap(), "shop");
+            records
+                .delete_collection(&DeleteParams::default(), &ListParams::default())
+                .await
+                .unwrap();
+        }
+        made_anew(&lab).await;
+        lab.start_hub().await.unwrap();
+
+        let says = |p: &DRPlacement| {
+            let mut all = p.status.iter().flat_map(|s| &s.blockers);
+            all.any(|b| {
+                b.reason == "IdentityUnclear"
+                    && ["the archive holds", "of west, epoch 2", &before]
+                        .iter()
+                        .all(|w| b.message.contains(w))
+                    && b.remedy
+                        .contains(&format!("lifeboat.dev/identity: {before}"))
+            })
+        };
+        let told = lab.until("it is asked who it is", Duration::from_secs(60), says);
+        told.await.unwrap_or_else(|e| panic!("{}", e.full()));
+        play("expect stays 30s\nexpect primary only on west\nexpect workload only on west").await;
+        assert!(
+            lab.placement()
+                .unwrap()
+                .status
+                .unwrap()
+                .journal
+                .is_none_or(|j| j["owner"].is_null())
+        );
+
+        let api = Api::<DRPlacement>::namespaced(lab.hub_client(), "shop");
+        let named = json!({"metadata": {"annotations": {names::IDENTITY: before}}});
+        api.patch(&lab.name(), &PatchParams::default(), &Patch::Merge(named))
+            .await
+            .unwrap();
+        play("wait settled on west within 2m\nexpect epoch 3\nrelocate to east\nwait settled on east within 2m\nexpect lost 0").await;
     });
 }

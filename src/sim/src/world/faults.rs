@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{HUB, World, WorldError, pair};
-use crate::{apiserver::Link, storage::Power};
+use crate::storage::Power;
 
 impl World {
     /// The site loses power: API server, node, pods, driver and array are gone at once. Who calls it is refused.
@@ -32,16 +32,6 @@ impl World {
         site.driver.come_back();
         site.power.send_replace(Power::On);
         Ok(())
-    }
-
-    /// The hub cluster's API server is gone.
-    pub fn kill_hub(&self) -> Result<(), WorldError> {
-        self.hub().map(|hub| hub.stop())
-    }
-
-    /// The hub cluster's API server is back, with its objects.
-    pub fn revive_hub(&self) -> Result<(), WorldError> {
-        self.hub().map(|hub| hub.start())
     }
 
     /// Two places see each other no more: calls get no answer, and between sites replication stops.
@@ -87,21 +77,6 @@ impl World {
     pub fn slow(&self, one: &str, other: &str, round_trip: Duration) -> Result<(), WorldError> {
         self.link(one, other)
             .map(|link| link.set_latency(round_trip))
-    }
-
-    /// The next `n` calls between two places are carried out and their answers lost.
-    pub fn lose_reply(&self, one: &str, other: &str, n: u32) -> Result<(), WorldError> {
-        self.link(one, other).map(|link| link.lose_next_replies(n))
-    }
-
-    /// The next `n` calls between two places fail with an HTTP status.
-    pub fn fail_next(&self, one: &str, other: &str, n: u32, code: u16) -> Result<(), WorldError> {
-        self.link(one, other).map(|link| link.fail_next(n, code))
-    }
-
-    /// All watches between two places break.
-    pub fn drop_watches(&self, one: &str, other: &str) -> Result<(), WorldError> {
-        self.link(one, other).map(Link::drop_watches)
     }
 }
 

@@ -188,14 +188,22 @@ fn list(secrets: &BTreeMap<String, Value>, query: &str) -> Value {
     let query: BTreeMap<String, String> = form_urlencoded::parse(query.as_bytes())
         .into_owned()
         .collect();
-    let (label, wanted) = query["labelSelector"].split_once('=').unwrap();
+    let selects = |secret: &Value| {
+        let labels = &secret["metadata"]["labels"];
+        let labelled = match query["labelSelector"].split_once('=') {
+            Some((label, wanted)) => labels[label] == wanted,
+            None => !labels[&query["labelSelector"]].is_null(),
+        };
+        let kind = query
+            .get("fieldSelector")
+            .map(|f| f.strip_prefix("type=").unwrap());
+        labelled && kind.is_none_or(|kind| secret["type"] == kind)
+    };
     let after = query.get("continue").map_or("", String::as_str);
     let limit: usize = query["limit"].parse().unwrap();
     let mut hits: Vec<&Value> = secrets
         .iter()
-        .filter(|(name, secret)| {
-            name.as_str() > after && secret["metadata"]["labels"][label] == wanted
-        })
+        .filter(|(name, secret)| name.as_str() > after && selects(secret))
         .map(|(_, secret)| secret)
         .collect();
     let more = hits.len() > limit;

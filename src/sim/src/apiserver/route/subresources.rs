@@ -8,7 +8,8 @@ use super::super::store::State;
 use super::super::subresource::{self, ScaleChange};
 use super::super::write::{VersionCheck, WriteOptions};
 use super::super::{table, tree};
-use super::{Call, Reply, success};
+use super::change::success;
+use super::{Call, Reply};
 
 impl State {
     pub(super) fn subresource_call(&mut self, call: &Call<'_>) -> Result<Reply> {
