@@ -21,6 +21,8 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         .cloned()
     {
         return Draft::journal(v, |j| {
+            // Nothing was asked for there yet: what has no replication is left of a move that was taken back.
+            j.resyncs.clear();
             j.phase = Phase::CleaningUp {
                 from: left,
                 to: owner,

@@ -22,3 +22,4 @@ mod older_capture;
 mod repeat;
 mod silence;
 mod standing;
+mod writers;
