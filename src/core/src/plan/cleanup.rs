@@ -12,7 +12,8 @@ use crate::wait::{Blocker, Reason};
 use super::draft::{Draft, Wish};
 use super::hold::in_use;
 use super::quarantine::{beside_rivals, contain, old_workloads, quarantine};
-use super::resync::{Left, remade, resync, to_resync, withdraw};
+use super::remade::remade;
+use super::resync::{Left, resync, to_resync, withdraw};
 use super::view::{View, held, lasting, names, our_claims, with_volumes};
 use super::{arrive, steady};
 

@@ -8,7 +8,7 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::view::View;
-use super::{gates, resync};
+use super::{again, gates};
 
 /// Where a failover would go: where the user says, else to the preferred cluster, else to the best one that is fit.
 pub(super) fn target<'a>(v: &View<'a>, owner: &ClusterId) -> Option<&'a ClusterId> {
@@ -46,7 +46,7 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
         );
         let draft = Draft::journal(v, |j| {
             j.served = Some(v.intent.request.clone());
-            resync::allow_more(j);
+            again::allow_more(j);
         });
         return Wish::Begin(draft.event(Severity::Warning, "AlreadyThere", said));
     }

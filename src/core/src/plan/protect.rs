@@ -316,12 +316,8 @@ pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
         let Some(csi) = &pv.csi else { continue };
         let known = v.journal.synced.get(key);
         let same = known.is_some_and(|k| k.handle.as_ref() == Some(&csi.handle));
-        let newer = known.is_none_or(|k| match &k.handle {
-            _ if same => seen > k.at,
-            // What a replication told of the volume before stays in its status when the volume is another.
-            Some(_) => seen > k.at && Some(seen) > pv.created,
-            None => seen >= k.at && Some(seen) > pv.created,
-        });
+        // One that was noted without a handle gets it.
+        let newer = known.is_none_or(|k| seen > k.at || k.handle.is_none() && seen == k.at);
         if !newer {
             continue;
         }

@@ -7,16 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::MoveKind;
-use crate::journal::{Journal, Phase};
-use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Mark, Role, VrStatus};
+use crate::journal::Phase;
+use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
 
+use super::again::{given_up, next_number, repeat};
+use super::arrive;
 use super::draft::Draft;
 use super::hold::binding;
 use super::view::{View, held, names, replication};
-use super::{arrive, failover};
 
 /// The move that left something behind.
 pub(super) struct Left<'a> {
@@ -47,72 +48,6 @@ pub(super) fn to_resync(
     let owner = v.at(left.to);
     let wanted = |k: &ClaimKey| owner.volumes.get(k).is_some_and(|x| x.claim.is_some());
     held(facts).into_iter().filter(wanted).collect()
-}
-
-/// Whether a claim there has a copy to take: it is ours, the owner has it too, and nobody deletes it.
-fn takes(v: &View<'_>, left: &Left<'_>, facts: &ClusterFacts, key: &ClaimKey) -> bool {
-    let owner = v.at(left.to).volumes.get(key);
-    let claim = facts.volumes.get(key).and_then(|x| x.claim.as_ref());
-    owner.is_some_and(|x| x.claim.is_some())
-        && claim.is_some_and(|c| c.mark == Mark::Ours && c.deleting == Deleting::No)
-}
-
-/// Makes the replications again that were deleted there while their copies were taken anew: without them nobody could tell
-/// whether a copy is complete, and it is asked for once more. None when there are none.
-pub(super) fn remade(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
-    if !v.journal.resyncs.contains_key(id) {
-        return None;
-    }
-    let facts = v.at(id);
-    let stays = |k: &ClaimKey| replication(facts, k).is_some_and(|r| r.deleting == Deleting::No);
-    let lost = facts
-        .volumes
-        .keys()
-        .filter(|k| takes(v, left, facts, k) && !stays(k));
-    let lost: BTreeSet<ClaimKey> = lost.cloned().collect();
-    if lost.is_empty() {
-        return None;
-    }
-    let which = names(&lost);
-    if left.resync.is_some() {
-        // What was synced since the request that was lost with them says nothing of the next one.
-        let said = format!(
-            "the VolumeReplications of {which} on {id} were deleted before their copies were complete: they are made again"
-        );
-        let draft = Draft::journal(v, |j| {
-            if let Phase::CleaningUp { resync, .. } = &mut j.phase {
-                *resync = None;
-            }
-        });
-        return Some(draft.event(Severity::Warning, "ReplicationDeleted", said));
-    }
-    let going = lost.iter().filter(|k| replication(facts, k).is_some());
-    let going: Vec<&ClaimKey> = going.collect();
-    if !going.is_empty() {
-        let text = format!(
-            "waits for the VolumeReplications of {} on {id} to be gone, and makes them again",
-            names(going)
-        );
-        return Some(Draft::wait(text).again(1_000));
-    }
-    let class = |k: &ClaimKey| Some((k.clone(), replication(v.at(left.to), k)?.class.clone()));
-    let claims: BTreeMap<ClaimKey, String> = lost.iter().filter_map(class).collect();
-    if claims.is_empty() {
-        return Some(Draft::wait(format!(
-            "waits for the replication of {which} on {}",
-            left.to
-        )));
-    }
-    let step = Step::Replicate {
-        cluster: id.clone(),
-        claims,
-        role: Role::Secondary,
-        epoch: v.journal.epoch,
-    };
-    Some(Draft::act(
-        format!("making the VolumeReplications of {which} on {id} again"),
-        vec![step],
-    ))
 }
 
 /// Takes back the requests for a resync that no agent has carried out yet, when the proof of direction is gone: the copy
@@ -283,7 +218,7 @@ const ORDER: SignedDuration = SignedDuration::from_secs(300);
 const ROUND: i64 = 30;
 
 /// The order to take the owner's data, good until it must be renewed.
-fn order<'k>(
+pub(super) fn order<'k>(
     v: &View<'_>,
     id: &ClusterId,
     asks: impl IntoIterator<Item = (&'k ClaimKey, u32)>,
@@ -322,112 +257,8 @@ fn renewal_in(v: &View<'_>, until: Timestamp) -> u64 {
     u64::try_from(due).unwrap_or_default().max(1_000)
 }
 
-/// How often a copy is asked for at one epoch, before a person must look, and again each time that person asks.
-const REQUESTS: u32 = 3;
-
-/// Up to which request copies are asked for.
-fn limit(v: &View<'_>) -> u32 {
-    v.journal.resync_limit.unwrap_or(REQUESTS)
-}
-
-/// A person asks, by a request that moves nothing: copies that were asked for in vain are asked for as often once more.
-pub(super) fn allow_more(j: &mut Journal) {
-    if let Some(highest) = j.resyncs.values().max() {
-        j.resync_limit = Some(highest.saturating_add(REQUESTS));
-    }
-}
-
-/// The number of the next request for a copy that is not asked for now: one that was carried out is not carried out again,
-/// unless it failed.
-fn next_number(v: &View<'_>, id: &ClusterId, key: &ClaimKey) -> u32 {
-    let r = replication(v.at(id), key);
-    let Some(last) = r
-        .and_then(|r| r.resync_issued)
-        .filter(|i| i.epoch == v.journal.epoch)
-    else {
-        return 1;
-    };
-    let failed = r.is_some_and(|r| r.resync_failed == Some(last));
-    let next = last.number.saturating_add(u32::from(failed));
-    next.min(limit(v).max(last.number))
-}
-
-/// Asks again for the copies of which the agent says that the request did not bring them about. Never because of the passage
-/// of time: a copy that is slow is on its way. Each request is given on the same proof as the first.
-fn repeat(
-    v: &View<'_>,
-    left: &Left<'_>,
-    id: &ClusterId,
-    claims: &BTreeSet<ClaimKey>,
-) -> Option<Draft> {
-    let failed = |k: &ClaimKey| {
-        let r = replication(v.at(id), k)?;
-        let asked = r.resync_asked.filter(|a| a.epoch == v.journal.epoch)?;
-        let failed = r.resync_issued == Some(asked) && r.resync_failed == Some(asked);
-        (failed && r.status != VrStatus::Drained && asked.number < limit(v))
-            .then_some(asked.number.saturating_add(1))
-    };
-    let again: Vec<(&ClaimKey, u32)> = claims
-        .iter()
-        .filter_map(|k| Some((k, failed(k)?)))
-        .collect();
-    let highest = again.iter().map(|(_, n)| *n).max()?;
-    if !v.primary_everywhere(claims) {
-        return None;
-    }
-    let which = names(again.iter().map(|(k, _)| *k));
-    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
-        let said = format!(
-            "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {})",
-            limit(v)
-        );
-        let draft = note_resync(v, left, id, highest);
-        return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
-    }
-    let text = format!("asking again for the copies on {id} of {which}");
-    Some(Draft::act(text, vec![order(v, id, again)]))
-}
-
-/// Copies that were asked for as often as they are.
-fn given_up(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Blocker> {
-    let over = |k: &&ClaimKey| {
-        replication(v.at(id), k).is_some_and(|r| {
-            let asked = r
-                .resync_asked
-                .filter(|a| a.epoch == v.journal.epoch && a.number >= limit(v));
-            asked.is_some() && r.resync_failed == asked && r.status != VrStatus::Drained
-        })
-    };
-    let over: Vec<&ClaimKey> = claims.iter().filter(over).collect();
-    (!over.is_empty()).then(|| {
-        Blocker::new(
-            Reason::StepFailed,
-            format!("{} requests have not brought the copies on {id} about: {}", limit(v), names(over)),
-            format!(
-                "look at the storage driver there and its words in the VolumeReplication; once it can, have it tried again: {}",
-                ask_again(v)
-            ),
-        )
-    })
-}
-
-/// What to edit so that copies are asked for again, and nothing moves.
-fn ask_again(v: &View<'_>) -> String {
-    let anew = "set requestID of the DRPlacement to a value that it did not have before";
-    let (request, Some(owner)) = (&v.intent.request, &v.journal.owner) else {
-        return anew.to_owned();
-    };
-    let stays = match request.kind() {
-        MoveKind::Relocate if request.preferred != *owner => format!("preferredCluster: {owner}"),
-        MoveKind::Failover if failover::named(v, owner) != Some(owner) => {
-            format!("failoverCluster: {owner}")
-        }
-        MoveKind::Relocate | MoveKind::Failover => return anew.to_owned(),
-    };
-    format!("{anew}, together with {stays}, for without that it asks for a move")
-}
-
-/// Renews the orders that have half their time behind them, on the same proof as when they were given.
+/// Renews the orders that have half their time behind them. Without the proof on which they were given, [`withdraw`] has
+/// taken them back before.
 fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Draft> {
     let due = |until: &Option<Timestamp>| {
         until.is_none_or(|t| t.as_second() - v.now.as_second() <= ORDER.as_secs() / 2)
@@ -438,7 +269,7 @@ fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Dr
         .filter(|(_, until)| due(until))
         .filter_map(|(k, _)| Some((k, replication(v.at(id), k)?.resync_asked?.number)))
         .collect();
-    if due.is_empty() || !v.primary_everywhere(claims) {
+    if due.is_empty() {
         return None;
     }
     let said =
@@ -452,7 +283,7 @@ fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
 }
 
 /// Notes when the resync is asked for: what is synced before that is not of this resync.
-fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
+pub(super) fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
     let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
     Draft::journal(v, |j| {
         j.step("Resync", v.now);

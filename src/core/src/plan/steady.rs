@@ -9,7 +9,7 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::view::{View, our_claims, with_volumes};
-use super::{failover, gates, protect, resync};
+use super::{again, failover, gates, protect};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     let Some(owner) = v.journal.owner.clone() else {
@@ -64,7 +64,7 @@ fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
     if to == owner {
         return Wish::Begin(Draft::journal(v, |j| {
             j.served = Some(v.intent.request.clone());
-            resync::allow_more(j);
+            again::allow_more(j);
         }));
     }
     if v.fresh(owner) && v.fresh(to) && v.at(owner).volumes.is_empty() && v.journal.capture == 0 {

@@ -17,7 +17,6 @@ use super::{Plan, gates};
 pub(super) fn finish(v: &View<'_>, mut draft: Draft) -> Plan {
     if let Some(journal) = &mut draft.journal {
         // With the next write, whatever it is for: the policy may know such a cluster no more by the time it matters.
-        journal.reached = journal.clusters();
         journal.reached.extend(v.journal.clusters());
         let holds = |id: &&ClusterId| holds_anything(v.at(id));
         journal

@@ -226,7 +226,7 @@ fn made_anew(model: &mut Model, handle: &str) -> ClaimKey {
         .volume
         .as_mut()
         .unwrap();
-    pv.csi.as_mut().unwrap().handle = handle.to_owned();
+    pv.csi.as_mut().unwrap().handle = handle.into();
     pv.created = Some(later);
     model.now = later;
     key

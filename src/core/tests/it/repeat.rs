@@ -5,7 +5,7 @@ use lifeboat_core::Blocker;
 use lifeboat_core::ids::{ClaimKey, Epoch, ResyncRequest};
 use lifeboat_core::intent::MoveKind;
 use lifeboat_core::journal::Phase;
-use lifeboat_core::observed::{Contact, Observed, VrFacts, VrStatus};
+use lifeboat_core::observed::{Contact, Observed, Role, VrFacts, VrStatus};
 use lifeboat_core::plan::{Plan, plan};
 use lifeboat_core::step::Step;
 use lifeboat_core::testing::{self, Link, Model, id};
@@ -271,4 +271,42 @@ fn a_hub_that_lost_its_memory_does_not_begin_to_count_anew() {
         failed(&mut model, 2);
     }
     panic!("never asked again: {:#?}", model.plan().1);
+}
+
+#[test]
+fn a_request_that_was_carried_out_as_it_was_taken_back_is_asked_for_under_its_own_number() {
+    let mut model = issued();
+    let r = on_a(&mut model);
+    (r.desired, r.resync_asked) = (Role::Secondary, None);
+    r.status = VrStatus::Demoted;
+    assert_eq!(asked(&model.plan().1), [(data(), 1)]);
+}
+
+#[test]
+fn only_a_sync_later_than_the_request_proves_a_copy() {
+    let mut model = issued();
+    let Phase::CleaningUp { resync, .. } = model.journal.phase else {
+        panic!("{:?}", model.journal.phase);
+    };
+    let asked = resync.unwrap();
+    for (seconds, proven) in [(-5, false), (0, false), (1, true)] {
+        let mut observed = model.observe();
+        let b = observed.clusters.get_mut(&id("b")).unwrap();
+        for x in b.volumes.values_mut() {
+            let synced = asked + SignedDuration::from_secs(seconds);
+            x.replication.as_mut().unwrap().last_sync = Some(synced);
+        }
+        // What is worth a note is noted first.
+        let mut noting = model.clone();
+        let mut plan = replan(&noting, &observed);
+        while let Some(journal) = plan
+            .journal
+            .take_if(|j| j.resyncs == noting.journal.resyncs)
+        {
+            noting.journal = journal;
+            plan = replan(&noting, &observed);
+        }
+        let taken_out = plan.journal.is_some_and(|j| j.resyncs.is_empty());
+        assert_eq!(taken_out, proven, "{seconds}");
+    }
 }
