@@ -59,7 +59,8 @@ pub struct DRPlacementSpec {
     /// that is fit. Without action Failover it means nothing, and may stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_cluster: Option<String>,
-    /// Any text. A new value asks again for what the other fields already say.
+    /// Any text. A new value asks again for what the other fields already say. If they say where the application already
+    /// runs, nothing moves, and copies that could not be brought back in step are asked for three more times.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "requestID")]
     #[schemars(length(max = 253))]
     pub request_id: Option<String>,

@@ -165,8 +165,13 @@ mod tests {
             "what an older wish met is not about this one"
         );
         for passes in ["NotSynced", "OutOfStep"] {
-            let waits = with_blocker(at(Relocate, "Steady", "east"), passes);
-            assert!(running(judge(&waits, &wish(Relocate), 5)), "{passes}");
+            for (phase, on) in [("Steady", "east"), ("Undecided", "")] {
+                let waits = with_blocker(at(Relocate, phase, on), passes);
+                assert!(
+                    running(judge(&waits, &wish(Relocate), 5)),
+                    "{phase} {passes}"
+                );
+            }
         }
         let unknown = with_blocker(at(Relocate, "Steady", "east"), "SomethingNew");
         assert!(blocked(judge(&unknown, &wish(Relocate), 5)));

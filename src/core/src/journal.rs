@@ -8,7 +8,7 @@
 //!  any ──► Removing ──► gone
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,9 +43,17 @@ pub struct Journal {
     /// Since when the present owner's copies count as protection: a sync before that is of an earlier owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_since: Option<Timestamp>,
-    /// The how manieth resync of this epoch was last asked for on each cluster: the time in the phase is of that one.
+    /// The clusters whose copies are being taken anew, with the how manieth request of this epoch was the last: the time in
+    /// the phase is of that one. Taken out once every copy there is proven.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resyncs: BTreeMap<ClusterId, u32>,
+    /// Up to which request of this epoch copies are asked for, if a person has asked for more than the usual few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resync_limit: Option<u32>,
+    /// Every cluster on which something of the placement was ever made, or was to be: it is looked for there until the
+    /// placement ends, whatever the policy says by then.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reached: BTreeSet<ClusterId>,
     /// The highest capture version that was ever complete: an archive that shows less has lost something.
     #[serde(default)]
     pub capture: u64,
@@ -212,6 +220,21 @@ pub enum Cancelled {
 pub const MOVES_KEPT: usize = 10;
 
 impl Journal {
+    /// The clusters on which something of the placement may be, as far as is remembered.
+    pub fn clusters(&self) -> BTreeSet<ClusterId> {
+        let phase = match &self.phase {
+            Phase::Undecided | Phase::Steady | Phase::Removing => Vec::new(),
+            Phase::Relocating { from, to, .. }
+            | Phase::Cancelling { from, to }
+            | Phase::Promoting { from, to, .. }
+            | Phase::Starting { from, to, .. }
+            | Phase::CleaningUp { from, to, .. } => vec![from, to],
+        };
+        // A journal of before tells only by its moves where the placement was.
+        let moves = self.moves.iter().flat_map(|m| [&m.from, &m.to]);
+        let all = self.reached.iter().chain(&self.owner).chain(phase);
+        all.chain(moves).cloned().collect()
+    }
     /// Notes a new move.
     pub fn begin(&mut self, kind: MoveKind, from: &ClusterId, to: &ClusterId, now: Timestamp) {
         let (from, to) = (from.clone(), to.clone());
@@ -250,6 +273,7 @@ impl Journal {
         self.owner = Some(owner);
         self.epoch = self.epoch.next();
         self.resyncs.clear();
+        self.resync_limit = None;
         let epoch = self.epoch;
         if let Some(record) = self.moves.first_mut() {
             record.epoch = Some(epoch);

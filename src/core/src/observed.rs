@@ -14,7 +14,7 @@ pub use contact::Contact;
 /// Everything seen for one placement.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Observed {
-    /// Every cluster of the policy, and any other that the journal names.
+    /// Every cluster of the policy, and any other on which the journal says that something may be.
     pub clusters: BTreeMap<ClusterId, ClusterFacts>,
     /// The captures that can be read without any managed cluster.
     pub archive: ArchiveFacts,

@@ -3,6 +3,8 @@
 //! One file per flow; each takes a [`View`] and answers with a [`Draft`]. Safety questions are asked in `gates`, facts
 //! that several flows read are named in `view`, and what is told to people is made of the draft in `tell`.
 
+mod again;
+mod anew;
 mod arrive;
 mod cancel;
 mod cleanup;
@@ -14,6 +16,7 @@ mod identity;
 mod protect;
 mod quarantine;
 mod relocate;
+mod remade;
 mod remove;
 mod resync;
 mod steady;

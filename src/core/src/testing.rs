@@ -241,7 +241,9 @@ impl Model {
     /// What the hub sees now.
     pub fn observe(&mut self) -> Observed {
         let mut clusters = BTreeMap::new();
-        for (id, site) in &mut self.sites {
+        let known = self.journal.clusters();
+        let looked_at = |id: &ClusterId| self.policy.clusters.contains(id) || known.contains(id);
+        for (id, site) in self.sites.iter_mut().filter(|(id, _)| looked_at(id)) {
             if site.link == Link::Up {
                 site.seen = site.truth.clone();
                 site.seen.contact = Contact::Fresh;

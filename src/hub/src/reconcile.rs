@@ -429,3 +429,6 @@ impl Look<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

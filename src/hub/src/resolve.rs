@@ -59,7 +59,7 @@ pub struct Scope {
     pub pvc_selector: Selector,
     /// Which workloads move, and of which kinds.
     pub workload: Option<(Selector, Vec<WorkloadKind>)>,
-    /// The policy's clusters, best first, then any other that the journal names.
+    /// The policy's clusters, best first, then any other on which the journal says that something may be.
     pub clusters: Vec<ClusterId>,
     /// How names differ; a cluster that is not listed uses the home names.
     pub mapping: BTreeMap<ClusterId, Names>,
@@ -333,9 +333,9 @@ fn scope(
         namespaces.push(key.namespace.clone());
     }
     let mut all = clusters.to_vec();
-    for named in journal_clusters(journal) {
-        if !all.contains(named) {
-            all.push(named.clone());
+    for known in journal.clusters() {
+        if !all.contains(&known) {
+            all.push(known);
         }
     }
     let workload = match &p.spec.workload {
@@ -370,19 +370,6 @@ fn scope(
 fn bad_selector(field: &str, error: &ParseExpressionError) -> Invalid {
     let message = format!("{field} makes no sense: {error}");
     invalid("BadSelector", message, "correct the selector")
-}
-
-fn journal_clusters(journal: &Journal) -> Vec<&ClusterId> {
-    let mut all: Vec<&ClusterId> = journal.owner.iter().collect();
-    match &journal.phase {
-        Phase::Undecided | Phase::Steady | Phase::Removing => {}
-        Phase::Relocating { from, to, .. }
-        | Phase::Cancelling { from, to }
-        | Phase::Promoting { from, to, .. }
-        | Phase::Starting { from, to, .. }
-        | Phase::CleaningUp { from, to, .. } => all.extend([from, to]),
-    }
-    all
 }
 
 fn mapping(policy: &DRPolicy) -> Result<BTreeMap<ClusterId, Names>, Invalid> {

@@ -90,7 +90,8 @@ pub async fn run(
     result
 }
 
-fn context(
+/// What the loops share, with nothing in it yet.
+pub(crate) fn context(
     config: Config,
     hub: &Client,
     connect: Arc<dyn Connect>,

@@ -12,10 +12,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Secret};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::Kubeconfig;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use lifeboat_api::common::condition;
 use lifeboat_api::{DRCluster, DRPlacement, DRPolicy, names};
 use lifeboat_hub::connect::{Connect, ConnectError};
@@ -302,10 +303,10 @@ async fn nothing_is_written_while_nothing_changes() {
     assert_eq!(reads.count(), 0, "{counts:?}");
 }
 
-/// A claim on dr1 that can be protected.
-async fn claim(world: &World) {
-    let dr1 = &world.members["dr1"];
-    let apply = |object: Value| dr1.apply_yaml(&object.to_string()).unwrap();
+/// A claim on a cluster that can be protected.
+async fn claim(world: &World, on: &str) {
+    let member = &world.members[on];
+    let apply = |object: Value| member.apply_yaml(&object.to_string()).unwrap();
     let driver = "disk.example.com";
     apply(
         json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"}, "provisioner": driver}),
@@ -325,7 +326,7 @@ async fn claim(world: &World) {
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
             "storageClassName": "fast", "volumeName": "pv-db"}}),
     );
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(dr1.admin(), "default");
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(member.admin(), "default");
     let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
     claims
         .patch_status("db", &PatchParams::default(), &bound)
@@ -340,7 +341,7 @@ async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_s
         world.register(name, name);
         world.health(name, "Healthy").await;
     }
-    claim(&world).await;
+    claim(&world, "dr1").await;
     world.policy();
     world.placement("gold");
     let volumes: Api<PersistentVolume> = Api::all(world.members["dr1"].admin());
@@ -369,4 +370,99 @@ async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_s
     });
     let writes: u64 = writes.map(|(_, n)| n).sum();
     assert!((2..=15).contains(&writes), "{counts:?}");
+}
+
+/// Both clusters healthy, and an application on dr1 that was captured.
+async fn captured() -> World {
+    let world = World::new();
+    for name in ["dr1", "dr2"] {
+        world.register(name, name);
+        world.health(name, "Healthy").await;
+    }
+    claim(&world, "dr1").await;
+    world.policy();
+    world.placement("gold");
+    world.until("it is captured", World::captures).await;
+    world
+}
+
+impl World {
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.hub.admin(), "lifeboat-system")
+    }
+
+    /// The names of the Secrets that hold captures, if there are any.
+    async fn captures(&self) -> Option<Vec<String>> {
+        let ours = ListParams::default().labels("lifeboat.dev/capture");
+        let all = self.secrets().list(&ours).await.unwrap();
+        let names: Vec<String> = all.iter().map(ResourceExt::name_any).collect();
+        (!names.is_empty()).then_some(names)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_begins_to_act_again_reads_the_archive_anew() {
+    let world = captured().await;
+    let leases: Api<Lease> = Api::namespaced(world.hub.admin(), "lifeboat-system");
+    let held = async |_: &World, by: &str| {
+        let lease = leases.get(names::HUB_LEASE).await.ok()?.spec?;
+        (lease.holder_identity.as_deref() == Some(by)).then_some(lease.lease_transitions)
+    };
+    let before = world
+        .until("it leads", async |w| held(w, "hub-0").await)
+        .await;
+    // Another hub takes over, loses the captures, and dies.
+    let another = json!({"spec": {"holderIdentity": "hub-1", "leaseDurationSeconds": 15}});
+    let params = PatchParams::default();
+    leases
+        .patch(names::HUB_LEASE, &params, &Patch::Merge(another))
+        .await
+        .unwrap();
+    let (secrets, params) = (world.secrets(), DeleteParams::default());
+    for name in world.captures().await.unwrap() {
+        secrets.delete(&name, &params).await.unwrap();
+    }
+    let after = world
+        .until("it leads again", async |w| held(w, "hub-0").await)
+        .await;
+    assert_ne!(before, after);
+    world
+        .until("what is lost is captured again", World::captures)
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_returned_cluster_that_takes_no_writes_does_not_keep_the_owner_from_being_protected() {
+    let world = captured().await;
+    // dr1 answers all questions from now on, and takes no more orders.
+    let deaf = SPOKE[2]
+        .replace("create, patch, delete]", "]")
+        .replace("watch, ]", "watch]");
+    assert_ne!(deaf, SPOKE[2]);
+    world.members["dr1"].apply_yaml(&deaf).unwrap();
+    claim(&world, "dr2").await;
+    let placements: Api<DRPlacement> = Api::namespaced(world.hub.admin(), "default");
+    // It was failed over from dr1 to dr2, and dr1 has returned.
+    let moved = json!({"status": {"journal": {"owner": "dr2", "epoch": 2, "capture": 1,
+        "phase": {"CleaningUp": {"from": "dr1", "to": "dr2", "kind": "Failover"}},
+        "served": {"preferred": "dr1"}}}});
+    let params = PatchParams::default();
+    placements
+        .patch_status("web", &params, &Patch::Merge(moved))
+        .await
+        .unwrap();
+    let volumes: Api<PersistentVolume> = Api::all(world.members["dr2"].admin());
+    let retained = async |_: &World| {
+        let pv = volumes.get("pv-db").await.ok()?.spec?;
+        (pv.persistent_volume_reclaim_policy.as_deref() == Some("Retain")).then_some(())
+    };
+    world
+        .until("the owner's volume is retained", retained)
+        .await;
+    let told = async |_: &World| {
+        let status = placements.get("web").await.ok()?.status?;
+        let mut all = status.blockers.into_iter();
+        all.find(|b| b.message.contains("dr1") && b.message.contains("forbidden"))
+    };
+    world.until("dr1 is named", told).await;
 }

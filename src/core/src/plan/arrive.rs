@@ -194,8 +194,9 @@ fn target_silent(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
     } else {
         "bring it back, or fail over to another cluster of the policy: action: Failover, failoverCluster"
     };
+    let reason = v.unseen(to, Reason::TargetUnreachable);
     let mut draft = Draft::wait(format!("{message}; {} waits for it", v.intent.placement))
-        .blocked(Blocker::new(Reason::TargetUnreachable, message, remedy));
+        .blocked(Blocker::new(reason, message, remedy));
     if v.pending() == Some(MoveKind::Failover)
         && let Wish::Held(held) = failover::wish(v, to)
     {

@@ -31,7 +31,11 @@ pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
         } else {
             "bring it back, or accept the loss of what was not copied: action: Failover"
         };
-        let blocker = Blocker::new(Reason::SourceUnreachable, message.clone(), remedy);
+        let blocker = Blocker::new(
+            v.unseen(from, Reason::SourceUnreachable),
+            message.clone(),
+            remedy,
+        );
         return Draft::wait(format!("taking the move back: {message}"))
             .blocked(blocker)
             .blocked_all(refused.blockers)

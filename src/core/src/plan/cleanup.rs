@@ -11,7 +11,8 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::hold::in_use;
-use super::quarantine::{contain, old_workloads, quarantine};
+use super::quarantine::{beside_rivals, contain, old_workloads, quarantine};
+use super::remade::remade;
 use super::resync::{Left, resync, to_resync, withdraw};
 use super::view::{View, held, lasting, names, our_claims, with_volumes};
 use super::{arrive, steady};
@@ -33,7 +34,7 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
         // Before everything else that is to be done here, some of which may fail for ever; and should the quarantine
         // itself fail, the owner is protected nevertheless.
         Some(first) => Draft {
-            aside: keep.steps,
+            aside: beside_rivals(v, left.to, keep.steps),
             ..first
         },
         None if keep.steps.is_empty() => old_sides(v, left),
@@ -114,7 +115,7 @@ fn complete(v: &View<'_>, left: &Left<'_>) -> Draft {
         left.from, v.intent.placement, left.to
     );
     Draft::journal(v, |j| {
-        if let Some(record) = j.moves.first_mut()
+        if let Some(record) = j.arrival_mut()
             && record.ended.is_none()
         {
             record.ended = Some(v.now);
@@ -150,10 +151,19 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
             left.to
         )));
     }
+    if let Some(draft) = remade(v, left, id) {
+        return Some(draft);
+    }
     if !resyncs.is_empty()
         && let Some(draft) = resync(v, left, id, &resyncs)
     {
         return Some(draft);
+    }
+    if v.journal.resyncs.contains_key(id) {
+        // From here on a replication that is not there was released by us.
+        return Some(Draft::journal(v, |j| {
+            j.resyncs.remove(id);
+        }));
     }
     Some(remove(id, facts, &workloads, &ours))
 }

@@ -7,8 +7,8 @@ use crate::report::Severity;
 use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
-use super::gates;
 use super::view::View;
+use super::{again, gates};
 
 /// Where a failover would go: where the user says, else to the preferred cluster, else to the best one that is fit.
 pub(super) fn target<'a>(v: &View<'a>, owner: &ClusterId) -> Option<&'a ClusterId> {
@@ -44,13 +44,11 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
             "{} already runs on {owner}: the failover that was asked for changes nothing",
             v.intent.placement
         );
-        return Wish::Begin(
-            Draft::journal(v, |j| j.served = Some(v.intent.request.clone())).event(
-                Severity::Warning,
-                "AlreadyThere",
-                said,
-            ),
-        );
+        let draft = Draft::journal(v, |j| {
+            j.served = Some(v.intent.request.clone());
+            again::allow_more(j);
+        });
+        return Wish::Begin(draft.event(Severity::Warning, "AlreadyThere", said));
     }
     let g = gates::failover(v, owner, to);
     if !g.open() {

@@ -13,9 +13,9 @@ use crate::observed::{
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
 
-use super::identity;
 use super::quarantine::old_owners;
 use super::view::{View, held, names, ours, replication};
+use super::{anew, identity};
 
 /// The claims that can be protected with their class, and what is wrong with the others.
 pub(super) struct Protectable {
@@ -158,13 +158,21 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
         });
     }
     steps.extend(v.record(on, Force::Denied));
+    let other = anew::to_let_go(v, on, p);
+    if !other.is_empty() {
+        steps.push(Step::Release {
+            cluster: on.clone(),
+            claims: other.iter().cloned().collect(),
+        });
+    }
     let lacking = |k: &ClaimKey| {
-        replication(facts, k).is_none_or(|r| {
-            // A word to switch off that is left of a protection that was to end is taken back with the same step.
-            r.desired != Role::Primary
-                || r.epoch != Some(v.journal.epoch)
-                || r.switch_off == SwitchOff::Said
-        })
+        !other.contains(k)
+            && replication(facts, k).is_none_or(|r| {
+                // A word to switch off that is left of a protection that was to end is taken back with the same step.
+                r.desired != Role::Primary
+                    || r.epoch != Some(v.journal.epoch)
+                    || r.switch_off == SwitchOff::Said
+            })
     };
     let unreplicated: BTreeMap<ClaimKey, String> = p
         .classes
@@ -260,7 +268,14 @@ fn orphaned(facts: &ClusterFacts) -> impl Iterator<Item = Blocker> {
 pub(super) fn unsynced(v: &View<'_>, on: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Vec<String> {
     let facts = v.at(on);
     let since = v.journal.protected_since;
+    let other = |k: &ClaimKey| {
+        let x = facts.volumes.get(k);
+        x.is_some_and(|x| anew::of_another(v, k, x))
+    };
     let tell = |k: &ClaimKey| match replication(facts, k) {
+        Some(_) if other(k) => Some(format!(
+            "{k} was made anew and has another volume than its VolumeReplication is of, which is made anew too"
+        )),
         None => Some(format!("{k} is not replicated yet")),
         Some(r) => match &r.status {
             VrStatus::Primary if r.last_sync.is_none() => {
@@ -290,7 +305,8 @@ pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
     let mut worth = false;
     let gone = deselected(v.at(on));
     for (key, volume) in &v.at(on).volumes {
-        let primary = primary(v, volume).filter(|_| !gone.contains(key));
+        let primary =
+            primary(v, volume).filter(|_| !gone.contains(key) && !anew::of_another(v, key, volume));
         let Some((seen, pv)) = primary
             .and_then(|r| r.last_sync)
             .zip(volume.volume.as_ref())
@@ -300,12 +316,8 @@ pub(super) fn newer_syncs(v: &View<'_>, on: &ClusterId) -> Option<Journal> {
         let Some(csi) = &pv.csi else { continue };
         let known = v.journal.synced.get(key);
         let same = known.is_some_and(|k| k.handle.as_ref() == Some(&csi.handle));
-        let newer = known.is_none_or(|k| match &k.handle {
-            _ if same => seen > k.at,
-            // What a replication told of the volume before stays in its status when the volume is another.
-            Some(_) => seen > k.at && Some(seen) > pv.created,
-            None => seen >= k.at && Some(seen) > pv.created,
-        });
+        // One that was noted without a handle gets it.
+        let newer = known.is_none_or(|k| seen > k.at || k.handle.is_none() && seen == k.at);
         if !newer {
             continue;
         }

@@ -7,7 +7,7 @@ use crate::observed::{ClusterFacts, Deleting, Mark, Role, VrFacts};
 use crate::step::{Force, Step};
 
 use super::draft::Draft;
-use super::view::{View, our_claims};
+use super::view::{View, holds_anything, replication};
 
 /// While a move waits, be it for ever: whoever returned and still takes itself for the owner is quarantined.
 pub(super) fn meanwhile(v: &View<'_>, draft: Draft) -> Draft {
@@ -26,8 +26,7 @@ pub(super) fn old_owners(v: &View<'_>) -> Vec<Step> {
     let others = v.others().filter(|id| v.fresh(id));
     let all = others.filter_map(|id| {
         let facts = v.at(id);
-        let concerned = facts.record.is_some() || !our_claims(facts).is_empty();
-        concerned.then(|| stop(v, id, &old_workloads(v, facts)))
+        holds_anything(facts).then(|| stop(v, id, &old_workloads(v, facts)))
     });
     all.flatten().collect()
 }
@@ -37,9 +36,33 @@ pub(super) fn contain(v: &View<'_>) -> Option<Draft> {
     let mut others = v.others().filter(|id| v.fresh(id));
     others.find_map(|id| {
         let facts = v.at(id);
-        let concerned = facts.record.is_some() || !our_claims(facts).is_empty();
-        concerned.then(|| quarantine(v, id, &old_workloads(v, facts)))?
+        holds_anything(facts).then(|| quarantine(v, id, &old_workloads(v, facts)))?
     })
+}
+
+/// Of the steps that protect the owner, those that need no quarantine first: what is done on the owner alone, and asks
+/// nobody to be primary for a claim of which another takes itself for the primary.
+pub(super) fn beside_rivals(v: &View<'_>, owner: &ClusterId, steps: Vec<Step>) -> Vec<Step> {
+    let rival = |k: &ClaimKey| {
+        let mut others = v.others().filter(|id| v.fresh(id));
+        others.any(|id| {
+            replication(v.at(id), k).is_some_and(|r| is_ours(r) && r.desired == Role::Primary)
+        })
+    };
+    let mut steps = steps;
+    steps.retain_mut(|step| match step {
+        step if step.cluster() != Some(owner) => false,
+        Step::Replicate {
+            claims,
+            role: Role::Primary,
+            ..
+        } => {
+            claims.retain(|k, _| !rival(k));
+            !claims.is_empty()
+        }
+        _ => true,
+    });
+    steps
 }
 
 /// Those of the application's workloads that are still there.

@@ -93,13 +93,14 @@ fn source_silent(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         "bring {} back, or accept the loss of what was not copied: action: Failover, failoverCluster: {}",
         leg.from, leg.to
     );
+    let reason = v.unseen(leg.from, Reason::SourceUnreachable);
     let more = match leg.kind {
         MoveKind::Relocate => Vec::new(),
         MoveKind::Failover => g.blockers,
     };
     Draft::wait(format!("{message}; the move waits"))
         .blocked_all(more)
-        .blocked(Blocker::new(Reason::SourceUnreachable, message, remedy))
+        .blocked(Blocker::new(reason, message, remedy))
         .gated(g.gates)
 }
 

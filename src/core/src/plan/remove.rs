@@ -8,7 +8,7 @@ use crate::wait::{Blocker, Reason};
 use super::cleanup;
 use super::draft::Draft;
 use super::protect::still_protected;
-use super::view::{View, names, our_claims, with_volumes};
+use super::view::{View, holds_anything, names, our_claims, with_volumes};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     for id in v.others() {
@@ -21,10 +21,13 @@ pub(super) fn next(v: &View<'_>) -> Draft {
             | Contact::Refused { .. }
             | Contact::Replaced { .. } => false,
         };
-        if our_claims(v.at(id)).is_empty() && seen {
+        let fresh = v.fresh(id);
+        let left = our_claims(v.at(id)).is_empty();
+        // A record there can be deleted only when the owner is done, and by then the cluster must still be in reach.
+        if left && seen && (fresh || !holds_anything(v.at(id))) {
             continue;
         }
-        if !v.fresh(id) {
+        if !fresh {
             return unreachable(v, id);
         }
         return cleanup::let_go(v, id);
@@ -77,10 +80,10 @@ fn unreachable(v: &View<'_>, id: &ClusterId) -> Draft {
     let message = format!(
         "{id} {}, and {} objects of this placement",
         v.at(id).contact.describe(),
-        if our_claims(v.at(id)).is_empty() {
-            "may have"
-        } else {
+        if holds_anything(v.at(id)) {
             "still has"
+        } else {
+            "may have"
         }
     );
     let remedy = "bring it back, or delete its DRCluster if it is gone for good";

@@ -13,6 +13,7 @@ use crate::report::Severity;
 use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
 
+use super::again::{given_up, next_number, repeat};
 use super::arrive;
 use super::draft::Draft;
 use super::hold::binding;
@@ -217,7 +218,7 @@ const ORDER: SignedDuration = SignedDuration::from_secs(300);
 const ROUND: i64 = 30;
 
 /// The order to take the owner's data, good until it must be renewed.
-fn order<'k>(
+pub(super) fn order<'k>(
     v: &View<'_>,
     id: &ClusterId,
     asks: impl IntoIterator<Item = (&'k ClaimKey, u32)>,
@@ -256,80 +257,8 @@ fn renewal_in(v: &View<'_>, until: Timestamp) -> u64 {
     u64::try_from(due).unwrap_or_default().max(1_000)
 }
 
-/// How often a copy is asked for at one epoch, before a person must look.
-const REQUESTS: u32 = 3;
-
-/// The number of the next request for a copy that is not asked for now: one that was carried out is not carried out again,
-/// unless it failed.
-fn next_number(v: &View<'_>, id: &ClusterId, key: &ClaimKey) -> u32 {
-    let r = replication(v.at(id), key);
-    let Some(last) = r
-        .and_then(|r| r.resync_issued)
-        .filter(|i| i.epoch == v.journal.epoch)
-    else {
-        return 1;
-    };
-    let failed = r.is_some_and(|r| r.resync_failed == Some(last));
-    let next = last.number.saturating_add(u32::from(failed));
-    next.min(REQUESTS.max(last.number))
-}
-
-/// Asks again for the copies of which the agent says that the request did not bring them about. Never because of the passage
-/// of time: a copy that is slow is on its way. Each request is given on the same proof as the first.
-fn repeat(
-    v: &View<'_>,
-    left: &Left<'_>,
-    id: &ClusterId,
-    claims: &BTreeSet<ClaimKey>,
-) -> Option<Draft> {
-    let failed = |k: &ClaimKey| {
-        let r = replication(v.at(id), k)?;
-        let asked = r.resync_asked.filter(|a| a.epoch == v.journal.epoch)?;
-        let failed = r.resync_issued == Some(asked) && r.resync_failed == Some(asked);
-        (failed && r.status != VrStatus::Drained && asked.number < REQUESTS)
-            .then_some(asked.number.saturating_add(1))
-    };
-    let again: Vec<(&ClaimKey, u32)> = claims
-        .iter()
-        .filter_map(|k| Some((k, failed(k)?)))
-        .collect();
-    let highest = again.iter().map(|(_, n)| *n).max()?;
-    if !v.primary_everywhere(claims) {
-        return None;
-    }
-    let which = names(again.iter().map(|(k, _)| *k));
-    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
-        let said = format!(
-            "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {REQUESTS})"
-        );
-        let draft = note_resync(v, left, id, highest);
-        return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
-    }
-    let text = format!("asking again for the copies on {id} of {which}");
-    Some(Draft::act(text, vec![order(v, id, again)]))
-}
-
-/// Copies that were asked for as often as they are.
-fn given_up(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Blocker> {
-    let over = |k: &&ClaimKey| {
-        replication(v.at(id), k).is_some_and(|r| {
-            let asked = r
-                .resync_asked
-                .filter(|a| a.epoch == v.journal.epoch && a.number >= REQUESTS);
-            asked.is_some() && r.resync_failed == asked && r.status != VrStatus::Drained
-        })
-    };
-    let over: Vec<&ClaimKey> = claims.iter().filter(over).collect();
-    (!over.is_empty()).then(|| {
-        Blocker::new(
-            Reason::StepFailed,
-            format!("{REQUESTS} requests have not brought the copies on {id} about: {}", names(over)),
-            "look at the storage driver there and its words in the VolumeReplication; once the driver can, relocate or ask by a new epoch",
-        )
-    })
-}
-
-/// Renews the orders that have half their time behind them, on the same proof as when they were given.
+/// Renews the orders that have half their time behind them. Without the proof on which they were given, [`withdraw`] has
+/// taken them back before.
 fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Draft> {
     let due = |until: &Option<Timestamp>| {
         until.is_none_or(|t| t.as_second() - v.now.as_second() <= ORDER.as_secs() / 2)
@@ -340,7 +269,7 @@ fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Dr
         .filter(|(_, until)| due(until))
         .filter_map(|(k, _)| Some((k, replication(v.at(id), k)?.resync_asked?.number)))
         .collect();
-    if due.is_empty() || !v.primary_everywhere(claims) {
+    if due.is_empty() {
         return None;
     }
     let said =
@@ -354,7 +283,7 @@ fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
 }
 
 /// Notes when the resync is asked for: what is synced before that is not of this resync.
-fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
+pub(super) fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
     let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
     Draft::journal(v, |j| {
         j.step("Resync", v.now);

@@ -9,7 +9,7 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::view::{View, our_claims, with_volumes};
-use super::{failover, gates, protect};
+use super::{again, failover, gates, protect};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     let Some(owner) = v.journal.owner.clone() else {
@@ -21,6 +21,8 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         .cloned()
     {
         return Draft::journal(v, |j| {
+            // Nothing was asked for there yet: what has no replication is left of a move that was taken back.
+            j.resyncs.clear();
             j.phase = Phase::CleaningUp {
                 from: left,
                 to: owner,
@@ -62,6 +64,7 @@ fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
     if to == owner {
         return Wish::Begin(Draft::journal(v, |j| {
             j.served = Some(v.intent.request.clone());
+            again::allow_more(j);
         }));
     }
     if v.fresh(owner) && v.fresh(to) && v.at(owner).volumes.is_empty() && v.journal.capture == 0 {

@@ -10,11 +10,19 @@ use crate::report::{ConditionKind, ConditionReport, Report, Tri, VolumeReport};
 
 use super::draft::Draft;
 use super::protect::{self, protectable, unsynced};
-use super::view::{View, names, replication};
+use super::view::{View, holds_anything, names, replication};
 use super::{Plan, gates};
 
 /// Completes a draft. A plan that changes the journal is told on the new journal, and has no steps.
-pub(super) fn finish(v: &View<'_>, draft: Draft) -> Plan {
+pub(super) fn finish(v: &View<'_>, mut draft: Draft) -> Plan {
+    if let Some(journal) = &mut draft.journal {
+        // With the next write, whatever it is for: the policy may know such a cluster no more by the time it matters.
+        journal.reached.extend(v.journal.clusters());
+        let holds = |id: &&ClusterId| holds_anything(v.at(id));
+        journal
+            .reached
+            .extend(v.observed.clusters.keys().filter(holds).cloned());
+    }
     let after = draft.journal.as_ref().unwrap_or(v.journal);
     let told = View {
         journal: after,

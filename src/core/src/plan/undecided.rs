@@ -124,7 +124,7 @@ fn conflict(v: &View<'_>, record: &RecordFacts) -> Option<Blocker> {
 
 fn unheard(v: &View<'_>, id: &ClusterId) -> Blocker {
     Blocker::new(
-        Reason::ClusterUnreachable,
+        v.unseen(id, Reason::ClusterUnreachable),
         format!(
             "{id} {}; it may record another owner",
             v.at(id).contact.describe()

@@ -211,6 +211,11 @@ pub(super) fn our_claims(c: &ClusterFacts) -> BTreeSet<ClaimKey> {
         .collect()
 }
 
+/// Whether a record, or anything that carries our mark, was seen there.
+pub(super) fn holds_anything(c: &ClusterFacts) -> bool {
+    c.record.is_some() || c.volumes.values().any(ours)
+}
+
 /// Claims whose replication carries our mark.
 pub(super) fn replicated(c: &ClusterFacts) -> BTreeSet<ClaimKey> {
     let yes = |v: &VolumeFacts| v.replication.as_ref().is_some_and(|r| r.mark == Mark::Ours);

@@ -225,6 +225,7 @@ impl Site {
             .is_some_and(|r| r.deleting == Deleting::Yes);
         if gone {
             x.replication = None;
+            self.rebuilt.remove(key);
         }
         let off = gone && self.disable.remove(key);
         if x.claim.is_none() && x.volume.is_none() && x.replication.is_none() {

@@ -79,6 +79,61 @@ fn what_may_pass_by_itself_is_not_called_a_loss() {
     }
 }
 
+#[test]
+fn on_the_way_and_before_the_first_decision_too_it_is_a_loss_only_when_it_is_one() {
+    let (from, to, kind) = (id("a"), id("b"), MoveKind::Relocate);
+    let stage = Before::Prepare;
+    let relocating = Phase::Relocating {
+        from: from.clone(),
+        to: to.clone(),
+        kind,
+        stage,
+    };
+    let cancelling = Phase::Cancelling {
+        from: from.clone(),
+        to: to.clone(),
+    };
+    let starting = Phase::Starting {
+        from: from.clone(),
+        to: to.clone(),
+        kind,
+    };
+    let promoting = Phase::Promoting { from, to, kind };
+    for (phase, owner, away, lost) in [
+        (relocating, "a", "a", Reason::SourceUnreachable),
+        (cancelling, "a", "a", Reason::SourceUnreachable),
+        (promoting, "b", "b", Reason::TargetUnreachable),
+        (starting, "b", "b", Reason::TargetUnreachable),
+        (Phase::Undecided, "", "b", Reason::ClusterUnreachable),
+    ] {
+        let mut model = protected();
+        relocate(&mut model, "b");
+        let name = phase.as_str();
+        if phase == Phase::Undecided {
+            model.lose_hub();
+        } else {
+            model.journal.phase = phase;
+            model.journal.owner = Some(id(owner));
+            model.journal.epoch = Epoch(2);
+        }
+        let (since, why) = (model.now, "its Pods are being read".to_owned());
+        let behind = Contact::Behind { since, why };
+        for (seconds, is, is_not) in [(59, Reason::OutOfStep, lost), (60, lost, Reason::OutOfStep)]
+        {
+            let plan = seen(&mut model, away, &behind, seconds);
+            let told: Vec<Reason> = plan.report.blockers.iter().map(|b| b.reason).collect();
+            assert!(
+                told.contains(&is) && !told.contains(&is_not),
+                "{name}: {plan:#?}"
+            );
+            assert!(
+                seconds == 60 || plan.again_after_ms.is_some(),
+                "{name}: nobody looks again"
+            );
+        }
+    }
+}
+
 /// `a` is lost, `b` owns the application and waits for something, and `a` returns as it was.
 fn returned(phase: Phase) -> (Model, Observed) {
     let mut model = protected();

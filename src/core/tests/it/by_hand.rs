@@ -1,11 +1,15 @@
 //! What people delete by hand is made again, or named; the copies stay.
 
+use jiff::SignedDuration;
+use lifeboat_core::Plan;
 use lifeboat_core::ids::ClaimKey;
+use lifeboat_core::journal::Phase;
 use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
-use lifeboat_core::testing::{Model, claims, id};
+use lifeboat_core::report::Tri;
+use lifeboat_core::testing::{Link, Model, claims, id};
 
 use crate::converge::replan;
-use crate::drive::{assert_rests, calm, protected, relocate};
+use crate::drive::{Faults, assert_rests, calm, fail_over, protected, relocate, settle};
 
 fn delete_replications(model: &mut Model) {
     let site = model.sites.get_mut(&id("a")).unwrap();
@@ -107,4 +111,163 @@ fn a_selector_that_lets_one_claim_go_ends_its_protection_and_one_that_lets_all_g
         told.iter().any(|b| b.message.contains("stay protected")),
         "{told:#?}"
     );
+}
+
+/// `a` has returned after a failover to `b`, and its copies are being taken anew.
+fn resyncing() -> Model {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    for _ in 0..100 {
+        let mut volumes = model.sites[&id("a")].truth.volumes.values();
+        if volumes.all(|x| {
+            x.replication
+                .as_ref()
+                .is_some_and(|r| r.resync_issued.is_some())
+        }) {
+            return model;
+        }
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    panic!("never: {:?}", model.journal.phase);
+}
+
+fn is_protected(plan: &Plan) -> bool {
+    let mut all = plan.report.conditions.iter();
+    all.any(|c| c.kind.as_str() == "Protected" && c.status == Tri::True)
+}
+
+#[test]
+fn a_replication_deleted_while_its_copy_is_taken_anew_is_made_again_and_the_copy_still_to_be_proven()
+ {
+    for so_many in [1, 2] {
+        let mut model = resyncing();
+        let a = model.sites.get_mut(&id("a")).unwrap();
+        for x in a.truth.volumes.values_mut().take(so_many) {
+            x.replication.as_mut().unwrap().deleting = Deleting::Yes;
+        }
+        // Nothing reaches the other side.
+        let mut told = Vec::new();
+        for _ in 0..30 {
+            let mut observed = model.observe();
+            let b = observed.clusters.get_mut(&id("b")).unwrap();
+            for x in b.volumes.values_mut() {
+                x.replication.as_mut().unwrap().last_sync = None;
+            }
+            let plan = replan(&model, &observed);
+            assert!(!is_protected(&plan), "{plan:#?}");
+            assert!(!plan.report.step.is_empty());
+            told.extend(plan.report.events.iter().map(|e| e.reason.clone()));
+            model.follow(&plan, None, 1);
+            model.tick();
+        }
+        assert!(matches!(model.journal.phase, Phase::CleaningUp { .. }));
+        assert!(told.iter().any(|r| r == "ReplicationDeleted"), "{told:?}");
+        let volumes = &model.sites[&id("a")].truth.volumes;
+        let asked = |r: &lifeboat_core::observed::VrFacts| r.resync_issued.is_some();
+        let all_asked = volumes
+            .values()
+            .all(|x| x.replication.as_ref().is_some_and(asked));
+        assert!(all_asked, "{volumes:#?}");
+        calm(&mut model);
+        assert_rests(&mut model, "b");
+        assert!(model.records("b").starts_with(&model.records("a")));
+    }
+}
+
+#[test]
+fn a_sync_before_the_copy_was_asked_for_again_proves_nothing() {
+    let mut model = resyncing();
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    for x in a.truth.volumes.values_mut() {
+        x.replication.as_mut().unwrap().deleting = Deleting::Yes;
+    }
+    model.tick();
+    let deleted = model.now;
+    calm(&mut model);
+    let noted = model.journal.moves[0]
+        .steps
+        .iter()
+        .filter(|(s, _)| s == "Resync");
+    assert!(noted.map(|(_, at)| *at).max() > Some(deleted));
+}
+
+#[test]
+fn a_replication_that_we_released_ourselves_is_not_made_again() {
+    let mut model = resyncing();
+    let faults = Faults {
+        cut: Some(1),
+        ..Faults::default()
+    };
+    let log = settle(&mut model, &faults).log;
+    let released = log.iter().position(|s| s == "Release@a").unwrap();
+    let after = &log[released..];
+    assert!(
+        !after.iter().any(|s| s == "Demote@a" || s == "Resync@a"),
+        "{log:#?}"
+    );
+    assert_rests(&mut model, "b");
+}
+
+/// The claim was deleted with its finalizers stripped and made anew: it has another volume, and the replication stayed.
+fn made_anew(model: &mut Model, handle: &str) -> ClaimKey {
+    let key = claims().into_iter().next().unwrap();
+    let later = model.now + SignedDuration::from_secs(1);
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    let pv = a
+        .truth
+        .volumes
+        .get_mut(&key)
+        .unwrap()
+        .volume
+        .as_mut()
+        .unwrap();
+    pv.csi.as_mut().unwrap().handle = handle.into();
+    pv.created = Some(later);
+    model.now = later;
+    key
+}
+
+#[test]
+fn a_claim_made_anew_under_a_living_replication_gets_one_of_its_own() {
+    let mut model = protected();
+    let copies = |m: &Model| m.sites.values().map(|s| s.images.len()).sum::<usize>();
+    let before = copies(&model);
+    let key = made_anew(&mut model, "image-anew");
+    let plan = model.plan().1;
+    assert!(!is_protected(&plan), "{plan:#?}");
+    let said = format!("{key} was made anew");
+    assert!(
+        plan.report
+            .conditions
+            .iter()
+            .any(|c| c.message.contains(&said)),
+        "{plan:#?}"
+    );
+    let log = calm(&mut model).log;
+    let at = |name: &str| log.iter().position(|s| s == name);
+    assert!(
+        at("Release@a").is_some() && at("Release@a") < at("Promote@a"),
+        "{log:#?}"
+    );
+    // Nothing was switched off: what the volume before had is still there.
+    assert_eq!(copies(&model), before);
+    let x = &model.sites[&id("a")].truth.volumes[&key];
+    let (r, pv) = (x.replication.as_ref().unwrap(), x.volume.as_ref().unwrap());
+    assert!(r.created >= pv.created, "{x:#?}");
+    assert_rests(&mut model, "a");
+}
+
+#[test]
+fn a_volume_object_that_was_restored_is_still_the_same_volume() {
+    let mut model = protected();
+    let handle = model.journal.synced.values().next().unwrap().handle.clone();
+    made_anew(&mut model, &handle.unwrap());
+    assert!(is_protected(&model.plan().1));
+    let log = calm(&mut model).log;
+    assert!(!log.iter().any(|s| s == "Release@a"), "{log:#?}");
 }

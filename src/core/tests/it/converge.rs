@@ -342,6 +342,13 @@ fn a_copy_is_thrown_away_only_on_proof_that_the_owner_is_primary_now() {
             assert!(!resyncs(&plan), "{plan:#?}");
         }
     }
+    // Nor is what an earlier epoch has left on a claim that cannot be protected any more.
+    let mut observed = proven.clone();
+    let b = observed.clusters.get_mut(&id("b")).unwrap();
+    let volume = b.volumes.values_mut().next().unwrap();
+    volume.claim.as_mut().unwrap().storage_class = None;
+    volume.replication.as_mut().unwrap().epoch = Some(Epoch(1));
+    assert!(!resyncs(&replan(&model, &observed)));
     let mut observed = proven;
     observed.clusters.get_mut(&id("b")).unwrap().contact = Contact::Stale {
         since: model.now,

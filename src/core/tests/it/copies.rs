@@ -9,7 +9,7 @@ use lifeboat_core::step::Step;
 use lifeboat_core::testing::{Link, Model, id};
 use lifeboat_core::wait::Reason;
 
-use crate::drive::{assert_rests, calm, fail_over, protected};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
 
 fn data() -> ClaimKey {
     ClaimKey::new("shop", "data")
@@ -235,4 +235,34 @@ fn a_word_to_switch_off_that_was_left_behind_is_taken_back_when_the_claim_is_sel
     model.follow(&plan, None, 1);
     calm(&mut model);
     assert_rests(&mut model, "a");
+}
+
+#[test]
+fn what_was_prepared_for_a_move_that_was_taken_back_is_no_copy_to_throw_away() {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    calm(&mut model);
+    assert_rests(&mut model, "b");
+    relocate(&mut model, "a");
+    for _ in 0..20 {
+        if !model.sites[&id("a")].truth.volumes.is_empty() {
+            break;
+        }
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    assert!(!model.sites[&id("a")].truth.volumes.is_empty());
+    model.link("a", Link::Cut);
+    relocate(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    let log = calm(&mut model).log;
+    let rebuilt = |s: &String| s == "Demote@a" || s == "Resync@a";
+    assert!(!log.iter().any(rebuilt), "{log:#?}");
+    assert!(log.iter().any(|s| s == "RemoveClaims@a"), "{log:#?}");
+    assert_rests(&mut model, "b");
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lifeboat_core::ids::{ClaimKey, ClusterId};
 use lifeboat_core::intent::{Intent, Life, MoveKind, Policy};
 use lifeboat_core::journal::{Journal, Phase};
-use lifeboat_core::observed::{Mark, Observed, Role, VrFacts, VrStatus};
+use lifeboat_core::observed::{Mark, Observed, Role, VolumeFacts, VrFacts, VrStatus};
 use lifeboat_core::plan::Plan;
 use lifeboat_core::step::{Force, Step};
 use lifeboat_core::wait::Reason;
@@ -290,7 +290,18 @@ fn misstep(
             );
         }
         Step::Resume { .. } => say(owner, "starts who is not the owner"),
-        Step::RemoveClaims { .. } | Step::RemoveWorkloads { .. } | Step::Release { .. } => {
+        Step::Release { claims, .. } => {
+            let volumes = &observed.cluster(cluster).volumes;
+            let anew = |k: &ClaimKey| {
+                let x = volumes.get(k);
+                let made = |x: &VolumeFacts| x.volume.as_ref().and_then(|p| p.created);
+                let written = |x: &VolumeFacts| x.replication.as_ref().and_then(|r| r.created);
+                x.is_some_and(|x| written(x).is_some() && made(x) > written(x))
+            };
+            let all_anew = claims.iter().all(anew);
+            say(!owner || all_anew, "lets the owner's volume go");
+        }
+        Step::RemoveClaims { .. } | Step::RemoveWorkloads { .. } => {
             say(!owner, "removes from the owner");
         }
         Step::Unprotect { .. } => say(owner, "ends the protection of a copy"),

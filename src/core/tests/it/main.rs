@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod aside;
 mod blips;
 mod by_hand;
 mod converge;
@@ -16,7 +17,9 @@ mod faults;
 mod golden;
 mod identity;
 mod invariants;
+mod left_policy;
 mod older_capture;
 mod repeat;
 mod silence;
 mod standing;
+mod writers;

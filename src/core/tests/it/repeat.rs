@@ -1,12 +1,14 @@
 //! A resync that did not bring the copy about is asked for again: deliberately, boundedly, on the same proof.
 
 use jiff::SignedDuration;
+use lifeboat_core::Blocker;
 use lifeboat_core::ids::{ClaimKey, Epoch, ResyncRequest};
+use lifeboat_core::intent::MoveKind;
 use lifeboat_core::journal::Phase;
-use lifeboat_core::observed::{Contact, Observed, VrFacts, VrStatus};
+use lifeboat_core::observed::{Contact, Observed, Role, VrFacts, VrStatus};
 use lifeboat_core::plan::{Plan, plan};
 use lifeboat_core::step::Step;
-use lifeboat_core::testing::{Link, Model, id};
+use lifeboat_core::testing::{self, Link, Model, id};
 use lifeboat_core::wait::Reason;
 
 use crate::drive::{assert_rests, calm, fail_over, protected};
@@ -142,28 +144,110 @@ fn it_is_asked_for_again_only_on_proof_that_the_owner_is_primary() {
     }
 }
 
-#[test]
-fn after_the_third_request_a_person_must_look() {
-    let mut model = issued();
-    for number in 1..=3 {
+/// Requests up to `last` are asked for and fail.
+fn fail_up_to(model: &mut Model, from: u32, last: u32) {
+    for number in from..=last {
         for _ in 0..10 {
-            if on_a(&mut model).resync_issued == Some(request(number)) {
+            if on_a(model).resync_issued == Some(request(number)) {
                 break;
             }
             let plan = model.plan().1;
             model.follow(&plan, None, 1);
             model.tick();
         }
-        failed(&mut model, number);
+        failed(model, number);
     }
+}
+
+/// What is told once it was asked for in vain so often, and nothing more is done.
+fn given_up(model: &mut Model) -> Blocker {
     let plan = model.plan().1;
     assert!(plan.steps.is_empty() && plan.journal.is_none(), "{plan:#?}");
-    let b = plan
-        .report
-        .blockers
-        .iter()
-        .find(|b| b.reason == Reason::StepFailed);
-    assert!(b.unwrap().message.contains("3 requests"), "{b:?}");
+    let mut all = plan.report.blockers.into_iter();
+    all.find(|b| b.reason == Reason::StepFailed).unwrap()
+}
+
+#[test]
+fn after_the_third_request_a_person_must_look() {
+    let mut model = issued();
+    fail_up_to(&mut model, 1, 3);
+    let told = given_up(&mut model);
+    assert!(told.message.contains("3 requests"), "{told:?}");
+}
+
+#[test]
+fn a_new_request_id_with_all_else_unchanged_has_it_tried_three_times_more() {
+    let mut model = issued();
+    fail_up_to(&mut model, 1, 3);
+    given_up(&mut model);
+    model.intent.request.id = Some("again".into());
+    let served = model.plan().1;
+    model.follow(&served, None, 1);
+    assert_eq!(model.journal.served.as_ref(), Some(&model.intent.request));
+    assert_eq!(model.journal.epoch, Epoch(2));
+    fail_up_to(&mut model, 4, 6);
+    let told = given_up(&mut model);
+    assert!(told.message.contains("6 requests"), "{told:?}");
+    model.intent.request.id = Some("and again".into());
+    calm(&mut model);
+    assert_rests(&mut model, "b");
+}
+
+#[test]
+fn the_remedy_says_what_to_edit_so_that_it_is_tried_again_and_nothing_moves() {
+    use MoveKind::{Failover, Relocate};
+    for (wish, together) in [
+        (testing::request("a", Some(Failover), Some("b")), None),
+        (testing::request("b", Some(Failover), Some("b")), None),
+        (
+            testing::request("a", Some(Failover), None),
+            Some("failoverCluster: b"),
+        ),
+        (
+            testing::request("b", Some(Failover), None),
+            Some("failoverCluster: b"),
+        ),
+        (testing::request("b", None, None), None),
+        (
+            testing::request("a", Some(Relocate), None),
+            Some("preferredCluster: b"),
+        ),
+    ] {
+        let mut model = issued();
+        fail_up_to(&mut model, 1, 3);
+        model.intent.request = wish.clone();
+        model.journal.served = Some(wish.clone());
+        // The records are written anew.
+        for _ in 0..2 {
+            let plan = model.plan().1;
+            model.follow(&plan, None, 1);
+        }
+        let told = given_up(&mut model).remedy;
+        assert!(told.contains("set requestID"), "{wish:?}: {told}");
+        assert_eq!(
+            told.contains("together with"),
+            together.is_some(),
+            "{wish:?}: {told}"
+        );
+        assert!(
+            told.contains(together.unwrap_or_default()),
+            "{wish:?}: {told}"
+        );
+        // Whoever does what it says gets what it says.
+        model.intent.request.id = Some("again".into());
+        match together.map(|t| t.starts_with("failoverCluster")) {
+            Some(true) => model.intent.request.failover_cluster = Some(id("b")),
+            Some(false) => model.intent.request.preferred = id("b"),
+            None => {}
+        }
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        assert_eq!(
+            (model.journal.owner.clone(), model.journal.epoch),
+            (Some(id("b")), Epoch(2))
+        );
+        fail_up_to(&mut model, 4, 4);
+    }
 }
 
 #[test]
@@ -187,4 +271,42 @@ fn a_hub_that_lost_its_memory_does_not_begin_to_count_anew() {
         failed(&mut model, 2);
     }
     panic!("never asked again: {:#?}", model.plan().1);
+}
+
+#[test]
+fn a_request_that_was_carried_out_as_it_was_taken_back_is_asked_for_under_its_own_number() {
+    let mut model = issued();
+    let r = on_a(&mut model);
+    (r.desired, r.resync_asked) = (Role::Secondary, None);
+    r.status = VrStatus::Demoted;
+    assert_eq!(asked(&model.plan().1), [(data(), 1)]);
+}
+
+#[test]
+fn only_a_sync_later_than_the_request_proves_a_copy() {
+    let mut model = issued();
+    let Phase::CleaningUp { resync, .. } = model.journal.phase else {
+        panic!("{:?}", model.journal.phase);
+    };
+    let asked = resync.unwrap();
+    for (seconds, proven) in [(-5, false), (0, false), (1, true)] {
+        let mut observed = model.observe();
+        let b = observed.clusters.get_mut(&id("b")).unwrap();
+        for x in b.volumes.values_mut() {
+            let synced = asked + SignedDuration::from_secs(seconds);
+            x.replication.as_mut().unwrap().last_sync = Some(synced);
+        }
+        // What is worth a note is noted first.
+        let mut noting = model.clone();
+        let mut plan = replan(&noting, &observed);
+        while let Some(journal) = plan
+            .journal
+            .take_if(|j| j.resyncs == noting.journal.resyncs)
+        {
+            noting.journal = journal;
+            plan = replan(&noting, &observed);
+        }
+        let taken_out = plan.journal.is_some_and(|j| j.resyncs.is_empty());
+        assert_eq!(taken_out, proven, "{seconds}");
+    }
 }

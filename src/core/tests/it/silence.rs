@@ -169,6 +169,32 @@ fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
 }
 
 #[test]
+fn a_copy_that_was_rebuilt_and_brought_up_to_date_since_is_one_to_fail_over_to() {
+    for (seconds, whole) in [(0, false), (1, true)] {
+        let (mut model, _) = owned_by_b(Phase::Steady);
+        model.journal.phase = cleaning_up(&model);
+        let asked = model.now;
+        model.link("a", Link::Up);
+        for synced in model.journal.synced.values_mut() {
+            synced.at = asked + SignedDuration::from_secs(seconds);
+        }
+        let mut observed = model.observe();
+        for volume in facts(&mut observed, "a").volumes.values_mut() {
+            let r = volume.replication.as_mut().unwrap();
+            (r.desired, r.status) = (Role::Resync, VrStatus::Resyncing);
+        }
+        facts(&mut observed, "b").contact = Contact::Stale {
+            since: model.now - SignedDuration::from_mins(1),
+            why: why(),
+        };
+        fail_over(&mut model, "a");
+        let next = replan(&model, &observed).journal;
+        let moves = next.is_some_and(|j| j.owner == Some(id("a")));
+        assert_eq!(moves, whole);
+    }
+}
+
+#[test]
 fn a_copy_is_kept_while_the_application_never_ran_on_the_new_owner() {
     let (mut model, _) = owned_by_b(Phase::Steady);
     model.journal.moves[0].available = None;

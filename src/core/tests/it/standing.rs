@@ -1,11 +1,13 @@
 //! What is said of a failover before anybody asks for one: of each other cluster, also while a relocation waits.
 
 use lifeboat_core::intent::MoveKind;
+use lifeboat_core::observed::{ClaimPhase, Mark};
 use lifeboat_core::report::{GateReport, Tri};
-use lifeboat_core::testing::{Link, Model, id};
+use lifeboat_core::testing::{Link, Model, claims, id, volume};
+use lifeboat_core::wait::Reason;
 
 use crate::converge::replan;
-use crate::drive::{protected, relocate};
+use crate::drive::{fail_over, protected, relocate};
 
 fn gates(model: &mut Model) -> Vec<GateReport> {
     let observed = model.observe();
@@ -50,5 +52,22 @@ fn a_relocation_that_waits_does_not_hide_them() {
     for to in ["b", "c"] {
         let fit = state(&gates, MoveKind::Failover, Some(to), "TargetStorage");
         assert_eq!(fit, Some(Tri::True), "{to}");
+    }
+}
+
+#[test]
+fn a_claim_on_the_target_that_is_not_ours_is_in_the_way_of_every_move() {
+    for wish in [relocate, fail_over] {
+        let mut model = protected();
+        wish(&mut model, "b");
+        let b = model.sites.get_mut(&id("b")).unwrap();
+        let key = claims().into_iter().next().unwrap();
+        let strange = volume(&key, &Mark::Unmarked, ClaimPhase::Bound);
+        b.truth.volumes.insert(key, strange);
+        let observed = model.observe();
+        let plan = replan(&model, &observed);
+        assert!(plan.journal.is_none(), "{plan:#?}");
+        let mut told = plan.report.blockers.iter();
+        assert!(told.any(|b| b.reason == Reason::Collision), "{plan:#?}");
     }
 }

@@ -177,3 +177,17 @@ fn what_is_no_uid_is_no_identity() {
         );
     }
 }
+
+#[test]
+fn whatever_a_placement_ever_reached_is_looked_at_while_it_lasts() {
+    let journal = Journal {
+        owner: Some(ClusterId::new("dr2")),
+        phase: Phase::Removing,
+        reached: ["dr0", "dr1"].map(ClusterId::new).into(),
+        ..Journal::default()
+    };
+    let resolved = resolve(&placement(), policy(&json!({})), &journal).unwrap();
+    let all = ["dr1", "dr2", "dr0"].map(ClusterId::new);
+    assert_eq!(resolved.scope.clusters, all);
+    assert_eq!(resolved.policy.clusters, all[..2]);
+}

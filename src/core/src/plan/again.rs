@@ -1,0 +1,124 @@
+//! Asking again for copies that a request did not bring about: a few times, on the agent's word, and then on a person's.
+
+use std::collections::BTreeSet;
+
+use crate::ids::{ClaimKey, ClusterId};
+use crate::intent::MoveKind;
+use crate::journal::Journal;
+use crate::observed::VrStatus;
+use crate::report::Severity;
+use crate::wait::{Blocker, Reason};
+
+use super::draft::Draft;
+use super::failover;
+use super::resync::{Left, note_resync, order};
+use super::view::{View, names, replication};
+
+/// How often a copy is asked for at one epoch, before a person must look, and again each time that person asks.
+const REQUESTS: u32 = 3;
+
+/// Up to which request copies are asked for.
+fn limit(v: &View<'_>) -> u32 {
+    v.journal.resync_limit.unwrap_or(REQUESTS)
+}
+
+/// A person asks, by a request that moves nothing: copies that were asked for in vain are asked for as often once more.
+pub(super) fn allow_more(j: &mut Journal) {
+    if let Some(highest) = j.resyncs.values().max() {
+        j.resync_limit = Some(highest.saturating_add(REQUESTS));
+    }
+}
+
+/// The number of the next request for a copy that is not asked for now: one that was carried out is not carried out again,
+/// unless it failed.
+pub(super) fn next_number(v: &View<'_>, id: &ClusterId, key: &ClaimKey) -> u32 {
+    let r = replication(v.at(id), key);
+    let Some(last) = r
+        .and_then(|r| r.resync_issued)
+        .filter(|i| i.epoch == v.journal.epoch)
+    else {
+        return 1;
+    };
+    let failed = r.is_some_and(|r| r.resync_failed == Some(last));
+    let next = last.number.saturating_add(u32::from(failed));
+    next.min(limit(v).max(last.number))
+}
+
+/// Asks again for the copies of which the agent says that the request did not bring them about. Never because of the passage
+/// of time: a copy that is slow is on its way. Each request is given on the same proof as the first.
+pub(super) fn repeat(
+    v: &View<'_>,
+    left: &Left<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> Option<Draft> {
+    let failed = |k: &ClaimKey| {
+        let r = replication(v.at(id), k)?;
+        let asked = r.resync_asked.filter(|a| a.epoch == v.journal.epoch)?;
+        let failed = r.resync_issued == Some(asked) && r.resync_failed == Some(asked);
+        (failed && r.status != VrStatus::Drained && asked.number < limit(v))
+            .then_some(asked.number.saturating_add(1))
+    };
+    let again: Vec<(&ClaimKey, u32)> = claims
+        .iter()
+        .filter_map(|k| Some((k, failed(k)?)))
+        .collect();
+    let highest = again.iter().map(|(_, n)| *n).max()?;
+    if !v.primary_everywhere(claims) {
+        return None;
+    }
+    let which = names(again.iter().map(|(k, _)| *k));
+    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
+        let said = format!(
+            "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {})",
+            limit(v)
+        );
+        let draft = note_resync(v, left, id, highest);
+        return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
+    }
+    let text = format!("asking again for the copies on {id} of {which}");
+    Some(Draft::act(text, vec![order(v, id, again)]))
+}
+
+/// Copies that were asked for as often as they are.
+pub(super) fn given_up(
+    v: &View<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> Option<Blocker> {
+    let over = |k: &&ClaimKey| {
+        replication(v.at(id), k).is_some_and(|r| {
+            let asked = r
+                .resync_asked
+                .filter(|a| a.epoch == v.journal.epoch && a.number >= limit(v));
+            asked.is_some() && r.resync_failed == asked && r.status != VrStatus::Drained
+        })
+    };
+    let over: Vec<&ClaimKey> = claims.iter().filter(over).collect();
+    (!over.is_empty()).then(|| {
+        Blocker::new(
+            Reason::StepFailed,
+            format!("{} requests have not brought the copies on {id} about: {}", limit(v), names(over)),
+            format!(
+                "look at the storage driver there and its words in the VolumeReplication; once it can, have it tried again: {}",
+                ask_again(v)
+            ),
+        )
+    })
+}
+
+/// What to edit so that copies are asked for again, and nothing moves.
+fn ask_again(v: &View<'_>) -> String {
+    let anew = "set requestID of the DRPlacement to a value that it did not have before";
+    let (request, Some(owner)) = (&v.intent.request, &v.journal.owner) else {
+        return anew.to_owned();
+    };
+    let stays = match request.kind() {
+        MoveKind::Relocate if request.preferred != *owner => format!("preferredCluster: {owner}"),
+        MoveKind::Failover if failover::named(v, owner) != Some(owner) => {
+            format!("failoverCluster: {owner}")
+        }
+        MoveKind::Relocate | MoveKind::Failover => return anew.to_owned(),
+    };
+    format!("{anew}, together with {stays}, for without that it asks for a move")
+}

@@ -1,0 +1,57 @@
+//! A sick side holds nobody else up.
+
+use lifeboat_core::ids::ClaimKey;
+use lifeboat_core::observed::{Retained, Role, VolumeFacts, VrStatus};
+use lifeboat_core::step::Step;
+use lifeboat_core::testing::{Link, id};
+
+use crate::drive::{calm, fail_over, protected};
+
+#[test]
+fn a_returned_site_that_takes_no_quarantine_does_not_keep_the_owner_from_its_protection() {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    let b = model.sites.get_mut(&id("b")).unwrap();
+    for x in b.truth.volumes.values_mut() {
+        x.replication = None;
+        x.volume.as_mut().unwrap().retained = Retained::No;
+    }
+    // It has given up one of its volumes, and not the other.
+    let (data, log) = (ClaimKey::new("shop", "data"), ClaimKey::new("shop", "log"));
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    let x = a.truth.volumes.get_mut(&data).unwrap();
+    x.replication.as_mut().unwrap().desired = Role::Secondary;
+
+    let plan = model.plan().1;
+    let all_on = |steps: &[Step], name: &str| {
+        !steps.is_empty() && steps.iter().all(|s| s.cluster() == Some(&id(name)))
+    };
+    assert!(all_on(&plan.steps, "a"), "{plan:#?}");
+    assert!(all_on(&plan.aside, "b"), "{plan:#?}");
+    // Whatever is asked of `a` is refused there.
+    for _ in 0..10 {
+        let plan = model.plan().1;
+        if let Some(journal) = plan.journal {
+            model.journal = journal;
+        }
+        for step in &plan.aside {
+            model.act(step);
+        }
+        model.tick();
+    }
+    let b = &model.sites[&id("b")].truth.volumes;
+    let primary = |key: &ClaimKey| {
+        let r = b[key].replication.as_ref();
+        r.is_some_and(|r| r.status == VrStatus::Primary)
+    };
+    assert!(primary(&data), "{b:#?}");
+    assert!(!primary(&log), "two are asked to be primary: {b:#?}");
+    let retained = |x: &VolumeFacts| {
+        let pv = x.volume.as_ref();
+        pv.is_some_and(|p| p.retained == Retained::Yes)
+    };
+    assert!(b.values().all(retained), "{b:#?}");
+}
