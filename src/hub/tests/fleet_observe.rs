@@ -239,7 +239,7 @@ async fn a_change_wakes_whom_it_concerns() {
     );
     put(&dr2, &pod("shop-dr", "q", "x", "data"));
     assert_eq!(woken(2).await, [labelled("shop-dr", "web"), ours()]);
-    put(&dr2, &record("shop-dr", 4));
+    put(&dr2, &record(&dr2, "shop-dr", 4).await);
     assert_eq!(woken(2).await, [ours(), Wake::Named("shop/db".into())]);
 }
 

@@ -18,7 +18,7 @@ use lifeboat_sim::apiserver::ApiServer;
 use lifeboat_sim::clock::SimClock;
 use prometheus_client::registry::Registry;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -59,11 +59,9 @@ async fn a_placement_needs_one_turn_on_a_cluster_and_not_two() {
     let hub = ApiServer::new("hub", SimClock::at(now));
     let mut registry = Registry::default();
     let cancel = CancellationToken::new();
-    let parts = (
-        Metrics::new(&mut registry),
-        mpsc::channel(8).0,
-        watch::channel(Held::No).1,
-    );
+    let metrics = Metrics::new(&mut registry);
+    let (desk, _told) = crate::news::Desk::new(metrics.dropped_events());
+    let parts = (metrics, desk, watch::channel(Held::No { holder: None }).1);
     let clock: lifeboat_kit::SharedClock = Arc::new(TokioClock::at(now));
     let config = Config::new("hub-0");
     let context = crate::run::context(
