@@ -16,7 +16,7 @@ use lifeboat_sim::{
     clock::SimClock,
     storage::Handles,
     workload::Report,
-    world::{App, HUB, World, WorldSpec},
+    world::{App, HUB, Machines, World, WorldSpec},
 };
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,8 @@ pub struct LabSpec {
     pub seed: u64,
     /// Whether a volume has the same handle on each cluster.
     pub handles: Handles,
+    /// Where the controllers of the clusters run.
+    pub machines: Machines,
     /// The cluster, if any, on which namespaces and storage class go by other names than at home.
     pub renamed: Option<String>,
     /// Time from one record of the running application to the next; zero: it writes nothing.
@@ -117,6 +119,7 @@ impl LabSpec {
             transport: Transport::InProcess,
             seed: 0,
             handles: Handles::Shared,
+            machines: world.machines,
             renamed: None,
             write_every: world.write_every,
             mirror_interval: world.mirror_interval,
@@ -135,6 +138,7 @@ impl LabSpec {
     fn world(&self) -> WorldSpec {
         WorldSpec {
             handles: self.handles,
+            machines: self.machines,
             write_every: self.write_every,
             mirror_interval: self.mirror_interval,
             transfer: self.transfer,

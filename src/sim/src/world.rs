@@ -36,6 +36,16 @@ pub enum HubPresence {
     Absent,
 }
 
+/// Where the controllers of the sites run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machines {
+    /// With everything else: one thread, one order, one seed.
+    Shared,
+    /// Each site on a thread of its own, as on a machine of its own: its share of the processors does not shrink with
+    /// the number of tasks of a hub that has much to do. Needs the real clock.
+    Own,
+}
+
 /// What a world is made of.
 #[derive(Debug, Clone)]
 pub struct WorldSpec {
@@ -49,6 +59,8 @@ pub struct WorldSpec {
     pub driver: String,
     /// Whether handles differ from site to site.
     pub handles: Handles,
+    /// Where the sites' controllers run.
+    pub machines: Machines,
     /// Time from one record of a running application to the next; zero: they write nothing.
     pub write_every: Duration,
     /// Time from one mirror snapshot to the next.
@@ -69,6 +81,7 @@ impl WorldSpec {
             clock,
             driver: csi_addons::DEFAULT_NAME.to_owned(),
             handles: fabric.handles,
+            machines: Machines::Shared,
             write_every: Duration::from_millis(100),
             mirror_interval: fabric.interval,
             transfer: fabric.transfer,
@@ -95,6 +108,9 @@ pub enum WorldError {
         #[source]
         source: ApplyError,
     },
+    /// A site got no thread of its own.
+    #[error("a site got no machine of its own")]
+    Machine(#[source] std::io::Error),
     /// An array was named that is not there.
     #[error("the replication network refused")]
     Storage(#[from] StorageError),
@@ -157,7 +173,12 @@ impl World {
         let mut sites = BTreeMap::new();
         for name in &spec.sites {
             let site = build_site(spec, name, &fabric, &ledger)?;
-            tasks.spawn(live(surroundings(spec, &site), site.power()));
+            match spec.machines {
+                Machines::Shared => {
+                    tasks.spawn(live(surroundings(spec, &site), site.power()));
+                }
+                Machines::Own => apart(spec, &site)?,
+            }
             sites.insert(name.clone(), site);
         }
         let hub = match spec.hub {
@@ -298,6 +319,24 @@ fn surroundings(spec: &WorldSpec, site: &Site) -> Surroundings {
         workload: Arc::clone(&site.workload),
         habits: Arc::clone(&site.habits),
     }
+}
+
+/// Runs a site on a thread of its own, until the world is dropped.
+fn apart(spec: &WorldSpec, site: &Site) -> Result<(), WorldError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(WorldError::Machine)?;
+    let with = {
+        let _entered = runtime.enter();
+        surroundings(spec, site)
+    };
+    let power = site.power();
+    std::thread::Builder::new()
+        .name(site.name.clone())
+        .spawn(move || runtime.block_on(live(with, power)))
+        .map_err(WorldError::Machine)?;
+    Ok(())
 }
 
 /// What runs on a site while it has power: its controllers, its node and its applications.

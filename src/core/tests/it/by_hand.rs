@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
-use lifeboat_core::ids::ClaimKey;
+use lifeboat_core::ids::{ClaimKey, Epoch};
 use lifeboat_core::journal::Phase;
 use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
 use lifeboat_core::report::Tri;
@@ -63,6 +63,23 @@ fn replications_deleted_by_hand_are_made_again_and_every_copy_stays() {
         assert_eq!(copies(&model), before);
         assert_rests(&mut model, on.as_str());
     }
+}
+
+#[test]
+fn a_replication_that_carries_an_earlier_epoch_gets_the_present_one() {
+    let mut model = protected();
+    let key = claims().into_iter().next().unwrap();
+    let written = |m: &mut Model, epoch: Option<Epoch>| {
+        let site = m.sites.get_mut(&id("a")).unwrap();
+        let x = site.truth.volumes.get_mut(&key).unwrap();
+        let r = x.replication.as_mut().unwrap();
+        epoch.map_or(r.epoch, |e| r.epoch.replace(e))
+    };
+    let present = model.journal.epoch;
+    assert_eq!(written(&mut model, Some(Epoch(0))), Some(present));
+    model.tick();
+    calm(&mut model);
+    assert_eq!(written(&mut model, None), Some(present));
 }
 
 #[test]

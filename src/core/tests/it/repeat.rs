@@ -11,7 +11,7 @@ use lifeboat_core::step::Step;
 use lifeboat_core::testing::{self, Link, Model, id};
 use lifeboat_core::wait::Reason;
 
-use crate::drive::{assert_rests, calm, fail_over, protected};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
 
 fn data() -> ClaimKey {
     ClaimKey::new("shop", "data")
@@ -191,6 +191,12 @@ fn a_new_request_id_with_all_else_unchanged_has_it_tried_three_times_more() {
     model.intent.request.id = Some("and again".into());
     calm(&mut model);
     assert_rests(&mut model, "b");
+    // What a person allowed for this epoch says nothing of the next.
+    assert!(model.journal.resync_limit.is_some());
+    relocate(&mut model, "a");
+    calm(&mut model);
+    assert_rests(&mut model, "a");
+    assert_eq!(model.journal.resync_limit, None);
 }
 
 #[test]

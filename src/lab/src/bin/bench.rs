@@ -19,7 +19,10 @@ use lifeboat_lab::{
     Lab, LabSpec,
     lab::{Key, Look, Start},
 };
-use lifeboat_sim::{clock::SimClock, world::App};
+use lifeboat_sim::{
+    clock::SimClock,
+    world::{App, Machines},
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -66,6 +69,7 @@ async fn bench(size: usize) -> Result<()> {
     let instant = Duration::from_millis(1);
     let spec = LabSpec {
         start: Start::Empty,
+        machines: Machines::Own,
         write_every: Duration::ZERO,
         transfer: instant,
         full_copy: instant,
