@@ -73,7 +73,8 @@ impl World {
                 subjects[0]["namespace"] = json!(names::SYSTEM_NAMESPACE);
                 subjects[0]["name"] = json!("lifeboat-agent");
             }
-            for rule in object["rules"].as_array_mut().into_iter().flatten() {
+            let rules = object.get_mut("rules").and_then(Value::as_array_mut);
+            for rule in rules.into_iter().flatten() {
                 if rule["resourceNames"] == json!([names::csi_addons_lease("rbd.csi.ceph.com")]) {
                     rule["resourceNames"] = json!([names::csi_addons_lease(DRIVER)]);
                     found += 1;
