@@ -225,11 +225,17 @@ async fn reach(
             }
         });
         if start.elapsed() > PATIENCE {
+            let mut late = None;
+            lab.book().for_each(|key, p| {
+                if late.is_none() && !reached.contains_key(key) {
+                    late = Some(p.clone());
+                }
+            });
+            let late = serde_saphyr::to_string(&late.map(|p| p.status))?;
+            let there = reached.len();
             anyhow::bail!(
-                "{} of {} came there\n{}",
-                reached.len(),
-                apps.len(),
-                lab.dump().await
+                "{there} of {} came there; of the others one:\n{late}",
+                apps.len()
             );
         }
         if looks.is_multiple_of(LOOKS) {
