@@ -22,7 +22,7 @@ mod store;
 
 use facts::PvFacts;
 use refs::refers_to;
-use store::{Origin, Store, key_of, version};
+use store::{Origin, Store, brings_more, key_of, version};
 
 pub(crate) use facts::ClaimFacts;
 pub(crate) use groups::{content_name, names_it, selector, selects, volume_name};
@@ -181,16 +181,19 @@ impl Caches {
             .collect()
     }
 
-    /// Takes what our own write returned, if the object is still known; answers who else it is news for.
+    /// Takes what our own write returned, or what was read to write it, if the object is still known; answers what it is
+    /// news for: its group, and itself if somebody else changed it meanwhile.
     pub(crate) fn wrote_volume(&self, volume: VolumeReplication) -> Vec<Work> {
         let mut inner = self.inner.write();
         let key = key_of(&volume.metadata);
-        if inner.volumes.get(&key).is_none() {
+        let Some(known) = inner.volumes.get(&key) else {
             return Vec::new();
-        }
-        let group = refers_to(&key, &volume).group;
-        inner.put_volume(Origin::Write, volume);
-        group.map(Work::Group).into_iter().collect()
+        };
+        let more = brings_more(&known.metadata, &volume.metadata);
+        let group = refers_to(&key, &volume).group.map(Work::Group);
+        let news = inner.put_volume(Origin::Write, volume) && more;
+        let own = news.then_some(Work::Volume(key));
+        group.into_iter().chain(own).collect()
     }
 
     /// Takes what our own write returned, if the object is still known.
@@ -499,3 +502,6 @@ fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Key>>, at: &K, key: &Key
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

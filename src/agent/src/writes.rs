@@ -6,7 +6,7 @@ use kube::Api;
 use lifeboat_api::replication::VolumeReplicationStatus;
 use lifeboat_api::{VolumeGroupReplicationContent, VolumeReplication, names};
 use lifeboat_kit::apply::WRITE_DEADLINE;
-use lifeboat_kit::{CallError, deadline, patch_metadata, patch_status};
+use lifeboat_kit::{CallError, WatchEvent, deadline, patch_metadata, patch_status};
 use serde_json::{Map, Value, json};
 
 use crate::agent::Agent;
@@ -198,7 +198,11 @@ pub(crate) async fn edit_claim(
         let what = format!("get claim {key}");
         let read = deadline(what, WRITE_DEADLINE, api.get_opt(&key.name)).await?;
         if let Some(claim) = &read {
-            agent.caches.wrote_claim(claim);
+            agent.wake(
+                agent
+                    .caches
+                    .claims_changed(WatchEvent::Apply(claim.clone())),
+            );
         }
         Ok(read.as_ref().map(ClaimFacts::of))
     };

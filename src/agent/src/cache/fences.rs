@@ -54,10 +54,11 @@ impl Caches {
             .collect()
     }
 
-    /// Takes what our own write returned.
-    pub(crate) fn wrote_fence(&self, fence: NetworkFence) {
+    /// Takes what our own write returned; answers what it is news for.
+    pub(crate) fn wrote_fence(&self, fence: NetworkFence) -> Option<Work> {
         let name = name_of(&fence.metadata);
-        wrote(&mut self.inner.write().fences, name, fence);
+        let more = wrote(&mut self.inner.write().fences, name.clone(), fence);
+        more.then_some(Work::Fence(name))
     }
 }
 

@@ -93,20 +93,21 @@ impl Caches {
     }
 
     /// Takes what our own write returned; answers what it is news for.
-    pub(crate) fn wrote_group(&self, group: VolumeGroupReplication) {
+    pub(crate) fn wrote_group(&self, group: VolumeGroupReplication) -> Option<Work> {
         let key = key_of(&group.metadata);
-        wrote(&mut self.inner.write().groups, key, group);
+        let more = wrote(&mut self.inner.write().groups, key.clone(), group);
+        more.then_some(Work::Group(key))
     }
 
-    /// Takes what our own write returned; answers the volumes that it is news for.
+    /// Takes what our own write returned; answers the volumes that it is news for, and the groups if it brings more than that.
     pub(crate) fn wrote_content(&self, content: VolumeGroupReplicationContent) -> Vec<Work> {
         let mut inner = self.inner.write();
         let name = name_of(&content.metadata);
-        wrote(&mut inner.contents, name.clone(), content);
+        let more = wrote(&mut inner.contents, name.clone(), content);
         let users = inner.users_of_contents(|other| other == name);
         users
             .into_iter()
-            .filter(|work| matches!(work, Work::Volume(_)))
+            .filter(|work| more || matches!(work, Work::Volume(_)))
             .collect()
     }
 }

@@ -121,12 +121,29 @@ where
     }
 }
 
-/// Takes what our own write returned, if the object is still known.
-pub(super) fn wrote<K: Ord + Clone, O: Resource>(store: &mut Store<K, Arc<O>>, key: K, object: O) {
-    if store.get(&key).is_some() {
-        let version = version(object.meta());
-        store.put_from(Origin::Write, key, version, Arc::new(object));
-    }
+/// Takes what our own write returned, if the object is still known. Answers whether it brings what somebody else changed:
+/// the watch tells of that too, but of no newer version, so whoever waits for it must be woken now.
+pub(super) fn wrote<K: Ord + Clone, O: Resource>(
+    store: &mut Store<K, Arc<O>>,
+    key: K,
+    object: O,
+) -> bool {
+    let Some(known) = store.get(&key).cloned() else {
+        return false;
+    };
+    let more = brings_more(known.meta(), object.meta());
+    let version = version(object.meta());
+    store.put_from(Origin::Write, key, version, Arc::new(object)) && more
+}
+
+/// Whether an object that we wrote has changed in more than what we write: status and finalizers. An annotation may be ours;
+/// to look once more for it does no harm.
+pub(super) fn brings_more(known: &ObjectMeta, written: &ObjectMeta) -> bool {
+    let asked = |meta: &ObjectMeta| (meta.generation, meta.deletion_timestamp.clone());
+    asked(known) != asked(written)
+        || known.uid != written.uid
+        || known.labels != written.labels
+        || known.annotations != written.annotations
 }
 
 /// Whether nothing holds an object any more that is being deleted: it is gone, though its end was not told yet.

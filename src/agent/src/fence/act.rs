@@ -66,7 +66,7 @@ async fn finalizer(
         edit(finalizers, names::FENCE_FINALIZER)
     });
     if let Some(written) = written.await? {
-        agent.caches.wrote_fence(written);
+        agent.wake(agent.caches.wrote_fence(written));
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ async fn write(agent: &Agent, v: &FenceView, outcome: Result<(), String>) -> Res
     }
     let body = nulled(&status, &["result", "message", "conditions"]);
     if let Some(written) = write_status(&api(agent), &fence.metadata, &body).await? {
-        agent.caches.wrote_fence(written);
+        agent.wake(agent.caches.wrote_fence(written));
     }
     if let Some(note) = failed {
         let news = News {

@@ -41,7 +41,7 @@ pub(super) async fn mark(agent: &Agent, v: &GroupView) -> Result<(), CallError> 
         add(finalizers, names::VGR_FINALIZER)
     });
     if let Some(written) = written.await? {
-        agent.caches.wrote_group(written);
+        agent.wake(agent.caches.wrote_group(written));
     }
     if v.named == crate::view::Mark::Absent {
         let selector = selector(&group).map(|s| s.to_string()).unwrap_or_default();
@@ -59,7 +59,7 @@ pub(super) async fn mark(agent: &Agent, v: &GroupView) -> Result<(), CallError> 
         });
         let manager = names::AGENT_MANAGER;
         let written = apply(&api, &v.key.name, manager, &body, Conflicts::Force).await?;
-        agent.caches.wrote_group(written);
+        agent.wake(agent.caches.wrote_group(written));
     }
     for member in counted(v).into_iter().flatten() {
         take_claim(agent, &v.key, &member.claim).await?;
@@ -134,7 +134,7 @@ pub(super) async fn release(agent: &Agent, v: &GroupView) -> Result<(), CallErro
         remove(finalizers, names::VGR_FINALIZER)
     });
     if let Some(written) = written.await? {
-        agent.caches.wrote_group(written);
+        agent.wake(agent.caches.wrote_group(written));
     }
     Ok(())
 }
@@ -333,6 +333,6 @@ pub(super) async fn status(
     let Some(written) = write_status(&groups(agent, key), &group.metadata, &body).await? else {
         return Ok(Wrote::Nothing);
     };
-    agent.caches.wrote_group(written);
+    agent.wake(agent.caches.wrote_group(written));
     Ok(Wrote::Something)
 }

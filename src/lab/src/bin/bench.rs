@@ -14,7 +14,7 @@ use kube::{
     Api, ResourceExt,
     api::{ListParams, Patch, PatchParams, PostParams},
 };
-use lifeboat_api::DRPlacement;
+use lifeboat_api::{DROwnership, DRPlacement, VolumeReplication};
 use lifeboat_lab::{
     Lab, LabSpec,
     lab::{Key, Look, Start},
@@ -31,7 +31,7 @@ const VOLUMES: usize = 5;
 /// How many moves there are at least behind a figure.
 const MOVES: usize = 10;
 /// Longer than any part takes, unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(45);
 /// Between two looks at all placements, for each hundred of them: looking must not take the time that it measures.
 const LOOK: Duration = Duration::from_millis(5);
 /// After so many looks nothing must be broken.
@@ -231,10 +231,11 @@ async fn reach(
                     late = Some(p.clone());
                 }
             });
-            let late = serde_saphyr::to_string(&late.map(|p| p.status))?;
             let there = reached.len();
+            let late = late.context("it came there after all")?;
+            let told = told_of(lab, &late).await?;
             anyhow::bail!(
-                "{there} of {} came there; of the others one:\n{late}",
+                "{there} of {} came there; of the others one:\n{told}",
                 apps.len()
             );
         }
@@ -246,6 +247,28 @@ async fn reach(
     }
     lab.check().await?;
     Ok(reached)
+}
+
+/// A placement and what each cluster has of it.
+async fn told_of(lab: &Lab, placement: &DRPlacement) -> Result<String> {
+    let namespace = placement.namespace().unwrap_or_default();
+    let mut told = serde_saphyr::to_string(&placement.status)?;
+    for site in lab.world().sites() {
+        let client = lab.world().admin(&site.name)?;
+        let records: Api<DROwnership> = Api::namespaced(client.clone(), &namespace);
+        let replications: Api<VolumeReplication> = Api::namespaced(client, &namespace);
+        let params = ListParams::default();
+        let mut all = serde_json::to_value(records.list(&params).await?.items)?;
+        let more = serde_json::to_value(replications.list(&params).await?.items)?;
+        if let (Some(all), Value::Array(more)) = (all.as_array_mut(), more) {
+            all.extend(more);
+            for object in all.iter_mut() {
+                object["metadata"]["managedFields"].take();
+            }
+        }
+        told += &format!("--- {}\n{}", site.name, serde_saphyr::to_string(&all)?);
+    }
+    Ok(told)
 }
 
 fn spans(from: &BTreeMap<Key, Instant>, to: &BTreeMap<Key, Instant>) -> Vec<Duration> {
