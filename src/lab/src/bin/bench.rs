@@ -31,7 +31,7 @@ const VOLUMES: usize = 5;
 /// How many moves there are at least behind a figure.
 const MOVES: usize = 10;
 /// Longer than any part takes, unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(900);
 /// Between two looks at all placements, for each hundred of them: looking must not take the time that it measures.
 const LOOK: Duration = Duration::from_millis(5);
 /// After so many looks nothing must be broken.
