@@ -22,6 +22,8 @@ pub struct Program {
     // Ends the child when this process is killed, for then no destructor runs.
     _watcher: Child,
     log: PathBuf,
+    /// Nobody needs its log any more.
+    done: bool,
     _folder: TempDir,
 }
 
@@ -56,6 +58,7 @@ impl Program {
             child,
             _watcher: watcher,
             log,
+            done: false,
             _folder: folder,
         })
     }
@@ -98,6 +101,14 @@ impl Program {
         self.signal("TERM").await?;
         let end = tokio::time::timeout(crate::wait::LIMIT, self.child.wait()).await;
         Ok(end.with_context(|| format!("{} did not end on SIGTERM", self.name))??)
+    }
+
+    /// Asks it to end as [`stop`](Self::stop) does; an error if it does not end well. Its log is not shown.
+    pub async fn end(mut self) -> Result<()> {
+        let status = self.stop().await?;
+        ensure!(status.success(), "{} ended with {status}", self.name);
+        self.done = true;
+        Ok(())
     }
 
     /// Stops it in its tracks with SIGSTOP: a hung process, or a machine that pauses.
@@ -169,6 +180,9 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        if self.done {
+            return;
+        }
         // The test harness keeps what a test prints, and shows it only if the test fails.
         let ended = self.child.try_wait().ok().flatten();
         let how = ended.map_or_else(|| String::from("runs until now"), |e| e.to_string());

@@ -1,5 +1,7 @@
 //! Logs to standard error, and traces to a collector when one is named.
 
+use std::io::IsTerminal as _;
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -82,6 +84,7 @@ pub fn init(
         EnvFilter::try_new(&filter).map_err(|source| TelemetryError::Filter { filter, source })?;
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => tracing_subscriber::fmt::layer()
+            .with_ansi(colours())
             .with_writer(std::io::stderr)
             .boxed(),
         LogFormat::Json => tracing_subscriber::fmt::layer()
@@ -98,6 +101,12 @@ pub fn init(
         tracing_subscriber::registry().with(lines.and_then(traces).with_filter(discreet(parsed)));
     all.try_init().map_err(TelemetryError::Twice)?;
     Ok(Telemetry { provider })
+}
+
+/// Colours are for a person at a terminal who did not refuse them; in a pod's log they are noise.
+fn colours() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !refused
 }
 
 /// Sends in batches, from within a tokio runtime.

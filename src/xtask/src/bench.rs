@@ -1,18 +1,57 @@
-//! `cargo xtask bench`: hands over to the benchmarks of the lab.
+//! `cargo xtask bench`: builds the benchmarks, optimised, and runs one of them.
 
 use anyhow::Result;
+use clap::Subcommand;
 
-use crate::command::{cargo, run as run_command};
+use crate::command::{beside, cargo, command, run as run_command};
 
-/// What the benchmarks are told.
+/// Which benchmark; without a word that of the moves.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
+    #[command(subcommand)]
+    which: Option<Which>,
+    #[command(flatten)]
+    moves: Told,
 }
 
-/// Builds them optimised and runs them.
+#[derive(Subcommand)]
+enum Which {
+    /// Moves of placements, from the edit to the end, on the simulated world.
+    Moves(Told),
+    /// The agent on a real kube-apiserver, beside what that can do.
+    Agent(Told),
+}
+
+/// What a benchmark is told.
+#[derive(clap::Args)]
+struct Told {
+    /// A few only, for a look.
+    #[arg(long)]
+    quick: bool,
+    /// What was called how often (moves).
+    #[arg(long)]
+    calls: bool,
+    /// How many placements, or volumes.
+    numbers: Vec<usize>,
+}
+
+/// Builds them and runs one.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut bench = cargo("run --release --locked --package lifeboat-lab --bin bench --");
-    run_command(bench.args(&args.rest))
+    let (name, told) = match &args.which {
+        None => ("bench", &args.moves),
+        Some(Which::Moves(told)) => ("bench", told),
+        Some(Which::Agent(told)) => ("bench-agent", told),
+    };
+    // All at once, also the product: with another selection cargo may choose other features and compile everything again.
+    run_command(&mut cargo(
+        "build --release --locked --package lifeboat-cli --package lifeboat-lab --package lifeboat-e2e \
+         --bin lifeboat --bin bench --bin bench-agent",
+    ))?;
+    let mut bench = command(beside(&format!("../release/{name}"))?);
+    bench.env("LIFEBOAT_BIN", beside("../release/lifeboat")?);
+    bench.args(told.numbers.iter().map(ToString::to_string));
+    bench.args(told.quick.then_some("--quick"));
+    bench.args(told.calls.then_some("--calls"));
+    run_command(&mut bench)
 }

@@ -1,0 +1,81 @@
+//! What the volumes say of themselves, from one watch.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use futures::{StreamExt as _, pin_mut};
+use kube::{
+    Api, ResourceExt,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+use lifeboat_api::{VolumeReplication, common::condition};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How many volumes are in each state, of those whose present spec is served.
+type Counts = BTreeMap<String, usize>;
+
+/// Kept up until this is dropped.
+pub(crate) struct Watched {
+    counts: watch::Receiver<Counts>,
+    task: JoinHandle<()>,
+}
+
+impl Watched {
+    pub(crate) fn start(api: Api<VolumeReplication>) -> Self {
+        let (tell, counts) = watch::channel(Counts::new());
+        let task = tokio::spawn(async move {
+            let mut states = BTreeMap::new();
+            let events = watcher::watcher(api, watcher::Config::default()).default_backoff();
+            pin_mut!(events);
+            while let Some(event) = events.next().await {
+                let Ok(Event::Apply(volume) | Event::InitApply(volume)) = event else {
+                    continue;
+                };
+                let now = reached(&volume);
+                let before = states.insert(volume.name_any(), now.clone()).flatten();
+                if before == now {
+                    continue;
+                }
+                tell.send_modify(|counts| {
+                    if let Some(state) = before {
+                        *counts.entry(state).or_default() -= 1;
+                    }
+                    if let Some(state) = now {
+                        *counts.entry(state).or_default() += 1;
+                    }
+                });
+            }
+        });
+        Self { counts, task }
+    }
+
+    /// Waits until so many volumes are in this state.
+    pub(crate) async fn until(&self, wanted: usize, state: &str, limit: Duration) -> Result<()> {
+        let mut counts = self.counts.clone();
+        let all = counts.wait_for(|c| c.get(state).is_some_and(|n| *n >= wanted));
+        match tokio::time::timeout(limit, all).await {
+            Ok(reached) => reached.map(drop).context("the watch has ended"),
+            Err(_) => bail!(
+                "of {wanted} that are to be {state}: {:?}",
+                *self.counts.borrow()
+            ),
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The state of a volume whose present spec is served.
+fn reached(volume: &VolumeReplication) -> Option<String> {
+    let status = volume.status.as_ref()?;
+    let current = status.observed_generation == volume.metadata.generation;
+    let done = condition(&status.conditions, "Completed").is_some_and(|c| c.status == "True");
+    status.state.clone().filter(|_| current && done)
+}
