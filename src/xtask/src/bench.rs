@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::command::{cargo, run as run_command};
+use crate::command::{beside, cargo, command, run as run_command};
 
 /// What the benchmarks are told.
 #[derive(clap::Args)]
@@ -13,6 +13,10 @@ pub(crate) struct Args {
 
 /// Builds them optimised and runs them.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut bench = cargo("run --release --locked --package lifeboat-lab --bin bench --");
-    run_command(bench.args(&args.rest))
+    // With the binary that users get: of the lab alone cargo would choose other features for the dependencies, and compile
+    // nearly all of them once more.
+    run_command(&mut cargo(
+        "build --release --locked --package lifeboat-cli --package lifeboat-lab --bin lifeboat --bin bench",
+    ))?;
+    run_command(command(beside("../release/bench")?).args(&args.rest))
 }
