@@ -1,0 +1,80 @@
+//! A backup of one cluster that somebody restores on another.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use lifeboat_api::{DROwnership, VolumeReplication};
+use lifeboat_lab::{Lab, LabSpec};
+use serde_json::json;
+
+use crate::support::{paused, play};
+
+/// Writes what east has of a kind over what west has of it, as a backup tool does: what binds a volume to its claim on
+/// east is left out.
+async fn restore<K: Resource<DynamicType = ()>>(lab: &Lab) {
+    let kind = ApiResource::erase::<K>(&());
+    let at = |place: &str| -> Api<DynamicObject> {
+        let admin = lab.world().admin(place).unwrap();
+        match kind.kind.as_str() {
+            "PersistentVolume" => Api::all_with(admin, &kind),
+            _ => Api::namespaced_with(admin, &lab.app().namespace, &kind),
+        }
+    };
+    let all = at("east").list(&ListParams::default()).await.unwrap().items;
+    assert!(!all.is_empty(), "{}", kind.kind);
+    for mut object in all {
+        let name = object.name_any();
+        object
+            .annotations_mut()
+            .retain(|key, _| !key.contains("kubernetes.io/"));
+        let spec = &mut object.data["spec"];
+        if let Some(claim) = spec.get_mut("claimRef") {
+            *claim = json!({"namespace": claim["namespace"], "name": claim["name"]});
+            spec["csi"]["driver"] = json!(lab.world().site("west").unwrap().driver.name());
+        }
+        let copy = json!({
+            "apiVersion": kind.api_version, "kind": kind.kind,
+            "metadata": {"name": name, "labels": object.labels(), "annotations": object.annotations()},
+            "spec": object.data["spec"],
+        });
+        let params = PatchParams::apply("backup").force();
+        let done = at("west").patch(&name, &params, &Patch::Apply(&copy)).await;
+        done.unwrap();
+    }
+}
+
+#[test]
+fn what_a_backup_of_the_owner_brings_to_another_cluster_promotes_nothing_there() {
+    paused(async {
+        let lab = Lab::start(LabSpec::paused(2)).await.unwrap();
+        // East was granted force, and that is in its backup too.
+        let story = "wait settled on east within 2m\nrelocate to west\nwait settled on west within 2m\nkill site west\n\
+                     failover to east\nwait running on east within 2m\nrevive site west\nwait settled on east within 5m";
+        play(&lab, story).await;
+        // Nobody is there to put it right.
+        lab.kill_hub();
+        let driver = &lab.world().site("west").unwrap().driver;
+        let before = driver.calls().len();
+        restore::<DROwnership>(&lab).await;
+        restore::<PersistentVolume>(&lab).await;
+        restore::<PersistentVolumeClaim>(&lab).await;
+        restore::<VolumeReplication>(&lab).await;
+        let west = lab.world().admin("west").unwrap();
+        let volumes: Api<VolumeReplication> = Api::namespaced(west, &lab.app().namespace);
+        let refused = || async {
+            let all = volumes.list(&ListParams::default()).await.unwrap();
+            let says = |volume: &&VolumeReplication| {
+                let message = volume.status.as_ref().and_then(|s| s.message.as_ref());
+                message.is_some_and(|text| text.contains("it was written for east"))
+            };
+            Ok(all.iter().filter(says).count() == lab.app().volumes)
+        };
+        let seen = lab.poll("it is refused", Duration::from_secs(60), refused);
+        seen.await.unwrap_or_else(|e| panic!("{}", e.full()));
+        play(&lab, "pass 2m\nexpect primary only on east").await;
+        let calls = driver.calls().split_off(before);
+        assert!(calls.is_empty(), "{calls:?}");
+    });
+}
