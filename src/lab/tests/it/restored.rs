@@ -63,16 +63,18 @@ fn what_a_backup_of_the_owner_brings_to_another_cluster_promotes_nothing_there()
         restore::<VolumeReplication>(&lab).await;
         let west = lab.world().admin("west").unwrap();
         let volumes: Api<VolumeReplication> = Api::namespaced(west, &lab.app().namespace);
-        let refused = || async {
+        let told = || async {
             let all = volumes.list(&ListParams::default()).await.unwrap();
-            let says = |volume: &&VolumeReplication| {
-                let message = volume.status.as_ref().and_then(|s| s.message.as_ref());
-                message.is_some_and(|text| text.contains("it was written for east"))
-            };
-            Ok(all.iter().filter(says).count() == lab.app().volumes)
+            let message = |volume: &VolumeReplication| volume.status.clone()?.message;
+            all.iter().filter_map(message).collect::<Vec<_>>()
+        };
+        let refused = || async {
+            let says = |text: &&String| text.contains("it was written for east");
+            Ok(told().await.iter().filter(says).count() == lab.app().volumes)
         };
         let seen = lab.poll("it is refused", Duration::from_secs(60), refused);
-        seen.await.unwrap_or_else(|e| panic!("{}", e.full()));
+        let seen = seen.await;
+        assert!(seen.is_ok(), "{:#?}", told().await);
         play(&lab, "pass 2m\nexpect primary only on east").await;
         let calls = driver.calls().split_off(before);
         assert!(calls.is_empty(), "{calls:?}");
