@@ -6,7 +6,7 @@ use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Before, Phase};
 use lifeboat_core::observed::{Contact, Holder, Managed, Role, SwitchOff};
 use lifeboat_core::step::Step;
-use lifeboat_core::testing::{Link, Model, claims, id};
+use lifeboat_core::testing::{Link, claims, id};
 use lifeboat_core::wait::Reason;
 
 use crate::converge::{replan, step_to};

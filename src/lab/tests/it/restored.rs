@@ -11,19 +11,32 @@ use serde_json::json;
 
 use crate::support::{paused, play};
 
-/// Writes what east has of a kind over what west has of it, as a backup tool does: what binds a volume to its claim on
-/// east is left out.
-async fn restore<K: Resource<DynamicType = ()>>(lab: &Lab) {
+/// The objects of a kind, wherever they are kept.
+struct Kept {
+    kind: ApiResource,
+    all: Vec<DynamicObject>,
+}
+
+fn objects(lab: &Lab, site: &str, kind: &ApiResource) -> Api<DynamicObject> {
+    let admin = lab.world().admin(site).unwrap();
+    match kind.kind.as_str() {
+        "PersistentVolume" => Api::all_with(admin, kind),
+        _ => Api::namespaced_with(admin, &lab.app().namespace, kind),
+    }
+}
+
+/// What east has of a kind.
+async fn back_up<K: Resource<DynamicType = ()>>(lab: &Lab) -> Kept {
     let kind = ApiResource::erase::<K>(&());
-    let at = |place: &str| -> Api<DynamicObject> {
-        let admin = lab.world().admin(place).unwrap();
-        match kind.kind.as_str() {
-            "PersistentVolume" => Api::all_with(admin, &kind),
-            _ => Api::namespaced_with(admin, &lab.app().namespace, &kind),
-        }
-    };
-    let all = at("east").list(&ListParams::default()).await.unwrap().items;
+    let api = objects(lab, "east", &kind);
+    let all = api.list(&ListParams::default()).await.unwrap().items;
     assert!(!all.is_empty(), "{}", kind.kind);
+    Kept { kind, all }
+}
+
+/// Writes it over what west has, as a backup tool does: what binds a volume to its claim on east is left out.
+async fn restore(lab: &Lab, Kept { kind, all }: Kept) {
+    let api = objects(lab, "west", &kind);
     for mut object in all {
         let name = object.name_any();
         object
@@ -40,7 +53,7 @@ async fn restore<K: Resource<DynamicType = ()>>(lab: &Lab) {
             "spec": object.data["spec"],
         });
         let params = PatchParams::apply("backup").force();
-        let done = at("west").patch(&name, &params, &Patch::Apply(&copy)).await;
+        let done = api.patch(&name, &params, &Patch::Apply(&copy)).await;
         done.unwrap();
     }
 }
@@ -49,18 +62,30 @@ async fn restore<K: Resource<DynamicType = ()>>(lab: &Lab) {
 fn what_a_backup_of_the_owner_brings_to_another_cluster_promotes_nothing_there() {
     paused(async {
         let lab = Lab::start(LabSpec::paused(2)).await.unwrap();
-        // East was granted force, and that is in its backup too.
-        let story = "wait settled on east within 2m\nrelocate to west\nwait settled on west within 2m\nkill site west\n\
-                     failover to east\nwait running on east within 2m\nrevive site west\nwait settled on east within 5m";
+        let story = "wait settled on east within 2m\nrelocate to west\nwait settled on west within 2m\n\
+                     kill site west\nfailover to east\nwait running on east within 2m";
         play(&lab, story).await;
+        let mut backup = [
+            back_up::<DROwnership>(&lab).await,
+            back_up::<PersistentVolume>(&lab).await,
+            back_up::<PersistentVolumeClaim>(&lab).await,
+            back_up::<VolumeReplication>(&lab).await,
+        ];
+        // As it was while east was promoted: by force.
+        let record = &mut backup[0].all[0].data["spec"];
+        record["forceEpoch"] = record["epoch"].clone();
+        play(
+            &lab,
+            "revive site west\nwait settled on east within 5m\nexpect epoch 3",
+        )
+        .await;
         // Nobody is there to put it right.
         lab.kill_hub();
         let driver = &lab.world().site("west").unwrap().driver;
         let before = driver.calls().len();
-        restore::<DROwnership>(&lab).await;
-        restore::<PersistentVolume>(&lab).await;
-        restore::<PersistentVolumeClaim>(&lab).await;
-        restore::<VolumeReplication>(&lab).await;
+        for kept in backup {
+            restore(&lab, kept).await;
+        }
         let west = lab.world().admin("west").unwrap();
         let volumes: Api<VolumeReplication> = Api::namespaced(west, &lab.app().namespace);
         let told = || async {
@@ -74,7 +99,12 @@ fn what_a_backup_of_the_owner_brings_to_another_cluster_promotes_nothing_there()
         };
         let seen = lab.poll("it is refused", Duration::from_secs(60), refused);
         let seen = seen.await;
-        assert!(seen.is_ok(), "{:#?}", told().await);
+        assert!(
+            seen.is_ok(),
+            "{:#?}\n{}",
+            told().await,
+            lab.violations().join("\n")
+        );
         play(&lab, "pass 2m\nexpect primary only on east").await;
         let calls = driver.calls().split_off(before);
         assert!(calls.is_empty(), "{calls:?}");
