@@ -5,6 +5,8 @@
     reason = "in a test a panic is how a failure is told"
 )]
 
+mod until;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,13 +155,7 @@ impl World {
     }
 
     async fn until<T>(&self, what: &str, mut found: impl AsyncFnMut(&Self) -> Option<T>) -> T {
-        for _ in 0..600 {
-            if let Some(found) = found(self).await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        panic!("never: {what}");
+        until::until(what, async || found(self).await).await
     }
 
     async fn cluster(&self, name: &str) -> DRCluster {
@@ -172,6 +168,14 @@ impl World {
             (found.status.as_ref()?.health.as_deref() == Some(health)).then_some(found)
         })
         .await
+    }
+
+    /// Registers both clusters.
+    async fn both_healthy(&self) {
+        for name in ["dr1", "dr2"] {
+            self.register(name, name);
+            self.health(name, "Healthy").await;
+        }
     }
 
     async fn accepted(&self, status: &str) -> DRPlacement {
@@ -250,10 +254,7 @@ async fn a_placement_without_its_policy_says_so_and_goes_on_when_it_comes() {
         condition(&status.conditions, "Available").unwrap().status,
         "Unknown"
     );
-    for name in ["dr1", "dr2"] {
-        world.register(name, name);
-        world.health(name, "Healthy").await;
-    }
+    world.both_healthy().await;
     world.policy();
     let found = world.accepted("True").await;
     assert!(
@@ -282,10 +283,7 @@ async fn a_placement_without_its_policy_says_so_and_goes_on_when_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_while_nothing_changes() {
     let world = World::new();
-    for name in ["dr1", "dr2"] {
-        world.register(name, name);
-        world.health(name, "Healthy").await;
-    }
+    world.both_healthy().await;
     world.policy();
     world.placement("gold");
     world.accepted("True").await;
@@ -334,16 +332,26 @@ async fn claim(world: &World, on: &str) {
         .unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_speed() {
+/// Both clusters healthy, and an application on dr1 that is to be protected.
+async fn placed() -> World {
     let world = World::new();
-    for name in ["dr1", "dr2"] {
-        world.register(name, name);
-        world.health(name, "Healthy").await;
-    }
+    world.both_healthy().await;
     claim(&world, "dr1").await;
     world.policy();
     world.placement("gold");
+    world
+}
+
+/// The same, and the application was captured.
+async fn captured() -> World {
+    let world = placed().await;
+    world.until("it is captured", World::captures).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_speed() {
+    let world = placed().await;
     let volumes: Api<PersistentVolume> = Api::all(world.members["dr1"].admin());
     let undo = async |w: &World| {
         let delete = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
@@ -370,20 +378,6 @@ async fn somebody_who_undoes_what_the_hub_does_is_named_and_not_fought_at_full_s
     });
     let writes: u64 = writes.map(|(_, n)| n).sum();
     assert!((2..=15).contains(&writes), "{counts:?}");
-}
-
-/// Both clusters healthy, and an application on dr1 that was captured.
-async fn captured() -> World {
-    let world = World::new();
-    for name in ["dr1", "dr2"] {
-        world.register(name, name);
-        world.health(name, "Healthy").await;
-    }
-    claim(&world, "dr1").await;
-    world.policy();
-    world.placement("gold");
-    world.until("it is captured", World::captures).await;
-    world
 }
 
 impl World {

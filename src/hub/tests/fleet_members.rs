@@ -1,10 +1,12 @@
 //! Clusters that come, go, fall silent and return.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "in a test a panic is how a failure is told"
 )]
 
 mod fleet_common;
+mod until;
 
 use std::time::Duration;
 

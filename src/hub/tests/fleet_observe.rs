@@ -1,10 +1,12 @@
 //! What is seen of one placement, and who is woken.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "in a test a panic is how a failure is told"
 )]
 
 mod fleet_common;
+mod until;
 
 use fleet_common::*;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};

@@ -60,6 +60,17 @@ fn contender(client: Client, identity: &str) -> Contender {
     }
 }
 
+/// Looks again and again until it holds; panics if it does not within this time.
+async fn until(what: &str, within: Duration, holds: impl AsyncFn() -> bool) {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let seen = tokio::time::timeout(within, look).await;
+    assert!(seen.is_ok(), "never: {what}");
+}
+
 async fn until_held(contender: &mut Contender) -> Duration {
     let start = Instant::now();
     contender.held.wait_for(Held::is_yes).await.unwrap();
@@ -141,19 +152,11 @@ async fn an_annotation_is_written_at_once() {
     only.annotations
         .send_modify(|all| drop(all.insert("example.com/x".into(), "1".into())));
     let api: Api<LeaseObject> = Api::namespaced(server.admin(), "default");
-    let start = Instant::now();
-    loop {
-        let lease = api.get("turn").await.unwrap();
-        if lease
-            .metadata
-            .annotations
-            .is_some_and(|all| all.get("example.com/x").is_some_and(|v| v == "1"))
-        {
-            break;
-        }
-        assert!(start.elapsed() < Duration::from_secs(1));
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("it is written", Duration::from_secs(1), async || {
+        let annotations = api.get("turn").await.unwrap().metadata.annotations;
+        annotations.is_some_and(|all| all.get("example.com/x").is_some_and(|v| v == "1"))
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,25 +192,30 @@ async fn a_watch_says_when_it_is_lost_and_starts_from_a_full_list() {
             CancellationToken::new(),
         ),
     );
-    let pass = || tokio::time::sleep(Duration::from_secs(10));
-    pass().await;
+    let told = async |news: &str| {
+        let is_last = async || seen.lock().last().is_some_and(|last| last == news);
+        until(news, Duration::from_secs(60), is_last).await;
+    };
+    told("synced []").await;
     apply(&admin, "a", "test", &map("a"), Conflicts::Force)
         .await
         .unwrap();
-    pass().await;
+    told("apply a").await;
     link.refuse();
     link.drop_watches();
     apply(&admin, "b", "test", &map("b"), Conflicts::Force)
         .await
         .unwrap();
-    pass().await;
+    told("lost").await;
     link.heal();
-    pass().await;
+    told("synced [\"a\", \"b\"]").await;
     admin
         .delete("a", &kube::api::DeleteParams::default())
         .await
         .unwrap();
-    pass().await;
+    told("delete a").await;
+    // Nothing comes twice, but that it is lost.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     drop(task);
     let mut seen = seen.lock().clone();
     seen.dedup();

@@ -27,11 +27,12 @@ use tonic::{
 use crate::storage::Array;
 
 mod calls;
-mod probe;
+mod identities;
 mod script;
 mod service;
 
 pub use calls::{Call, Force, Rpc};
+pub use identities::{Identities, Who, replicates};
 pub use script::{Fault, Script};
 /// The codes of gRPC, for faults.
 pub use tonic::Code;
@@ -165,11 +166,12 @@ impl Driver {
         let routes = Routes::new(replication::controller_server::ControllerServer::new(
             service.clone(),
         ));
+        let who = Identities(service);
         let routes = match self.flavour {
             Flavour::Addons => {
-                routes.add_service(identity::identity_server::IdentityServer::new(service))
+                routes.add_service(identity::identity_server::IdentityServer::new(who))
             }
-            Flavour::Csi => routes.add_service(csi::identity_server::IdentityServer::new(service)),
+            Flavour::Csi => routes.add_service(csi::identity_server::IdentityServer::new(who)),
         };
         routes.prepare()
     }

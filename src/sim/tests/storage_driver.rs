@@ -5,6 +5,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod until;
+
 use std::{sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
@@ -28,6 +30,8 @@ use tonic::{
     Code,
     transport::{Channel, Endpoint},
 };
+
+use until::until;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -265,25 +269,17 @@ async fn serves_a_unix_socket_that_can_go_and_come_back() {
     assert_eq!(client.enable("v").await, Code::Ok);
 
     east.go_away();
-    wait_for("the socket to go", || !path.exists()).await;
+    until("the socket is gone", async || {
+        (!path.exists()).then_some(())
+    })
+    .await;
     assert_ne!(client.promote("v", false).await, Code::Ok);
     east.come_back();
-    wait_for("the socket to come back", || path.exists()).await;
+    until("the socket is back", async || path.exists().then_some(())).await;
     let mut client = Client(ControllerClient::new(over_unix(&path).await));
     assert_eq!(client.promote("v", false).await, Code::Ok);
     drop(served);
     assert!(!path.exists());
-}
-
-async fn wait_for(what: &str, done: impl Fn() -> bool) {
-    let poll = async {
-        while !done() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), poll)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain for {what}"));
 }
 
 #[tokio::test(start_paused = true)]

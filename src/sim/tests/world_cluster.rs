@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod until;
 mod world_common;
 
 use k8s_openapi::api::{
@@ -20,7 +21,8 @@ use lifeboat_sim::{
 };
 use serde_json::json;
 use std::time::Duration;
-use world_common::{Shop, delete, import, patch, until, wait_gone, world};
+use until::until;
+use world_common::{Shop, delete, import, patch, wait_gone, world};
 
 #[tokio::test(start_paused = true)]
 async fn a_deployment_with_new_volumes_comes_up_and_writes() {

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod until;
 mod world_common;
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ use lifeboat_sim::{
     storage::{Power, Promotion, Readiness, Resync, Role},
     world::{App, HUB, World, WorldSpec},
 };
-use world_common::{Shop, import, until, world, world_of};
+use until::until;
+use world_common::{Shop, import, world, world_of};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -143,11 +145,11 @@ async fn a_partition_silences_calls_and_replication_until_it_heals() {
     let silent = tokio::time::timeout(10 * SECOND, maps.list(&ListParams::default())).await;
     assert!(silent.is_err() || silent.unwrap().is_err());
     let synced = array.info(&handle).unwrap().slowest.last_sync;
-    tokio::time::sleep(5 * SECOND).await;
-    assert!(
-        array.info(&handle).unwrap().slowest.last_sync > synced,
-        "the hub is not on the way of replication"
-    );
+    // The hub is not on the way of replication.
+    until("replication", || async {
+        (array.info(&handle).unwrap().slowest.last_sync > synced).then_some(())
+    })
+    .await;
     world.heal(HUB, "west").unwrap();
     maps.list(&ListParams::default()).await.unwrap();
 

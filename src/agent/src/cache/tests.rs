@@ -1,5 +1,6 @@
 //! What an answer to an own write brings, beyond what was written, wakes whom a watch would have woken.
 
+use lifeboat_kit::WatchEvent;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

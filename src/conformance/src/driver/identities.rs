@@ -1,46 +1,30 @@
-//! Who the scripted driver is and what it can do, by either identity service.
+//! Who the scripted driver is and what it can do.
 
-use lifeboat_proto::{csi, identity};
-use tonic::{Request, Response, Status};
+use lifeboat_proto::identity::capability::{
+    NetworkFence, Type, VolumeGroup, network_fence, volume_group, volume_replication,
+};
+use lifeboat_sim::csi_addons::{Who, replicates};
 
-use super::Service;
+use super::{Identity, Service};
 
-#[tonic::async_trait]
-impl identity::identity_server::Identity for Service {
-    async fn get_identity(
-        &self,
-        _: Request<identity::GetIdentityRequest>,
-    ) -> Result<Response<identity::GetIdentityResponse>, Status> {
-        let name = self.0.name.clone();
-        Ok(Response::new(identity::GetIdentityResponse {
-            name,
-            ..Default::default()
-        }))
+fn group(kind: volume_group::Type) -> Type {
+    let r#type = kind.into();
+    Type::VolumeGroup(VolumeGroup { r#type })
+}
+
+impl Who for Service {
+    fn name(&self) -> String {
+        self.0.name.clone()
     }
 
-    async fn get_capabilities(
-        &self,
-        _: Request<identity::GetCapabilitiesRequest>,
-    ) -> Result<Response<identity::GetCapabilitiesResponse>, Status> {
-        use identity::capability::{
-            NetworkFence, Type, VolumeGroup, VolumeReplication, network_fence, volume_group,
-            volume_replication,
-        };
-        let replication = |kind: volume_replication::Type| {
-            let r#type = kind.into();
-            Type::VolumeReplication(VolumeReplication { r#type })
-        };
-        let group = |kind: volume_group::Type| {
-            let r#type = kind.into();
-            Type::VolumeGroup(VolumeGroup { r#type })
-        };
+    fn capabilities(&self) -> Vec<Type> {
         let fencing = NetworkFence {
             r#type: network_fence::Type::NetworkFence.into(),
         };
         let mut all = vec![
             (
                 "VOLUME_REPLICATION",
-                replication(volume_replication::Type::VolumeReplication),
+                replicates(volume_replication::Type::VolumeReplication),
             ),
             ("VOLUME_GROUP", group(volume_group::Type::VolumeGroup)),
             (
@@ -53,44 +37,17 @@ impl identity::identity_server::Identity for Service {
         all.retain(|(name, _)| !state.lacks.contains(name));
         if state.destination.is_some() {
             let kind = volume_replication::Type::GetReplicationDestinationInfo;
-            all.push(("", replication(kind)));
+            all.push(("", replicates(kind)));
         }
-        let capabilities = all
-            .into_iter()
-            .map(|(_, kind)| identity::Capability { r#type: Some(kind) });
-        Ok(Response::new(identity::GetCapabilitiesResponse {
-            capabilities: capabilities.collect(),
-        }))
+        all.into_iter().map(|(_, kind)| kind).collect()
     }
 
-    async fn probe(
-        &self,
-        _: Request<identity::ProbeRequest>,
-    ) -> Result<Response<identity::ProbeResponse>, Status> {
-        // One that is ready need not say so.
-        let ready = (!self.0.probed()).then_some(false);
-        Ok(Response::new(identity::ProbeResponse { ready }))
-    }
-}
-
-#[tonic::async_trait]
-impl csi::identity_server::Identity for Service {
-    async fn get_plugin_info(
-        &self,
-        _: Request<csi::GetPluginInfoRequest>,
-    ) -> Result<Response<csi::GetPluginInfoResponse>, Status> {
-        let name = self.0.name.clone();
-        Ok(Response::new(csi::GetPluginInfoResponse {
-            name,
-            ..Default::default()
-        }))
-    }
-
-    async fn probe(
-        &self,
-        _: Request<csi::ProbeRequest>,
-    ) -> Result<Response<csi::ProbeResponse>, Status> {
-        let ready = Some(self.0.probed());
-        Ok(Response::new(csi::ProbeResponse { ready }))
+    fn ready(&self) -> Option<bool> {
+        let ready = self.0.probed();
+        match self.0.identity {
+            // One that is ready need not say so.
+            Identity::Addons => (!ready).then_some(false),
+            Identity::Csi => Some(ready),
+        }
     }
 }

@@ -12,11 +12,19 @@ use crate::rows::promote::info;
 use crate::world::World;
 
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
+const RESYNCED: &str = "Secondary | volume is marked for resyncing";
 
 async fn world(on: &On) -> World {
     let world = World::new(on).await;
     world.claim("db").await;
     world
+}
+
+/// Waits until a copy was asked to be taken anew, by force, so many times in all.
+async fn until_sent(world: &World, times: usize) {
+    let what = format!("sent {times} times");
+    let sent = async |w: &World| w.driver.times("Rf").len() == times;
+    world.until(&what, sent).await;
 }
 
 pub(crate) async fn promotion_waits_for_the_grant_and_stores_the_epoch_first(on: &On) {
@@ -177,9 +185,7 @@ pub(crate) async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash(o
         })
     }));
     world.ask_as_hub("db", "resync", 2).await;
-    world
-        .until("sent", async |w| w.driver.trace("h-db").contains("Rf"))
-        .await;
+    until_sent(&world, 1).await;
     world.kill();
     world.pass(1).await;
     world.start();
@@ -190,41 +196,25 @@ pub(crate) async fn a_forced_resync_is_sent_once_per_epoch_even_across_a_crash(o
     world.until_status("db", "Secondary | volume is marked for resyncing | Completed=True/Demoted Degraded=False/Healthy").await;
     world.grant("west", 3, None).await;
     world.ask_as_hub("db", "resync", 3).await;
-    world
-        .until("the next epoch's", async |w| {
-            w.driver.times("Rf").len() == 2
-        })
-        .await;
+    until_sent(&world, 2).await;
 }
 
 pub(crate) async fn a_forced_resync_that_the_driver_refused_may_be_sent_again(on: &On) {
-    let world = world(on).await;
-    world.grant("west", 2, None).await;
-    world
-        .driver
-        .next("Rf", Answer::Fail(Code::InvalidArgument, "still primary"));
-    world.ask_as_hub("db", "resync", 2).await;
-    world
-        .until_status("db", "Secondary | volume is marked for resyncing")
-        .await;
-    assert_eq!(world.driver.times("Rf").len(), 2);
-    let world = self::world(on).await;
-    world.grant("west", 2, None).await;
-    world
-        .driver
-        .next("Rf", Answer::Fail(Code::Unavailable, "perhaps"));
-    world.ask_as_hub("db", "resync", 2).await;
-    world
-        .until_status("db", "Secondary | volume is marked for resyncing")
-        .await;
-    assert_eq!(
-        (
-            world.driver.times("Rf").len(),
-            world.driver.times("R").len()
-        ),
-        (1, 1),
-        "in doubt it was sent"
-    );
+    for (code, sent, asked_after) in [
+        (Code::InvalidArgument, 2, 0),
+        // In doubt it was sent.
+        (Code::Unavailable, 1, 1),
+    ] {
+        let world = world(on).await;
+        world.grant("west", 2, None).await;
+        world
+            .driver
+            .next("Rf", Answer::Fail(code, "no, or perhaps"));
+        world.ask_as_hub("db", "resync", 2).await;
+        world.until_status("db", RESYNCED).await;
+        let times = |letter| world.driver.times(letter).len();
+        assert_eq!((times("Rf"), times("R")), (sent, asked_after), "{code}");
+    }
 }
 
 pub(crate) async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renewed(
@@ -247,15 +237,11 @@ pub(crate) async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_
         world.pass(120).await;
         assert!(!world.driver.trace("h-db").contains('R'), "{holds:?}");
         world.order_as_hub("db", "resync", 2, Some(300)).await;
-        world
-            .until("renewed", async |w| w.driver.trace("h-db").contains("Rf"))
-            .await;
+        until_sent(&world, 1).await;
         // One that was carried out is followed to its end, however long that takes.
         world.pass(900).await;
         world.driver.always("R", Answer::Ok);
-        world
-            .until_status("db", "Secondary | volume is marked for resyncing")
-            .await;
+        world.until_status("db", RESYNCED).await;
         assert_eq!(world.driver.times("Rf").len(), 1);
     }
 }
@@ -307,9 +293,7 @@ pub(crate) async fn a_resync_that_the_driver_refuses_again_and_again_is_called_f
     assert_eq!(world.driver.times("Rf").len(), 1, "nobody has asked again");
     world.driver.always("R", Answer::NotReady);
     world.ask_again_as_hub("db", 2, 2).await;
-    world
-        .until("sent anew", async |w| w.driver.times("Rf").len() == 2)
-        .await;
+    until_sent(&world, 2).await;
     world
         .until("the failure is over", async |w| failed(w).await.is_none())
         .await;
@@ -332,9 +316,7 @@ pub(crate) async fn a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed
         world.driver.always("Rf", Answer::NotReady);
         world.driver.always("R", answer);
         world.ask_as_hub("db", "resync", 2).await;
-        world
-            .until("sent", async |w| w.driver.times("Rf").len() == 1)
-            .await;
+        until_sent(&world, 1).await;
         world.pass(600).await;
         assert_eq!(failed(&world).await, None);
     }
@@ -350,9 +332,7 @@ pub(crate) async fn a_resync_that_died_between_its_note_and_its_answer_is_in_dou
         .driver
         .always("Rf", Answer::Slow(Duration::from_secs(3_600)));
     world.ask_as_hub("db", "resync", 2).await;
-    world
-        .until("sent", async |w| w.driver.trace("h-db").contains("Rf"))
-        .await;
+    until_sent(&world, 1).await;
     world.kill();
     world.pass(1).await;
     world.driver.always("Rf", Answer::NotReady);
@@ -365,9 +345,7 @@ pub(crate) async fn a_resync_that_died_between_its_note_and_its_answer_is_in_dou
     world.pass(120).await;
     assert_eq!(world.driver.times("Rf").len(), 1);
     world.ask_again_as_hub("db", 2, 2).await;
-    world
-        .until("sent anew", async |w| w.driver.times("Rf").len() == 2)
-        .await;
+    until_sent(&world, 2).await;
 }
 
 pub(crate) async fn the_owner_is_never_resynced_and_auto_resync_means_nothing(on: &On) {

@@ -11,7 +11,7 @@ use lifeboat_core::testing::{Link, Model, id, running, workload};
 use lifeboat_core::wait::Reason;
 
 use crate::converge::{replan, step_to};
-use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate, until};
 
 /// The contact with `name` is as it is for a model that is `seconds` further on.
 fn seen(model: &mut Model, name: &str, contact: &Contact, seconds: i64) -> Plan {
@@ -213,16 +213,7 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
     fail_over(&mut model, "b");
     calm(&mut model);
     model.link("a", Link::Up);
-    for _ in 0..100 {
-        if model.plan().1.steps.iter().any(asks_for_resync) {
-            break;
-        }
-        let plan = model.plan().1;
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    let plan = model.plan().1;
-    assert!(plan.steps.iter().any(asks_for_resync), "{plan:#?}");
+    until(&mut model, |_, plan| plan.steps.iter().any(asks_for_resync));
     // Asked for, and the agent on `a` has not come to it.
     let mut observed = model.observe();
     for volume in observed

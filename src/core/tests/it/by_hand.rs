@@ -6,10 +6,13 @@ use lifeboat_core::ids::{ClaimKey, Epoch};
 use lifeboat_core::journal::Phase;
 use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
 use lifeboat_core::report::Tri;
-use lifeboat_core::testing::{Link, Model, claims, id};
+use lifeboat_core::testing::{Model, claims, id};
 
 use crate::converge::replan;
-use crate::drive::{Faults, assert_rests, calm, fail_over, protected, relocate, settle};
+use crate::drive::{
+    Faults, assert_comes_back_as_a_copy, assert_rests, calm, protected, relocate, resyncing,
+    settle, until,
+};
 
 fn delete_replications(model: &mut Model) {
     let site = model.sites.get_mut(&id("a")).unwrap();
@@ -31,15 +34,10 @@ fn delete_claim(model: &mut Model) -> ClaimKey {
 fn demoting() -> Model {
     let mut model = protected();
     relocate(&mut model, "b");
-    for _ in 0..100 {
-        let plan = model.plan().1;
-        if plan.steps.iter().any(|s| s.name() == "Demote") {
-            return model;
-        }
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    panic!("never demotes: {:?}", model.journal.phase);
+    until(&mut model, |_, plan| {
+        plan.steps.iter().any(|s| s.name() == "Demote")
+    });
+    model
 }
 
 fn assert_named(model: &mut Model, claim: &ClaimKey) {
@@ -130,29 +128,6 @@ fn a_selector_that_lets_one_claim_go_ends_its_protection_and_one_that_lets_all_g
     );
 }
 
-/// `a` has returned after a failover to `b`, and its copies are being taken anew.
-fn resyncing() -> Model {
-    let mut model = protected();
-    model.link("a", Link::Dead);
-    fail_over(&mut model, "b");
-    calm(&mut model);
-    model.link("a", Link::Up);
-    for _ in 0..100 {
-        let mut volumes = model.sites[&id("a")].truth.volumes.values();
-        if volumes.all(|x| {
-            x.replication
-                .as_ref()
-                .is_some_and(|r| r.resync_issued.is_some())
-        }) {
-            return model;
-        }
-        let plan = model.plan().1;
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    panic!("never: {:?}", model.journal.phase);
-}
-
 fn is_protected(plan: &Plan) -> bool {
     let mut all = plan.report.conditions.iter();
     all.any(|c| c.kind.as_str() == "Protected" && c.status == Tri::True)
@@ -190,9 +165,7 @@ fn a_replication_deleted_while_its_copy_is_taken_anew_is_made_again_and_the_copy
             .values()
             .all(|x| x.replication.as_ref().is_some_and(asked));
         assert!(all_asked, "{volumes:#?}");
-        calm(&mut model);
-        assert_rests(&mut model, "b");
-        assert!(model.records("b").starts_with(&model.records("a")));
+        assert_comes_back_as_a_copy(&mut model);
     }
 }
 

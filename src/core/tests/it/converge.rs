@@ -7,19 +7,13 @@ use lifeboat_core::observed::{Contact, Observed, RecordFacts, Role, VrFacts, VrS
 use lifeboat_core::testing::{Link, Model, id, request};
 use lifeboat_core::wait::Reason;
 
-use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
+use crate::drive::{
+    assert_comes_back_as_a_copy, assert_rests, calm, fail_over, protected, relocate, until,
+};
 
 /// Drives until a phase is reached.
 pub(crate) fn step_to(model: &mut Model, phase: &str) {
-    for _ in 0..100 {
-        if model.journal.phase.as_str() == phase {
-            return;
-        }
-        let plan = model.plan().1;
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    panic!("never gets to {phase}: {:?}", model.journal.phase);
+    until(model, |m, _| m.journal.phase.as_str() == phase);
 }
 
 /// A failover from `a`, which is dead, to `b`; rests until `a` returns.
@@ -67,9 +61,7 @@ fn a_failover_waits_for_the_lost_cluster_and_takes_it_back_in_step() {
             .starts_with(&at_loss[..at_loss.len() - 1])
     );
     model.link("a", Link::Up);
-    calm(&mut model);
-    assert_rests(&mut model, "b");
-    assert!(model.records("b").starts_with(&model.records("a")));
+    assert_comes_back_as_a_copy(&mut model);
 }
 
 #[test]

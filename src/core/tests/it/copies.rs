@@ -9,7 +9,7 @@ use lifeboat_core::step::Step;
 use lifeboat_core::testing::{Link, Model, id};
 use lifeboat_core::wait::Reason;
 
-use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate, until};
 
 fn data() -> ClaimKey {
     ClaimKey::new("shop", "data")
@@ -247,15 +247,9 @@ fn what_was_prepared_for_a_move_that_was_taken_back_is_no_copy_to_throw_away() {
     calm(&mut model);
     assert_rests(&mut model, "b");
     relocate(&mut model, "a");
-    for _ in 0..20 {
-        if !model.sites[&id("a")].truth.volumes.is_empty() {
-            break;
-        }
-        let plan = model.plan().1;
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    assert!(!model.sites[&id("a")].truth.volumes.is_empty());
+    until(&mut model, |m, _| {
+        !m.sites[&id("a")].truth.volumes.is_empty()
+    });
     model.link("a", Link::Cut);
     relocate(&mut model, "b");
     calm(&mut model);

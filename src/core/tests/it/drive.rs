@@ -124,11 +124,42 @@ pub(crate) fn calm(model: &mut Model) -> Told {
     settle(model, &Faults::default())
 }
 
+/// Goes on until a plan is as wanted, and does not follow it.
+pub(crate) fn until(model: &mut Model, wanted: impl Fn(&Model, &Plan) -> bool) {
+    for _ in 0..100 {
+        let plan = model.plan().1;
+        if wanted(model, &plan) {
+            return;
+        }
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    let last = model.plan().1;
+    panic!("never, in {:?}: {last:#?}", model.journal.phase);
+}
+
 /// A protected application on `a`.
 pub(crate) fn protected() -> Model {
     let mut model = Model::new();
     calm(&mut model);
     assert_rests(&mut model, "a");
+    model
+}
+
+/// `a` has returned after a failover to `b`, and its agent has begun to take every copy anew.
+pub(crate) fn resyncing() -> Model {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    until(&mut model, |m, _| {
+        let mut volumes = m.sites[&id("a")].truth.volumes.values();
+        volumes.all(|x| {
+            let replication = x.replication.as_ref();
+            replication.is_some_and(|r| r.resync_issued.is_some())
+        })
+    });
     model
 }
 
@@ -144,6 +175,13 @@ pub(crate) fn fail_over(model: &mut Model, to: &str) {
         failover_cluster: Some(id(to)),
         ..model.intent.request.clone()
     };
+}
+
+/// All comes to rest on `b`, and what `a` holds is a copy of what `b` has.
+pub(crate) fn assert_comes_back_as_a_copy(model: &mut Model) {
+    calm(model);
+    assert_rests(model, "b");
+    assert!(model.records("b").starts_with(&model.records("a")));
 }
 
 /// The application rests on a cluster, and runs there, and nothing of it is anywhere else.

@@ -5,13 +5,14 @@ use lifeboat_core::Blocker;
 use lifeboat_core::ids::{ClaimKey, Epoch, ResyncRequest};
 use lifeboat_core::intent::MoveKind;
 use lifeboat_core::journal::Phase;
-use lifeboat_core::observed::{Contact, Observed, Role, VrFacts, VrStatus};
-use lifeboat_core::plan::{Plan, plan};
+use lifeboat_core::observed::{Contact, Role, VrFacts, VrStatus};
+use lifeboat_core::plan::Plan;
 use lifeboat_core::step::Step;
-use lifeboat_core::testing::{self, Link, Model, id};
+use lifeboat_core::testing::{self, Model, id};
 use lifeboat_core::wait::Reason;
 
-use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
+use crate::converge::replan;
+use crate::drive::{assert_comes_back_as_a_copy, assert_rests, calm, relocate, resyncing};
 
 fn data() -> ClaimKey {
     ClaimKey::new("shop", "data")
@@ -20,24 +21,6 @@ fn data() -> ClaimKey {
 fn request(number: u32) -> ResyncRequest {
     let epoch = Epoch(2);
     ResyncRequest { epoch, number }
-}
-
-/// `a` has returned after a failover to `b`, and its agent has carried the request out.
-fn issued() -> Model {
-    let mut model = protected();
-    model.link("a", Link::Dead);
-    fail_over(&mut model, "b");
-    calm(&mut model);
-    model.link("a", Link::Up);
-    for _ in 0..100 {
-        if on_a(&mut model).resync_issued.is_some() {
-            return model;
-        }
-        let plan = model.plan().1;
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    panic!("never: {:?}", model.journal.phase);
 }
 
 fn on_a(model: &mut Model) -> &mut VrFacts {
@@ -65,14 +48,9 @@ fn asked(plan: &Plan) -> Vec<(ClaimKey, u32)> {
     all.collect()
 }
 
-fn replan(model: &Model, observed: &Observed) -> Plan {
-    let m = model;
-    plan(m.now, &m.policy, &m.intent, observed, &m.journal)
-}
-
 #[test]
 fn a_resync_that_failed_is_asked_for_again_and_its_time_is_noted_first() {
-    let mut model = issued();
+    let mut model = resyncing();
     failed(&mut model, 1);
     let noted = model.plan().1;
     assert!(noted.steps.is_empty(), "{:#?}", noted.steps);
@@ -87,14 +65,12 @@ fn a_resync_that_failed_is_asked_for_again_and_its_time_is_noted_first() {
     model.follow(&noted, None, 1);
     assert!(matches!(model.journal.phase, Phase::CleaningUp { resync: Some(at), .. } if at == now));
     assert_eq!(asked(&model.plan().1), [(data(), 2)]);
-    calm(&mut model);
-    assert_rests(&mut model, "b");
-    assert!(model.records("b").starts_with(&model.records("a")));
+    assert_comes_back_as_a_copy(&mut model);
 }
 
 #[test]
 fn however_long_it_takes_a_resync_that_is_on_its_way_is_not_asked_for_again() {
-    let mut model = issued();
+    let mut model = resyncing();
     model.now += SignedDuration::from_secs(100_000);
     let mut observed = model.observe();
     let b = observed.clusters.get_mut(&id("b")).unwrap();
@@ -119,7 +95,7 @@ fn however_long_it_takes_a_resync_that_is_on_its_way_is_not_asked_for_again() {
 
 #[test]
 fn it_is_asked_for_again_only_on_proof_that_the_owner_is_primary() {
-    let mut model = issued();
+    let mut model = resyncing();
     failed(&mut model, 1);
     for noted in [false, true] {
         if noted {
@@ -169,7 +145,7 @@ fn given_up(model: &mut Model) -> Blocker {
 
 #[test]
 fn after_the_third_request_a_person_must_look() {
-    let mut model = issued();
+    let mut model = resyncing();
     fail_up_to(&mut model, 1, 3);
     let told = given_up(&mut model);
     assert!(told.message.contains("3 requests"), "{told:?}");
@@ -177,7 +153,7 @@ fn after_the_third_request_a_person_must_look() {
 
 #[test]
 fn a_new_request_id_with_all_else_unchanged_has_it_tried_three_times_more() {
-    let mut model = issued();
+    let mut model = resyncing();
     fail_up_to(&mut model, 1, 3);
     given_up(&mut model);
     model.intent.request.id = Some("again".into());
@@ -219,7 +195,7 @@ fn the_remedy_says_what_to_edit_so_that_it_is_tried_again_and_nothing_moves() {
             Some("preferredCluster: b"),
         ),
     ] {
-        let mut model = issued();
+        let mut model = resyncing();
         fail_up_to(&mut model, 1, 3);
         model.intent.request = wish.clone();
         model.journal.served = Some(wish.clone());
@@ -258,7 +234,7 @@ fn the_remedy_says_what_to_edit_so_that_it_is_tried_again_and_nothing_moves() {
 
 #[test]
 fn a_hub_that_lost_its_memory_does_not_begin_to_count_anew() {
-    let mut model = issued();
+    let mut model = resyncing();
     failed(&mut model, 1);
     for _ in 0..2 {
         let plan = model.plan().1;
@@ -281,7 +257,7 @@ fn a_hub_that_lost_its_memory_does_not_begin_to_count_anew() {
 
 #[test]
 fn a_request_that_was_carried_out_as_it_was_taken_back_is_asked_for_under_its_own_number() {
-    let mut model = issued();
+    let mut model = resyncing();
     let r = on_a(&mut model);
     (r.desired, r.resync_asked) = (Role::Secondary, None);
     r.status = VrStatus::Demoted;
@@ -290,7 +266,7 @@ fn a_request_that_was_carried_out_as_it_was_taken_back_is_asked_for_under_its_ow
 
 #[test]
 fn only_a_sync_later_than_the_request_proves_a_copy() {
-    let mut model = issued();
+    let mut model = resyncing();
     let Phase::CleaningUp { resync, .. } = model.journal.phase else {
         panic!("{:?}", model.journal.phase);
     };

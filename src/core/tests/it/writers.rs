@@ -6,11 +6,11 @@ use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Before, Phase};
 use lifeboat_core::observed::{Contact, Holder, Managed, Role, SwitchOff};
 use lifeboat_core::step::Step;
-use lifeboat_core::testing::{Link, Model, claims, id};
+use lifeboat_core::testing::{Link, claims, id};
 use lifeboat_core::wait::Reason;
 
 use crate::converge::{replan, step_to};
-use crate::drive::{calm, fail_over, protected, relocate};
+use crate::drive::{calm, fail_over, protected, relocate, until};
 
 fn gives_up(plan: &Plan) -> bool {
     plan.steps.iter().any(|s| {
@@ -29,19 +29,6 @@ fn pod(managed: Managed) -> Holder {
         name: "shop/db-0".into(),
         managed,
     }
-}
-
-/// Goes on until a plan is as wanted, and does not follow it.
-fn until(model: &mut Model, wanted: impl Fn(&Model, &Plan) -> bool) {
-    for _ in 0..100 {
-        let plan = model.plan().1;
-        if wanted(model, &plan) {
-            return;
-        }
-        model.follow(&plan, None, 1);
-        model.tick();
-    }
-    panic!("never: {:?}", model.journal.phase);
 }
 
 #[test]

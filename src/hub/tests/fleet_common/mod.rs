@@ -22,6 +22,8 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::until::until;
+
 pub(crate) const BASE: &str = "2026-01-01T12:00:00Z";
 pub(crate) const UID: &str = "0f0f0f0f-1111-2222-3333-444444444444";
 
@@ -142,23 +144,13 @@ impl World {
     /// Waits until it holds; answers after how long.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) -> Duration {
         let start = tokio::time::Instant::now();
-        while !holds() {
-            assert!(start.elapsed() < Duration::from_secs(120), "never: {what}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until(what, async || holds().then_some(())).await;
         start.elapsed()
     }
 
     pub(crate) async fn fresh(&self, name: &str) {
-        let start = tokio::time::Instant::now();
-        while !self.contact(name).is_fresh() {
-            assert!(
-                start.elapsed() < Duration::from_secs(120),
-                "{name}: {:?}",
-                self.contact(name)
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let what = format!("{name} is fresh");
+        self.until(&what, || self.contact(name).is_fresh()).await;
     }
 
     pub(crate) fn observe(&self, scope: &Scope) -> Observed {

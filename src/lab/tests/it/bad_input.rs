@@ -31,10 +31,11 @@ use lifeboat_api::{DRCluster, DRPlacement, DRPolicy};
 use lifeboat_lab::{
     Lab, LabSpec,
     lab::{Key, Start},
-    script::{parse, play_in},
 };
 use lifeboat_sim::world::{App, HUB};
 use serde_json::{Value, json};
+
+use crate::support::play;
 
 mod archive;
 mod clusters;
@@ -49,11 +50,6 @@ fn spec() -> LabSpec {
         neighbour: Some(App::new("blog").volumes(1)),
         ..LabSpec::paused(2)
     }
-}
-
-async fn play(lab: &Lab, lines: &str) {
-    let played = play_in(lab, &parse(lines).unwrap()).await;
-    played.unwrap_or_else(|e| panic!("{e}"));
 }
 
 /// Installs an object on the hub.

@@ -171,6 +171,27 @@ impl ByHand {
         self.0.poll("a first copy", WITHIN, copied).await.unwrap();
     }
 
+    /// Has what is written on east mirrored to west.
+    async fn protect(&self) {
+        self.replicate("east", "primary");
+        self.until("east", PRIMARY).await;
+        self.written().await;
+        self.mirrored("west").await;
+    }
+
+    /// Moves from west to east, where nothing runs and every volume is asked to be secondary.
+    async fn take_back(&self) {
+        self.scale("west", 0).await;
+        self.ask("west", "secondary").await;
+        // Only whoever steps down now can tell: a side that was drained once is not asked again.
+        self.until("west", DRAINED).await;
+        self.until("east", DRAINED).await;
+        self.ask("east", "primary").await;
+        self.until("east", PRIMARY).await;
+        self.scale("east", 1).await;
+        self.written().await;
+    }
+
     /// How often something happened to volumes on a site.
     fn count(&self, site: &str, what: RoleChange) -> usize {
         let events = self.0.world().fabric().events();
@@ -188,12 +209,7 @@ fn a_planned_move_there_and_back_loses_nothing() {
 
 async fn there_and_back(volumes: usize) {
     let hands = ByHand::start(volumes).await;
-    hands.replicate("east", "primary");
-    hands.until("east", PRIMARY).await;
-    hands.written().await;
-
-    hands.mirrored("west").await;
-
+    hands.protect().await;
     hands.scale("east", 0).await;
     hands.ask("east", "secondary").await;
     hands.until("east", DRAINED).await;
@@ -203,15 +219,7 @@ async fn there_and_back(volumes: usize) {
     hands.scale("west", 1).await;
     hands.written().await;
 
-    hands.scale("west", 0).await;
-    hands.ask("west", "secondary").await;
-    // Only whoever steps down now can tell: a side that was drained once is not asked again.
-    hands.until("west", DRAINED).await;
-    hands.until("east", DRAINED).await;
-    hands.ask("east", "primary").await;
-    hands.until("east", PRIMARY).await;
-    hands.scale("east", 1).await;
-    hands.written().await;
+    hands.take_back().await;
     hands.until("west", DRAINED).await;
 
     let records = hands.0.ledger();
@@ -239,10 +247,7 @@ fn a_lost_cluster_is_left_by_force_and_taken_back_after_a_resync() {
 
 async fn lost_and_regained(volumes: usize) {
     let hands = ByHand::start(volumes).await;
-    hands.replicate("east", "primary");
-    hands.until("east", PRIMARY).await;
-    hands.written().await;
-    hands.mirrored("west").await;
+    hands.protect().await;
     hands.bring("west").await;
 
     hands.0.kill_site("east").unwrap();
@@ -270,14 +275,7 @@ async fn lost_and_regained(volumes: usize) {
     hands.0.poll("a copy anew", WITHIN, again).await.unwrap();
 
     hands.ask("east", "secondary").await;
-    hands.scale("west", 0).await;
-    hands.ask("west", "secondary").await;
-    hands.until("west", DRAINED).await;
-    hands.until("east", DRAINED).await;
-    hands.ask("east", "primary").await;
-    hands.until("east", PRIMARY).await;
-    hands.scale("east", 1).await;
-    hands.written().await;
+    hands.take_back().await;
     assert_eq!(
         hands.count("east", RoleChange::Resynced),
         volumes,

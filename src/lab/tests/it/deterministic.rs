@@ -1,11 +1,8 @@
 //! One seed, one story.
 
-use lifeboat_lab::{
-    Lab, LabSpec,
-    script::{parse, play_in},
-};
+use lifeboat_lab::{Lab, LabSpec};
 
-use crate::support::paused;
+use crate::support::{paused, play};
 
 const STORY: &str = "wait settled on east within 2m\nwait records 50 within 60s\nrelocate to west\n\
                      wait settled on west within 3m\nkill site west\nfailover to north\nwait running on north within 2m\n\
@@ -19,8 +16,7 @@ fn log(seed: u64) -> String {
         })
         .await
         .unwrap();
-        let played = play_in(&lab, &parse(STORY).unwrap()).await;
-        played.unwrap_or_else(|e| panic!("{e}"));
+        play(&lab, STORY).await;
         lab.log()
     })
 }

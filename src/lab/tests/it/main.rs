@@ -14,6 +14,7 @@ mod deterministic;
 mod many;
 mod rebuilt;
 mod repeat_every_step;
+mod restored;
 mod rights;
 mod scenarios;
 mod story;

@@ -3,15 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use lifeboat_lab::{
-    Lab, LabSpec,
-    script::{parse, play_in},
-};
+use lifeboat_lab::{Lab, LabSpec};
 use lifeboat_sim::apiserver::{Right, Verdict};
 use lifeboat_sim::world::HUB;
 use serde_json::Value;
 
-use crate::support::paused;
+use crate::support::{paused, play};
 
 /// What happens: enough of it that each program has done all that it ever does, but for groups.
 const STORY: &str = "
@@ -172,18 +169,14 @@ fn every_right_is_used_and_none_is_missing() {
         let fence = FENCE.replace("DRIVER", driver.name());
         lab.world().install("east", &fence).unwrap();
         lab.world().install("east", MORE).unwrap();
-        let play = async |lines: &str| {
-            let played = play_in(&lab, &parse(lines).unwrap()).await;
-            played.unwrap_or_else(|e| panic!("{e}"));
-        };
-        play(STORY).await;
+        play(&lab, STORY).await;
         // News that are told again after a while are counted.
         let driver = &lab.world().site("north").unwrap().driver;
         for _ in 0..2 {
             driver.go_away();
-            play("pass 20s").await;
+            play(&lab, "pass 20s").await;
             driver.come_back();
-            play("pass 20s").await;
+            play(&lab, "pass 20s").await;
         }
         lab
     });

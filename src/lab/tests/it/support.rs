@@ -4,6 +4,10 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use lifeboat_lab::{
+    Lab,
+    script::{parse, play_in},
+};
 use tracing_subscriber::EnvFilter;
 
 /// Runs on one thread and a clock that leaps whenever nothing else is to be done.
@@ -20,6 +24,12 @@ pub(crate) fn paused<T>(work: impl Future<Output = T>) -> T {
         .start_paused(true)
         .build();
     runtime.unwrap().block_on(work)
+}
+
+/// Plays lines of the scenario language, each of which must come true.
+pub(crate) async fn play(lab: &Lab, lines: &str) {
+    let played = play_in(lab, &parse(lines).unwrap()).await;
+    played.unwrap_or_else(|e| panic!("{e}"));
 }
 
 /// All scenario files, by name.

@@ -9,6 +9,8 @@ use super::tree::{meta_mut, meta_text, object, set_default, slot, slot_at, text,
 
 mod rules;
 
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 pub(crate) use rules::validate;
 
 /// Nodes report their status when they register.
@@ -114,6 +116,16 @@ pub(crate) fn on_update(res: &Resource, live: &Value, want: &mut Value) {
     defaults(res, want);
 }
 
+/// A role without rules says so, and knows no list without any: whoever wrote one is recorded all the same.
+pub(crate) fn no_rules(res: &Resource, obj: &mut Value) {
+    if res.is(RBAC, "Role") || res.is(RBAC, "ClusterRole") {
+        let rules = slot(obj, "rules");
+        if rules.as_array().is_some_and(Vec::is_empty) {
+            *rules = Value::Null;
+        }
+    }
+}
+
 /// A volume says since when it is in its phase.
 pub(crate) fn stamp_phase(res: &Resource, live: Option<&Value>, want: &mut Value, now: &str) {
     if !res.is("", "PersistentVolume") {
@@ -190,13 +202,13 @@ fn defaults(res: &Resource, obj: &mut Value) {
             set_default(m, "reclaimPolicy", "Delete");
             set_default(m, "volumeBindingMode", "Immediate");
         }
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding" | "RoleBinding") => {
+        (RBAC, "ClusterRoleBinding" | "RoleBinding") => {
             let role = object(slot(obj, "roleRef"));
-            set_default(role, "apiGroup", "rbac.authorization.k8s.io");
+            set_default(role, "apiGroup", RBAC);
             let subjects = obj.get_mut("subjects").and_then(Value::as_array_mut);
             for subject in subjects.into_iter().flatten() {
                 if matches!(text(subject, "kind"), "User" | "Group") {
-                    set_default(object(subject), "apiGroup", "rbac.authorization.k8s.io");
+                    set_default(object(subject), "apiGroup", RBAC);
                 }
             }
         }

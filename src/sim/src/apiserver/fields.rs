@@ -268,6 +268,8 @@ const UNMANAGED: [&str; 10] = [
 pub(crate) struct Paths {
     pub(crate) leaves: FieldSet,
     pub(crate) holders: FieldSet,
+    /// Where a built-in type is told that there is nothing.
+    nulls: FieldSet,
 }
 
 impl Paths {
@@ -280,9 +282,11 @@ impl Paths {
     }
 }
 
-/// Every leaf that a value states: what its applier manages.
+/// Every leaf that a value states, also that there is nothing: what its applier manages.
 pub(crate) fn leaves(res: &Resource, v: &Value) -> FieldSet {
-    paths(res, v).leaves
+    let mut all = paths(res, v);
+    all.leaves.append(&mut all.nulls);
+    all.leaves
 }
 
 /// Every path of a value.
@@ -300,13 +304,15 @@ fn collect<'a>(shape: Shape<'a>, v: &'a Value, path: &mut Path, out: &mut Paths)
                 let typed = shape.depth == 0 && matches!(key.as_str(), "apiVersion" | "kind");
                 let owned_by_server =
                     shape.depth == 1 && shape.in_meta && UNMANAGED.contains(&key.as_str());
-                // In a built-in type null is nothing.
-                let nothing = x.is_null() && shape.schema.is_none();
-                if typed || owned_by_server || nothing {
+                if typed || owned_by_server {
                     continue;
                 }
                 path.push(Step::Field(key.clone()));
-                collect(shape.field(key), x, path, out);
+                if x.is_null() && shape.schema.is_none() {
+                    out.nulls.insert(path.clone());
+                } else {
+                    collect(shape.field(key), x, path, out);
+                }
                 path.pop();
             }
         }

@@ -167,8 +167,8 @@ fn blocks_rules(cause: &Cause) -> bool {
 pub(crate) fn shape(res: &Resource, obj: &mut Value) -> Vec<String> {
     let mut dropped = Vec::new();
     if let Some(m) = obj.get_mut("metadata") {
-        drop_nulls(m);
         prune(kinds::metadata(), m, "metadata", &mut dropped);
+        drop_nulls(m);
         drop_empty(
             m,
             &["labels", "annotations", "finalizers", "ownerReferences"],
@@ -178,8 +178,8 @@ pub(crate) fn shape(res: &Resource, obj: &mut Value) -> Vec<String> {
         prune_root(&schema.root, obj, &mut dropped);
         default(&schema.root, obj);
     } else if let Some(structure) = kinds::structure(&res.group, &res.kind) {
-        drop_nulls(obj);
         prune_root(structure, obj, &mut dropped);
+        drop_nulls(obj);
         drop_empty(obj, &["data", "binaryData", "stringData"]);
     }
     dropped
@@ -195,7 +195,7 @@ fn drop_empty(v: &mut Value, keys: &[&str]) {
     });
 }
 
-/// To a built-in type null is the same as nothing.
+/// To a built-in type null is the same as nothing, in a field that it has.
 fn drop_nulls(v: &mut Value) {
     match v {
         Value::Object(m) => {

@@ -176,6 +176,7 @@ impl State {
             );
         }
         builtin::on_admission(res, &mut obj);
+        builtin::no_rules(res, &mut obj);
         builtin::stamp_phase(res, None, &mut obj, &self.clock.stamp());
         self.before_store(res, &mut obj, None)?;
         if opts.commit == Commit::DryRun {
@@ -262,6 +263,7 @@ impl State {
                 &self.clock.stamp(),
             );
         }
+        builtin::no_rules(res, &mut want);
         builtin::stamp_phase(res, Some(&live), &mut want, &self.clock.stamp());
         self.before_store(res, &mut want, Some(&live))?;
         if same_object(&live, &want) {

@@ -142,31 +142,17 @@ spec:
     }
 
     fn deployment_yaml(&self) -> String {
-        let Self {
-            namespace, name, ..
-        } = self;
+        let Self { name, .. } = self;
         let claims = self.claims();
         let list =
             |one: fn(&String) -> String| claims.iter().map(one).collect::<Vec<_>>().join(", ");
         let mounts = list(|c| format!("{{name: {c}, mountPath: /{c}}}"));
         let volumes = list(|c| format!("{{name: {c}, persistentVolumeClaim: {{claimName: {c}}}}}"));
+        let run = "  replicas: 1\n  strategy: {type: Recreate}\n";
+        let workload = self.workload_yaml("Deployment", run);
         format!(
             "\
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: {name}, namespace: {namespace}, labels: {{app: {name}}}}}
-spec:
-  replicas: 1
-  strategy: {{type: Recreate}}
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata: {{labels: {{app: {name}}}}}
-    spec:
-      containers:
-      - name: writer
-        image: example.org/writer:1
-        envFrom: [{{configMapRef: {{name: {name}-config}}}}, {{secretRef: {{name: {name}-login}}}}]
+{workload}        envFrom: [{{configMapRef: {{name: {name}-config}}}}, {{secretRef: {{name: {name}-login}}}}]
         volumeMounts: [{mounts}]
       volumes: [{volumes}]
 "
@@ -174,36 +160,43 @@ spec:
     }
 
     fn stateful_set_yaml(&self) -> String {
-        let Self {
-            namespace,
-            name,
-            volumes,
-            ..
-        } = self;
+        let Self { name, volumes, .. } = self;
+        let run = format!(
+            "  replicas: {volumes}\n  serviceName: {name}\n  podManagementPolicy: Parallel\n"
+        );
+        let workload = self.workload_yaml("StatefulSet", &run);
         format!(
             "\
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {{name: {name}, namespace: {namespace}, labels: {{app: {name}}}}}
-spec:
-  replicas: {volumes}
-  serviceName: {name}
-  podManagementPolicy: Parallel
-  selector: {{matchLabels: {{app: {name}}}}}
-  template:
-    metadata: {{labels: {{app: {name}}}}}
-    spec:
-      containers:
-      - name: writer
-        image: example.org/writer:1
-        volumeMounts: [{{name: data, mountPath: /data}}]
+{workload}        volumeMounts: [{{name: data, mountPath: /data}}]
   volumeClaimTemplates:
   - metadata: {{name: data, labels: {{app: {name}}}}}
     spec:
       storageClassName: fast
       accessModes: [ReadWriteOnce]
       resources: {{requests: {{storage: 1Gi}}}}
+"
+        )
+    }
+
+    /// What runs the pods, as far as the name of its one container; `run` is how many there are, and how they are replaced.
+    fn workload_yaml(&self, kind: &str, run: &str) -> String {
+        let Self {
+            namespace, name, ..
+        } = self;
+        format!(
+            "\
+---
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}, namespace: {namespace}, labels: {{app: {name}}}}}
+spec:
+{run}  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - name: writer
+        image: example.org/writer:1
 "
         )
     }

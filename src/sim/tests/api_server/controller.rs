@@ -14,6 +14,7 @@ use kube::{Api, Client, Resource as _, ResourceExt};
 use serde_json::json;
 
 use super::world::*;
+use crate::until::until;
 
 type Failure = finalizer::Error<kube::Error>;
 
@@ -74,7 +75,7 @@ async fn a_controller_with_a_finalizer_owns_its_children() {
     await_condition(ships.clone(), "s", is_ready).await.unwrap();
     maps.delete("s", &DeleteParams::default()).await.unwrap();
     until("the child is made again", async || {
-        maps.get_opt("s").await.unwrap().is_some()
+        maps.get_opt("s").await.unwrap()
     })
     .await;
     let s = ships.get("s").await.unwrap();

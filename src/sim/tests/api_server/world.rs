@@ -128,15 +128,3 @@ pub async fn apply_data(
     api.patch("c", &PatchParams::apply(manager), &Patch::Apply(body))
         .await
 }
-
-/// Waits until something holds, for at most a few (simulated) seconds.
-pub async fn until<F: AsyncFnMut() -> bool>(what: &str, mut holds: F) {
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-    while !holds().await {
-        assert!(
-            tokio::time::Instant::now() < end,
-            "waited in vain until {what}"
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-}

@@ -6,7 +6,7 @@
 )]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::fmt::Debug;
 
 use k8s_openapi::api::{
     core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod},
@@ -22,6 +22,8 @@ use lifeboat_sim::{
 };
 use serde_json::{Value, json};
 
+use crate::until::until;
+
 /// A hub, and east and west with a storage class each.
 pub fn world() -> World {
     world_of(|spec| spec)
@@ -35,21 +37,6 @@ pub fn world_of(change: impl FnOnce(WorldSpec) -> WorldSpec) -> World {
         world.install_storage_class(&site.name).unwrap();
     }
     world
-}
-
-/// Waits until `look` finds something, for a simulated minute at most.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> F) -> T {
-    let poll = async {
-        loop {
-            if let Some(found) = look().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), poll)
-        .await
-        .unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// One site's objects of one application.
