@@ -1,6 +1,6 @@
 //! A control plane with volumes, a driver that serves them, and how the agent is started on them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -29,6 +29,8 @@ const AGENT: &str = "lifeboat-agent";
 const AT_ONCE: usize = 64;
 /// Writes behind the rate of the API server.
 const PROBES: usize = 2000;
+/// Longer than all of it takes.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
 /// A driver that nobody serves.
 const NOBODY: &str = "nobody.example.com";
 
@@ -62,10 +64,13 @@ impl Ground {
         objects::apply_yaml(&client, &classes()).await?;
 
         let clock = SimClock::system();
-        let fabric = Fabric::new(
-            FabricSpec::new(["here", "there"]),
-            Arc::new(move || clock.now()),
-        );
+        // Storage that has nothing new to tell while this runs: what is written is what the changes of role need.
+        let spec = FabricSpec {
+            interval: NEVER,
+            full_copy: NEVER,
+            ..FabricSpec::new(["here", "there"])
+        };
+        let fabric = Fabric::new(spec, Arc::new(move || clock.now()));
         let array = fabric.array("here")?;
         let names: Vec<String> = (0..volumes).map(|n| format!("data-{n:05}")).collect();
         for name in &names {

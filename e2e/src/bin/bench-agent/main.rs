@@ -82,10 +82,14 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
     let before = Books::open(&ground.client, None).await?;
     let agent = ground.start_agent()?;
     let took = looked_at_all(&ground, &agent, calls, volumes).await?;
-    let after = Books::open(&ground.client, agent.pid()).await?;
-    println!(
-        "{}",
-        line("started again", volumes, took, after.since(&before))
+    let cost = Books::open(&ground.client, agent.pid())
+        .await?
+        .since(&before);
+    let written = cost.writes();
+    println!("{}", line("started again", volumes, took, cost));
+    ensure!(
+        written == 0.0,
+        "{written} writes though nothing was to be done"
     );
 
     let flipped = volumes.min(FLIPPED);
