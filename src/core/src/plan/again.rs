@@ -24,7 +24,7 @@ fn limit(v: &View<'_>) -> u32 {
 
 /// A person asks, by a request that moves nothing: copies that were asked for in vain are asked for as often once more.
 pub(super) fn allow_more(j: &mut Journal) {
-    if let Some(highest) = j.resyncs.values().max() {
+    if let Some(highest) = j.resyncs.values().map(|anew| anew.number).max() {
         j.resync_limit = Some(highest.saturating_add(REQUESTS));
     }
 }
@@ -68,12 +68,17 @@ pub(super) fn repeat(
         return None;
     }
     let which = names(again.iter().map(|(k, _)| *k));
-    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
+    if left.resync.is_none()
+        || v.journal
+            .resyncs
+            .get(id)
+            .is_none_or(|anew| anew.number < highest)
+    {
         let said = format!(
             "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {})",
             limit(v)
         );
-        let draft = note_resync(v, left, id, highest);
+        let draft = note_resync(v, left, id, (highest, claims));
         return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
     }
     let text = format!("asking again for the copies on {id} of {which}");

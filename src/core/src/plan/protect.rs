@@ -162,17 +162,16 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
     if !other.is_empty() {
         steps.push(Step::Release {
             cluster: on.clone(),
-            claims: other.iter().cloned().collect(),
+            claims: other.into_iter().collect(),
         });
     }
     let lacking = |k: &ClaimKey| {
-        !other.contains(k)
-            && replication(facts, k).is_none_or(|r| {
-                // A word to switch off that is left of a protection that was to end is taken back with the same step.
-                r.desired != Role::Primary
-                    || r.epoch != Some(v.journal.epoch)
-                    || r.switch_off == SwitchOff::Said
-            })
+        replication(facts, k).is_none_or(|r| {
+            // A word to switch off that is left of a protection that was to end is taken back with the same step.
+            r.desired != Role::Primary
+                || r.epoch != Some(v.journal.epoch)
+                || r.switch_off == SwitchOff::Said
+        })
     };
     let unreplicated: BTreeMap<ClaimKey, String> = p
         .classes

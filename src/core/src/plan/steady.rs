@@ -15,14 +15,10 @@ pub(super) fn next(v: &View<'_>) -> Draft {
     let Some(owner) = v.journal.owner.clone() else {
         return Draft::journal(v, |j| j.phase = Phase::Undecided);
     };
-    if let Some(left) = v
-        .others()
-        .find(|id| v.fresh(id) && !our_claims(v.at(id)).is_empty())
-        .cloned()
-    {
+    let unfinished =
+        |id: &ClusterId| !our_claims(v.at(id)).is_empty() || v.journal.resyncs.contains_key(id);
+    if let Some(left) = v.others().find(|id| v.fresh(id) && unfinished(id)).cloned() {
         return Draft::journal(v, |j| {
-            // Nothing was asked for there yet: what has no replication is left of a move that was taken back.
-            j.resyncs.clear();
             j.phase = Phase::CleaningUp {
                 from: left,
                 to: owner,

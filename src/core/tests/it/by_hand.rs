@@ -131,7 +131,7 @@ fn a_selector_that_lets_one_claim_go_ends_its_protection_and_one_that_lets_all_g
 }
 
 /// `a` has returned after a failover to `b`, and its copies are being taken anew.
-fn resyncing() -> Model {
+pub(crate) fn resyncing() -> Model {
     let mut model = protected();
     model.link("a", Link::Dead);
     fail_over(&mut model, "b");
@@ -153,7 +153,7 @@ fn resyncing() -> Model {
     panic!("never: {:?}", model.journal.phase);
 }
 
-fn is_protected(plan: &Plan) -> bool {
+pub(crate) fn is_protected(plan: &Plan) -> bool {
     let mut all = plan.report.conditions.iter();
     all.any(|c| c.kind.as_str() == "Protected" && c.status == Tri::True)
 }

@@ -176,6 +176,16 @@ fn after_the_third_request_a_person_must_look() {
 }
 
 #[test]
+fn one_that_was_taken_back_after_the_last_request_is_not_asked_for_under_a_further_number() {
+    let mut model = issued();
+    fail_up_to(&mut model, 1, 3);
+    let r = on_a(&mut model);
+    (r.desired, r.resync_asked) = (Role::Secondary, None);
+    r.status = VrStatus::Demoted;
+    assert_eq!(asked(&model.plan().1), [(data(), 3)]);
+}
+
+#[test]
 fn a_new_request_id_with_all_else_unchanged_has_it_tried_three_times_more() {
     let mut model = issued();
     fail_up_to(&mut model, 1, 3);
