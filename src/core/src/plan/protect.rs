@@ -398,7 +398,22 @@ pub(super) fn agent_trouble(
             format!("the agent on {on} has been silent since {since}"),
             "look at the agent's pod in lifeboat-system",
         )),
-        AgentFacts::Alive { drivers: states } => {
+        AgentFacts::Alive {
+            drivers: states,
+            silent,
+        } => {
+            let quiet = drivers.iter().filter_map(|d| silent.get_key_value(d));
+            let quiet: Vec<String> = quiet.map(|(d, at)| format!("{d} since {at}")).collect();
+            if !quiet.is_empty() {
+                return Some(Blocker::new(
+                    Reason::AgentNotAlive,
+                    format!(
+                        "the agent on {on} that serves a storage driver has been silent: {}",
+                        names(quiet)
+                    ),
+                    "look at the pod of that agent in lifeboat-system; those of the other drivers go on",
+                ));
+            }
             let bad: Vec<String> = drivers
                 .iter()
                 .filter_map(|d| match states.get(d) {

@@ -50,6 +50,14 @@ pub(super) fn next(v: &View<'_>) -> Draft {
 pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
     match v.pending() {
         None => Wish::None,
+        Some(_) if again::asks_for_copies(v, owner) => Wish::Begin(again::stay(v).event(
+            Severity::Normal,
+            "CopiesAskedFor",
+            format!(
+                "{} stays on {owner}: with a new requestID alone, copies that are being taken anew are asked for again as often as they are",
+                v.intent.placement
+            ),
+        )),
         Some(MoveKind::Relocate) => relocate(v, owner),
         Some(MoveKind::Failover) => failover::wish(v, owner),
     }
@@ -58,10 +66,7 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
 fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
     let to = &v.intent.request.preferred;
     if to == owner {
-        return Wish::Begin(Draft::journal(v, |j| {
-            j.served = Some(v.intent.request.clone());
-            again::allow_more(j);
-        }));
+        return Wish::Begin(again::stay(v));
     }
     if v.fresh(owner) && v.fresh(to) && v.at(owner).volumes.is_empty() && v.journal.capture == 0 {
         // Nothing was ever protected: there is nothing to move.

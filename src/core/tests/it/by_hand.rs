@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
 use lifeboat_core::ids::{ClaimKey, Epoch};
+use lifeboat_core::intent::Life;
 use lifeboat_core::journal::Phase;
 use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
 use lifeboat_core::report::Tri;
@@ -287,4 +288,25 @@ fn a_volume_object_that_was_restored_is_still_the_same_volume() {
     assert!(is_protected(&model.plan().1));
     let log = calm(&mut model).log;
     assert!(!log.iter().any(|s| s == "Release@a"), "{log:#?}");
+}
+
+#[test]
+fn a_volume_that_no_claim_has_any_more_is_given_back_when_protection_ends_and_not_before() {
+    let mut model = protected();
+    made_anew(&mut model, "image-anew");
+    let former = |m: &mut Model, name: &str| {
+        let site = m.sites.get_mut(&id(name)).unwrap();
+        site.truth.former.insert("pv-before".into());
+    };
+    former(&mut model, "a");
+    // What is left on another cluster may be of a copy.
+    former(&mut model, "b");
+    let log = calm(&mut model).log;
+    assert!(!log.iter().any(|s| s.starts_with("GiveBack")), "{log:#?}");
+    model.intent.life = Life::Leaving;
+    let log = calm(&mut model).log;
+    assert!(model.finished);
+    let given = log.iter().filter(|s| s.starts_with("GiveBack"));
+    assert!(given.eq(["GiveBack@a"]), "{log:#?}");
+    assert!(model.sites[&id("a")].truth.former.is_empty());
 }

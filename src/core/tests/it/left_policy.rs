@@ -112,13 +112,14 @@ fn one_on_which_nothing_was_ever_seen_is_remembered_for_what_was_begun_there() {
     for _ in 0..10 {
         let plan = model.plan().1;
         model.follow(&plan, None, 1);
-        if plan.steps.iter().any(|s| matches!(s, Step::Restore { .. })) {
+        if plan.steps.iter().any(|s| s.cluster() == Some(&id("c"))) {
             break;
         }
     }
     // It was done, and nobody saw it.
     model.link("c", Link::Cut);
-    assert!(!model.sites[&id("c")].truth.volumes.is_empty());
+    assert!(model.sites[&id("c")].truth.record.is_some());
+    assert!(model.observe().cluster(&id("c")).record.is_none());
     relocate(&mut model, "a");
     calm(&mut model);
     leaves_the_policy(&mut model, "c");
@@ -129,6 +130,10 @@ fn one_on_which_nothing_was_ever_seen_is_remembered_for_what_was_begun_there() {
     model.link("c", Link::Up);
     calm(&mut model);
     assert_rests(&mut model, "a");
+    model.intent.life = Life::Leaving;
+    calm(&mut model);
+    assert!(model.finished);
+    assert!(model.sites[&id("c")].truth.record.is_none());
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use lifeboat_core::ids::ClaimKey;
 use lifeboat_core::journal::{Anew, Journal, Phase};
-use lifeboat_core::observed::{Contact, Observed};
+use lifeboat_core::observed::{Contact, Mark, Observed};
 use lifeboat_core::report::Tri;
 use lifeboat_core::testing::{Link, Model, id};
 use lifeboat_core::wait::Reason;
@@ -12,7 +13,7 @@ use lifeboat_core::{ClusterFacts, Plan};
 
 use crate::by_hand::{is_protected, resyncing};
 use crate::converge::replan;
-use crate::drive::{assert_rests, calm, fail_over, relocate};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
 
 /// A hand deletes so many claims on `a`, each with its VolumeReplication, and with its volume if `all` of it is to go.
 fn delete_on_a(model: &mut Model, so_many: usize, all: bool) {
@@ -23,6 +24,7 @@ fn delete_on_a(model: &mut Model, so_many: usize, all: bool) {
         (x.claim, x.replication) = (None, None);
         if all {
             a.truth.volumes.remove(&key);
+            a.truth.workloads.clear();
         }
     }
 }
@@ -69,6 +71,10 @@ fn claim_and_replication_deleted_together_leave_a_copy_that_is_still_to_be_prove
     for (so_many, all) in [(1, false), (2, false), (1, true), (2, true)] {
         let mut model = two_clusters();
         delete_on_a(&mut model, so_many, all);
+        if all && let Phase::CleaningUp { from, .. } = &mut model.journal.phase {
+            // It is not the one that was left last.
+            *from = id("c");
+        }
         for _ in 0..10 {
             let observed = synced(&mut model, 0);
             let plan = replan(&model, &observed);
@@ -107,6 +113,7 @@ fn a_sync_later_than_the_request_proves_it() {
     };
     for (seconds, proven) in [(-5, false), (0, false), (1, true)] {
         let observed = synced(&mut model, seconds);
+        assert_eq!(is_protected(&replan(&model, &observed)), proven);
         assert_eq!(ends(&model, &observed), proven, "{seconds}");
     }
 }
@@ -123,6 +130,59 @@ fn what_the_owner_has_no_more_needs_no_proof() {
         model.follow(&plan, None, 1);
     }
     assert_eq!(model.journal.resyncs.len(), 0);
+}
+
+#[test]
+fn a_claim_that_was_deleted_everywhere_holds_no_failover_back() {
+    let mut model = two_clusters();
+    delete_on_a(&mut model, 1, true);
+    let gone = ClaimKey::new("shop", "data");
+    model.capture.as_mut().unwrap().volumes.remove(&gone);
+    let later = asked(&model) + SignedDuration::from_secs(1);
+    for known in model.journal.synced.values_mut() {
+        known.at = later;
+    }
+    model.journal.synced.remove(&gone);
+    model.link("b", Link::Dead);
+    assert_eq!(gate(&model.plan().1, "TargetCopy"), None);
+}
+
+#[test]
+fn a_replication_that_is_not_ours_proves_nothing() {
+    let mut model = two_clusters();
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    for x in a.truth.volumes.values_mut() {
+        x.claim = None;
+        x.replication.as_mut().unwrap().mark = Mark::Unmarked;
+    }
+    let observed = synced(&mut model, 0);
+    for _ in 0..10 {
+        let plan = replan(&model, &observed);
+        model.follow(&plan, None, 1);
+    }
+    assert!(model.journal.resyncs.contains_key(&id("a")));
+}
+
+#[test]
+fn a_copy_that_no_agent_was_told_to_throw_away_is_still_one() {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    for _ in 0..20 {
+        if !model.journal.resyncs.is_empty() {
+            break;
+        }
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    assert!(model.journal.resyncs.contains_key(&id("a")));
+    model.link("b", Link::Dead);
+    let plan = model.plan().1;
+    assert_eq!(gate(&plan, "TargetAnswers"), Some(Tri::True), "{plan:#?}");
+    assert_eq!(gate(&plan, "TargetCopy"), None, "{plan:#?}");
 }
 
 #[test]
