@@ -266,3 +266,19 @@ fn what_was_prepared_for_a_move_that_was_taken_back_is_no_copy_to_throw_away() {
     assert!(log.iter().any(|s| s == "RemoveClaims@a"), "{log:#?}");
     assert_rests(&mut model, "b");
 }
+
+#[test]
+fn a_side_that_was_lost_takes_its_copy_anew_also_after_a_relocation_between_the_others() {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    relocate(&mut model, "c");
+    calm(&mut model);
+    assert_eq!(model.journal.owner, Some(id("c")));
+    model.link("a", Link::Up);
+    let log = calm(&mut model).log;
+    assert!(log.iter().any(|s| s == "Resync@a"), "{log:#?}");
+    assert_rests(&mut model, "c");
+    assert!(model.records("c").starts_with(&model.records("a")));
+}
