@@ -5,7 +5,7 @@ use lifeboat_core::Plan;
 use lifeboat_core::ids::{ClaimKey, Epoch};
 use lifeboat_core::intent::Life;
 use lifeboat_core::journal::Phase;
-use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
+use lifeboat_core::observed::{Deleting, Mark, Observed, Retained, Selected};
 use lifeboat_core::report::Tri;
 use lifeboat_core::testing::{Link, Model, claims, id};
 
@@ -309,4 +309,17 @@ fn a_volume_that_no_claim_has_any_more_is_given_back_when_protection_ends_and_no
     let given = log.iter().filter(|s| s.starts_with("GiveBack"));
     assert!(given.eq(["GiveBack@a"]), "{log:#?}");
     assert!(model.sites[&id("a")].truth.former.is_empty());
+}
+
+#[test]
+fn a_reclaim_policy_that_somebody_changed_back_is_set_again() {
+    let mut model = protected();
+    let key = claims().into_iter().next().unwrap();
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    let pv = a.truth.volumes.get_mut(&key).unwrap().volume.as_mut();
+    pv.unwrap().retained = Retained::No;
+    let log = calm(&mut model).log;
+    assert!(log.iter().any(|s| s == "Retain@a"), "{log:#?}");
+    let pv = model.sites[&id("a")].truth.volumes[&key].volume.as_ref();
+    assert_eq!(pv.unwrap().retained, Retained::Yes);
 }

@@ -5,7 +5,7 @@
 //! simulated API servers are most of what is measured, and the calls of a move say what real ones would have to do.
 #![expect(clippy::print_stdout, reason = "a table is what this program is for")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -266,7 +266,8 @@ async fn told_of(lab: &Lab, placement: &DRPlacement) -> Result<String> {
                 object["metadata"]["managedFields"].take();
             }
         }
-        told += &format!("--- {}\n{}", site.name, serde_saphyr::to_string(&all)?);
+        let all = serde_saphyr::to_string(&all)?;
+        write!(told, "--- {}\n{all}", site.name)?;
     }
     Ok(told)
 }
