@@ -84,3 +84,31 @@ fn judged(
     set_condition(&mut status.conditions, condition);
     status
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(epoch: i64, highest: i64, written_for: &str) -> (Option<i64>, String, String) {
+        let record = serde_json::from_value(json!({
+            "metadata": {"namespace": "shop", "name": "own", "generation": 4},
+            "spec": {"placementUID": "1", "placement": "shop/db", "cluster": "east", "clusterUID": written_for,
+                "owner": "east", "epoch": epoch},
+        }));
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let status = judged(&record.unwrap(), highest, "here", now);
+        assert_eq!(status.observed_generation, Some(4));
+        let told = status.conditions.into_iter().next().unwrap();
+        (status.observed_epoch, told.status, told.reason)
+    }
+
+    #[test]
+    fn the_highest_epoch_is_stored_and_a_lower_or_foreign_one_is_not_accepted() {
+        let said =
+            |epoch, status: &str, reason: &str| (Some(epoch), status.to_owned(), reason.to_owned());
+        assert_eq!(judge(7, 5, "here"), said(7, "True", "EpochStored"));
+        assert_eq!(judge(7, 7, "here"), said(7, "True", "EpochStored"));
+        assert_eq!(judge(6, 7, "here"), said(7, "False", "StaleEpoch"));
+        assert_eq!(judge(7, 5, "there"), said(7, "False", "ForeignCluster"));
+    }
+}

@@ -60,7 +60,8 @@ pub struct DRPlacementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_cluster: Option<String>,
     /// Any text. A new value asks again for what the other fields already say. If they say where the application already
-    /// runs, nothing moves, and copies that could not be brought back in step are asked for three more times.
+    /// runs, or if it answers there while its old copies are being brought back in step, a new value alone moves nothing;
+    /// copies that could not be brought back are asked for three more times.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "requestID")]
     #[schemars(length(max = 253))]
     pub request_id: Option<String>,

@@ -43,10 +43,10 @@ pub struct Journal {
     /// Since when the present owner's copies count as protection: a sync before that is of an earlier owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected_since: Option<Timestamp>,
-    /// The clusters whose copies are being taken anew, with the how manieth request of this epoch was the last: the time in
-    /// the phase is of that one. Taken out once every copy there is proven.
+    /// The clusters whose copies are being taken anew: the time in the phase is of the last request. Taken out once every copy
+    /// there is proven.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resyncs: BTreeMap<ClusterId, u32>,
+    pub resyncs: BTreeMap<ClusterId, Anew>,
     /// Up to which request of this epoch copies are asked for, if a person has asked for more than the usual few.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resync_limit: Option<u32>,
@@ -88,6 +88,37 @@ impl From<SyncedForm> for Synced {
             SyncedForm::At(at) => Self { at, handle: None },
             SyncedForm::Of { at, handle } => Self { at, handle },
         }
+    }
+}
+
+/// The copies on one cluster that are being taken anew.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "AnewForm")]
+pub struct Anew {
+    /// The how manieth request of this epoch was the last.
+    pub number: u32,
+    /// The claims that it was made for: what is not to be seen of them there any more is still to be proven.
+    pub claims: BTreeSet<ClaimKey>,
+}
+
+/// How that is or was written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AnewForm {
+    Number(u32),
+    Of {
+        number: u32,
+        claims: BTreeSet<ClaimKey>,
+    },
+}
+
+impl From<AnewForm> for Anew {
+    fn from(form: AnewForm) -> Self {
+        let (number, claims) = match form {
+            AnewForm::Number(number) => (number, BTreeSet::new()),
+            AnewForm::Of { number, claims } => (number, claims),
+        };
+        Self { number, claims }
     }
 }
 

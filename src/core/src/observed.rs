@@ -2,7 +2,7 @@
 
 mod contact;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,9 @@ pub struct ClusterFacts {
     pub namespaces: BTreeMap<String, NamespaceFacts>,
     /// Claims that the selector matches, and claims, volumes and replications that carry our mark.
     pub volumes: BTreeMap<ClaimKey, VolumeFacts>,
+    /// Names of volumes that carry our mark and belong to none of `volumes`: the claim of each was made anew, and has another.
+    #[serde(default)]
+    pub former: BTreeSet<String>,
     /// Workloads that the selector matches or that carry our mark.
     pub workloads: BTreeMap<WorkloadKey, WorkloadFacts>,
     /// Pods and VolumeAttachments that hold a claim in `volumes`.
@@ -67,6 +70,7 @@ impl Default for ClusterFacts {
             namesakes: Vec::new(),
             namespaces: BTreeMap::new(),
             volumes: BTreeMap::new(),
+            former: BTreeSet::new(),
             workloads: BTreeMap::new(),
             holders: Vec::new(),
             storage_classes: BTreeMap::new(),
@@ -80,10 +84,13 @@ impl Default for ClusterFacts {
 pub enum AgentFacts {
     /// No Lease.
     Unseen,
-    /// At least one is renewed. Which drivers are ready, and what is wrong with the others: that their agent is silent, too.
+    /// At least one is renewed.
     Alive {
-        /// Name of each driver to what is wrong with it; empty: ready.
+        /// Name of each driver that an agent serves to what is wrong with it; empty: ready.
         drivers: BTreeMap<String, String>,
+        /// Name of each driver whose own agent is silent to its last renewal.
+        #[serde(default)]
+        silent: BTreeMap<String, Timestamp>,
     },
     /// All have run out or were given up.
     Silent {

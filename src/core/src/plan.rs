@@ -22,6 +22,7 @@ mod resync;
 mod steady;
 mod tell;
 mod undecided;
+mod unproven;
 mod view;
 
 use jiff::Timestamp;

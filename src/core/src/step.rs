@@ -134,6 +134,14 @@ pub enum Step {
         /// Claims and the names of their volumes, if known.
         claims: BTreeMap<ClaimKey, Option<String>>,
     },
+    /// Gives volumes that no claim has any more their reclaim policy back, and takes our marks off: what the policy says of a
+    /// released volume then happens to them, as it would have without us. *Idempotent because* what has no mark is left alone.
+    GiveBack {
+        /// Where.
+        cluster: ClusterId,
+        /// Names of the volumes.
+        volumes: Vec<String>,
+    },
     /// Deletes DROwnership.
     Forget {
         /// Where.
@@ -203,6 +211,7 @@ impl Step {
             Self::Release { .. } => "Release",
             Self::RemoveClaims { .. } => "RemoveClaims",
             Self::Unprotect { .. } => "Unprotect",
+            Self::GiveBack { .. } => "GiveBack",
             Self::Forget { .. } => "Forget",
             Self::Finish => "Finish",
         }
@@ -224,6 +233,7 @@ impl Step {
             | Self::Release { cluster, .. }
             | Self::RemoveClaims { cluster, .. }
             | Self::Unprotect { cluster, .. }
+            | Self::GiveBack { cluster, .. }
             | Self::Forget { cluster } => Some(cluster),
             Self::Finish => None,
         }

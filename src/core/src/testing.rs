@@ -94,6 +94,7 @@ pub fn empty_cluster() -> ClusterFacts {
         contact: Contact::Fresh,
         agent: AgentFacts::Alive {
             drivers: BTreeMap::from([(DRIVER.to_owned(), String::new())]),
+            silent: BTreeMap::new(),
         },
         namespaces: BTreeMap::from([("shop".to_owned(), NamespaceFacts::Active)]),
         storage_classes: BTreeMap::from([(CLASS.to_owned(), DRIVER.to_owned())]),

@@ -376,7 +376,21 @@ fn agent_alive(member: &MemberStatus) -> Answer {
         );
     }
     match &member.agent {
-        AgentFacts::Alive { .. } => (Tri::True, "Renews", "an agent renews its Lease".to_owned()),
+        AgentFacts::Alive { drivers: _, silent } if silent.is_empty() => (
+            Tri::True,
+            "Renews",
+            "every agent renews its Lease".to_owned(),
+        ),
+        // Whoever watches this condition must learn that volumes are looked after by nobody.
+        AgentFacts::Alive { drivers: _, silent } => {
+            let each = silent.iter().map(|(d, at)| format!("{d} since {at}"));
+            let each: Vec<String> = each.collect();
+            let message = format!(
+                "silent are the agents of these drivers, others renew their Leases: {}; look at their pods in lifeboat-system",
+                each.join(", ")
+            );
+            (Tri::False, "DriverSilent", message)
+        }
         AgentFacts::Silent { since } => (
             Tri::False,
             "Silent",
@@ -391,7 +405,7 @@ fn agent_alive(member: &MemberStatus) -> Answer {
 }
 
 fn drivers_ready(member: &MemberStatus) -> Answer {
-    let AgentFacts::Alive { drivers } = &member.agent else {
+    let AgentFacts::Alive { drivers, silent } = &member.agent else {
         return (
             Tri::Unknown,
             "AgentNotAlive",
@@ -409,8 +423,13 @@ fn drivers_ready(member: &MemberStatus) -> Answer {
         .iter()
         .filter(|(_, why)| !why.is_empty())
         .map(|(name, why)| format!("{name}: {why}"))
+        .chain(
+            silent
+                .keys()
+                .map(|name| format!("{name}: its agent is silent")),
+        )
         .collect();
-    if drivers.is_empty() {
+    if drivers.is_empty() && silent.is_empty() {
         return (
             Tri::False,
             "NoDrivers",

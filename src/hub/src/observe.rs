@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use kube::core::SelectorExt;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::{
-    ArchiveFacts, ClaimFacts, Contact, Holder, Managed, NamesakeFacts, NamespaceFacts, PvFacts,
-    RecordFacts, Selected, VolumeFacts, VrFacts, WorkloadFacts,
+    ArchiveFacts, ClaimFacts, Contact, Deleting, Holder, Managed, NamesakeFacts, NamespaceFacts,
+    PvFacts, RecordFacts, Selected, VolumeFacts, VrFacts, WorkloadFacts,
 };
 use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Epoch, Observed, WorkloadKey};
 use tokio::time::Instant;
@@ -131,6 +131,7 @@ impl<'a> Look<'a> {
             namesakes: self.namesakes(),
             namespaces: self.namespaces(),
             volumes: volumes.collect(),
+            former: self.former(),
             holders: self.holders(&claims, &workloads),
             workloads: self.workload_facts(&workloads),
             storage_classes: self.storage_classes(),
@@ -196,6 +197,16 @@ impl<'a> Look<'a> {
         meant.sort_by_key(|(key, row)| (row.tag.uid() != Some(&self.scope.uid), (*key).clone()));
         let first = meant.first();
         first.map(|(key, row)| (key.1.clone(), *row))
+    }
+
+    /// Volumes with our mark whose claim has another by now.
+    fn former(&self) -> BTreeSet<String> {
+        let marked = self.view.tables.volumes.marked(&self.scope.uid);
+        let left = marked.filter(|((_, name), row)| {
+            let present = row.claim.as_ref().and_then(|claim| self.volume(claim));
+            row.deleting == Deleting::No && present.is_none_or(|(other, _)| other != *name)
+        });
+        left.map(|((_, name), _)| name.clone()).collect()
     }
 
     fn replication(&self, there: &Key) -> Option<VrFacts> {

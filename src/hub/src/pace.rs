@@ -1,7 +1,7 @@
 //! When a report may be written: news at once, mere progress now and then, and never more of it than an API server has
 //! room for, however many placements move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,6 +38,8 @@ struct Writers {
     known: BTreeMap<PlacementKey, Writer>,
     /// The first moment that nobody has been given yet.
     free: Option<Instant>,
+    /// Earlier moments that were given, and given back: their progress was told with news, or their placement is gone.
+    back: BTreeSet<Instant>,
 }
 
 #[derive(Debug)]
@@ -53,11 +55,17 @@ impl Pace {
     pub(crate) fn wait(&self, key: &PlacementKey, weight: Weight) -> Option<Duration> {
         let now = Instant::now();
         let mut writers = self.writers.lock();
-        let Writers { known, free } = &mut *writers;
+        let Writers { known, free, back } = &mut *writers;
         let writer = known.get_mut(key)?;
         let due = match weight {
             Weight::News => writer.wrote + NEWS,
             Weight::Progress => *writer.given.get_or_insert_with(|| {
+                *back = back.split_off(&now);
+                let soonest = back.range(writer.wrote + PROGRESS..).next().copied();
+                if let Some(given) = soonest {
+                    back.remove(&given);
+                    return given;
+                }
                 let given = free.unwrap_or(now).max(writer.wrote + PROGRESS);
                 *free = Some(given.max(now) + APART);
                 given
@@ -70,12 +78,24 @@ impl Pace {
     pub(crate) fn wrote(&self, key: &PlacementKey) {
         let wrote = Instant::now();
         let writer = Writer { wrote, given: None };
-        self.writers.lock().known.insert(key.clone(), writer);
+        let mut writers = self.writers.lock();
+        let before = writers.known.insert(key.clone(), writer);
+        writers.take_back(before, wrote);
     }
 
     /// The placement is gone.
     pub(crate) fn forget(&self, key: &PlacementKey) {
-        self.writers.lock().known.remove(key);
+        let mut writers = self.writers.lock();
+        let before = writers.known.remove(key);
+        writers.take_back(before, Instant::now());
+    }
+}
+
+impl Writers {
+    /// Takes the moment of one that does not need it any more, unless it has come.
+    fn take_back(&mut self, writer: Option<Writer>, now: Instant) {
+        let given = writer.and_then(|writer| writer.given);
+        self.back.extend(given.filter(|given| *given > now));
     }
 }
 
@@ -128,6 +148,46 @@ mod tests {
             Some(NEWS),
             "news wait for nobody"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_that_was_not_used_is_the_next_ones() {
+        let pace = Pace::default();
+        (0..100).for_each(|n| pace.wrote(&key(n)));
+        let first: Vec<_> = (0..100)
+            .map(|n| pace.wait(&key(n), Weight::Progress))
+            .collect();
+        tokio::time::advance(NEWS).await;
+        // News of some, which tell their progress too, and the end of another.
+        (0..50).for_each(|n| pace.wrote(&key(n)));
+        pace.forget(&key(50));
+        (200..250).for_each(|n| pace.wrote(&key(n)));
+        let next: Vec<_> = (200..250)
+            .map(|n| pace.wait(&key(n), Weight::Progress))
+            .collect();
+        // The first moment was too early for anybody who wrote just now.
+        let now = |then: &Option<Duration>| then.map(|w| w.saturating_sub(NEWS));
+        let left = first[1..51].iter().map(now);
+        assert!(next.iter().copied().eq(left), "{next:?}");
+        let kept = (51..100).map(|n| pace.wait(&key(n), Weight::Progress));
+        let before = first[51..].iter().map(now);
+        assert!(kept.eq(before), "nobody else is moved");
+        let last = pace.wait(&key(0), Weight::Progress);
+        assert_eq!(last, now(&first[99]).map(|w| w + APART));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn moments_that_were_given_back_and_have_passed_are_not_owed_to_anybody() {
+        let pace = Pace::default();
+        (0..4).for_each(|n| pace.wrote(&key(n)));
+        for n in 0..2 {
+            pace.wait(&key(n), Weight::Progress);
+        }
+        tokio::time::advance(NEWS).await;
+        (0..2).for_each(|n| pace.wrote(&key(n)));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(pace.wait(&key(2), Weight::Progress), None);
+        assert_eq!(pace.wait(&key(3), Weight::Progress), Some(APART));
     }
 
     #[tokio::test(start_paused = true)]

@@ -194,6 +194,49 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_driver_whose_agent_is_silent_is_named_though_others_live() {
+    let world = World::new();
+    world.register("dr1", "dr1");
+    world.health("dr1", "Healthy").await;
+    let lease = |driver: &str, second: u64| {
+        let told = json!({"name": driver, "state": "Ready"});
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"namespace": "lifeboat-system", "name": names::driver_lease(driver),
+                "labels": {names::LEASE: names::DRIVER_LEASE}, "annotations": {names::DRIVER: told.to_string()}},
+            "spec": {"holderIdentity": driver, "leaseDurationSeconds": 15,
+                "renewTime": format!("2026-01-02T03:{:02}:{:02}.000000Z", 4 + second / 60, second % 60)}})
+    };
+    let put = |w: &World, driver: &str, second: u64| {
+        let body = lease(driver, second).to_string();
+        w.members["dr1"].apply_yaml(&body).unwrap();
+    };
+    let mut second = 0;
+    for (both, reason, status) in [
+        (true, "Renews", "True"),
+        (false, "DriverSilent", "False"),
+        (true, "Renews", "True"),
+    ] {
+        let found = world
+            .until(reason, async |w| {
+                second += 1;
+                put(w, "d1", second);
+                if both {
+                    put(w, "d2", second);
+                }
+                let all = w.cluster("dr1").await.status?.conditions;
+                (condition(&all, "AgentAlive")?.reason == reason).then_some(all)
+            })
+            .await;
+        let alive = condition(&found, "AgentAlive").unwrap();
+        assert_eq!(alive.status, status);
+        let named = alive.message.contains("d2 since") && !alive.message.contains("d1");
+        assert_eq!(named, !both, "{}", alive.message);
+        let ready = condition(&found, "DriversReady").unwrap();
+        assert_eq!(ready.status, status, "{}", ready.message);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_is_healthy_then_suspect_then_lost_then_healthy() {
     let world = World::new();
     world.register("dr1", "dr1");

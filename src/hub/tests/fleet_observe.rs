@@ -109,6 +109,26 @@ async fn shop() -> (World, Site) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_volume_with_our_mark_whose_claim_has_another_is_seen_until_it_is_given_back() {
+    let (world, dr2) = shop().await;
+    let former = |world: &World| {
+        let seen = world.observe(&scope(&known(3)));
+        let names = seen.cluster(&id("dr2")).former.iter().cloned();
+        names.collect::<Vec<String>>()
+    };
+    assert!(former(&world).is_empty());
+    let mut before = volume("shop-dr", "data", "Retain", Some("Delete"));
+    before["metadata"]["name"] = json!("pv-before");
+    put(&dr2, &before);
+    let seen = || former(&world) == ["pv-before"];
+    world.until("the former volume is seen", seen).await;
+    before["metadata"]["labels"] = json!({});
+    put(&dr2, &before);
+    let gone = || former(&world).is_empty();
+    world.until("it is seen no more", gone).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn facts_have_home_names() {
     let (world, _dr2) = shop().await;
     let seen = world.observe(&scope(&known(3)));

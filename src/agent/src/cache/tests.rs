@@ -35,6 +35,7 @@ fn what_somebody_else_changed_wakes_though_our_own_write_told_it_first() {
         json!({"metadata": {"generation": 2}, "spec": {"replicationState": "secondary"}}),
         json!({"metadata": {"annotations": {"lifeboat.dev/epoch": "3"}}}),
         json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+        json!({"metadata": {"uid": "2"}}),
     ] {
         let caches = known();
         assert_eq!(caches.wrote_volume(volume(3, &foreign)), own, "{foreign}");
@@ -96,5 +97,42 @@ fn a_fence_and_a_group_are_looked_at_again_too() {
     assert_eq!(
         caches.wrote_group(group("4", 2)),
         Some(Work::Group(Key::new("shop", "all")))
+    );
+}
+
+fn record(version: u32, epoch: i64, stored: Option<i64>) -> DROwnership {
+    read(json!({
+        "metadata": {"namespace": "shop", "name": "own", "resourceVersion": version.to_string()},
+        "spec": {"placementUID": "1", "placement": "shop/db", "cluster": "east", "clusterUID": "here", "owner": "east",
+            "epoch": epoch},
+        "status": {"observedEpoch": stored},
+    }))
+}
+
+#[test]
+fn the_highest_epoch_is_remembered_though_the_record_goes_and_comes_back_lower() {
+    let caches = Caches::new();
+    let own = Key::new("shop", "own");
+    let highest = || caches.ownership(&own).map(|(_, highest)| highest);
+    caches.ownerships_changed(WatchEvent::Synced(vec![record(1, 5, None)]));
+    assert_eq!(highest(), Some(5));
+    caches.ownerships_changed(WatchEvent::Delete(record(2, 5, None)));
+    assert_eq!(highest(), None);
+    caches.ownerships_changed(WatchEvent::Apply(record(3, 3, None)));
+    assert_eq!(highest(), Some(5));
+    // What was stored before this agent ran counts too.
+    caches.ownerships_changed(WatchEvent::Apply(record(4, 6, Some(9))));
+    assert_eq!(highest(), Some(9));
+}
+
+#[test]
+fn a_volume_whose_record_does_not_exist_learns_that_records_are_known() {
+    let caches = Caches::new();
+    let by_hub = json!({"metadata": {"annotations": {"lifeboat.dev/epoch": "3", "lifeboat.dev/ownership": "own"}}});
+    caches.volumes_changed(WatchEvent::Synced(vec![volume(1, &by_hub)]));
+    let work = caches.ownerships_changed(WatchEvent::Synced(Vec::new()));
+    assert!(
+        work.contains(&Work::Volume(Key::new("shop", "data"))),
+        "{work:?}"
     );
 }

@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::ids::{ClaimKey, ClusterId};
-use crate::intent::MoveKind;
-use crate::journal::Journal;
+use crate::intent::Request;
 use crate::observed::VrStatus;
 use crate::report::Severity;
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
-use super::failover;
 use super::resync::{Left, note_resync, order};
 use super::view::{View, names, replication};
 
@@ -22,11 +20,29 @@ fn limit(v: &View<'_>) -> u32 {
     v.journal.resync_limit.unwrap_or(REQUESTS)
 }
 
-/// A person asks, by a request that moves nothing: copies that were asked for in vain are asked for as often once more.
-pub(super) fn allow_more(j: &mut Journal) {
-    if let Some(highest) = j.resyncs.values().max() {
-        j.resync_limit = Some(highest.saturating_add(REQUESTS));
-    }
+/// Whether the request differs from the last one in its `requestID` alone, while copies are being taken anew: then it asks for
+/// those, and for no move. Whoever wants one says where to; unless the owner is not seen, when the move is what is meant.
+pub(super) fn asks_for_copies(v: &View<'_>, owner: &ClusterId) -> bool {
+    let asked = &v.intent.request;
+    let same = |served: &Request| {
+        let id = asked.id.clone();
+        *asked
+            == Request {
+                id,
+                ..served.clone()
+            }
+    };
+    v.fresh(owner) && !v.journal.resyncs.is_empty() && v.journal.served.as_ref().is_some_and(same)
+}
+
+/// Serves a request that moves nothing: copies that were asked for in vain are asked for as often once more.
+pub(super) fn stay(v: &View<'_>) -> Draft {
+    Draft::journal(v, |j| {
+        j.served = Some(v.intent.request.clone());
+        if let Some(highest) = j.resyncs.values().map(|anew| anew.number).max() {
+            j.resync_limit = Some(highest.saturating_add(REQUESTS));
+        }
+    })
 }
 
 /// The number of the next request for a copy that is not asked for now: one that was carried out is not carried out again,
@@ -68,12 +84,17 @@ pub(super) fn repeat(
         return None;
     }
     let which = names(again.iter().map(|(k, _)| *k));
-    if left.resync.is_none() || v.journal.resyncs.get(id).is_none_or(|n| *n < highest) {
+    if left.resync.is_none()
+        || v.journal
+            .resyncs
+            .get(id)
+            .is_none_or(|anew| anew.number < highest)
+    {
         let said = format!(
             "the resync of {which} on {id} was not carried out, or failed: asked for again ({highest} of {})",
             limit(v)
         );
-        let draft = note_resync(v, left, id, highest);
+        let draft = note_resync(v, left, id, (highest, claims));
         return Some(draft.event(Severity::Warning, "ResyncRepeated", said));
     }
     let text = format!("asking again for the copies on {id} of {which}");
@@ -99,26 +120,7 @@ pub(super) fn given_up(
         Blocker::new(
             Reason::StepFailed,
             format!("{} requests have not brought the copies on {id} about: {}", limit(v), names(over)),
-            format!(
-                "look at the storage driver there and its words in the VolumeReplication; once it can, have it tried again: {}",
-                ask_again(v)
-            ),
+            "look at the storage driver there and its words in the VolumeReplication; once it can, have it tried again: set requestID of the DRPlacement to a value that it did not have before, which moves nothing",
         )
     })
-}
-
-/// What to edit so that copies are asked for again, and nothing moves.
-fn ask_again(v: &View<'_>) -> String {
-    let anew = "set requestID of the DRPlacement to a value that it did not have before";
-    let (request, Some(owner)) = (&v.intent.request, &v.journal.owner) else {
-        return anew.to_owned();
-    };
-    let stays = match request.kind() {
-        MoveKind::Relocate if request.preferred != *owner => format!("preferredCluster: {owner}"),
-        MoveKind::Failover if failover::named(v, owner) != Some(owner) => {
-            format!("failoverCluster: {owner}")
-        }
-        MoveKind::Relocate | MoveKind::Failover => return anew.to_owned(),
-    };
-    format!("{anew}, together with {stays}, for without that it asks for a move")
 }

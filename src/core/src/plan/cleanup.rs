@@ -15,7 +15,7 @@ use super::quarantine::{beside_rivals, contain, old_workloads, quarantine};
 use super::remade::remade;
 use super::resync::{Left, resync, to_resync, withdraw};
 use super::view::{View, held, lasting, names, our_claims, with_volumes};
-use super::{arrive, steady};
+use super::{arrive, steady, unproven};
 
 pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
     let held = match steady::wish(v, left.to) {
@@ -69,7 +69,8 @@ fn old_sides(v: &View<'_>, left: &Left<'_>) -> Draft {
     let mut waits: Vec<Draft> = Vec::new();
     for id in v.others() {
         let facts = v.at(id);
-        let concerned = id == left.from || !our_claims(facts).is_empty();
+        let concerned =
+            id == left.from || !our_claims(facts).is_empty() || v.journal.resyncs.contains_key(id);
         // Not one that was just not seen yet, be it out of the policy: once nobody looks there any more, nobody would
         // quarantine it.
         if !concerned || v.given_up(id) && our_claims(facts).is_empty() {
@@ -120,6 +121,8 @@ fn complete(v: &View<'_>, left: &Left<'_>) -> Draft {
         {
             record.ended = Some(v.now);
         }
+        // Of a cluster that was given up nothing will ever be proven; should it return, all that it has is asked for anew.
+        j.resyncs.clear();
         j.phase = Phase::Steady;
     })
     .event(Severity::Normal, "MoveCompleted", said)
@@ -130,7 +133,7 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
     let facts = v.at(id);
     let workloads = old_workloads(v, facts);
     let ours = our_claims(facts);
-    if ours.is_empty() && workloads.is_empty() {
+    if ours.is_empty() && workloads.is_empty() && !v.journal.resyncs.contains_key(id) {
         return None;
     }
     if let Some(draft) = quarantine(v, id, &workloads) {
@@ -157,6 +160,9 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
     if !resyncs.is_empty()
         && let Some(draft) = resync(v, left, id, &resyncs)
     {
+        return Some(draft);
+    }
+    if let Some(draft) = unproven::wait(v, left, id) {
         return Some(draft);
     }
     if v.journal.resyncs.contains_key(id) {

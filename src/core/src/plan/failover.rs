@@ -44,11 +44,7 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
             "{} already runs on {owner}: the failover that was asked for changes nothing",
             v.intent.placement
         );
-        let draft = Draft::journal(v, |j| {
-            j.served = Some(v.intent.request.clone());
-            again::allow_more(j);
-        });
-        return Wish::Begin(draft.event(Severity::Warning, "AlreadyThere", said));
+        return Wish::Begin(again::stay(v).event(Severity::Warning, "AlreadyThere", said));
     }
     let g = gates::failover(v, owner, to);
     if !g.open() {

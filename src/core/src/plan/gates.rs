@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::{Failovers, MoveKind};
-use crate::journal::Phase;
 use crate::observed::{CapturedVolume, Contact, Mark, NamespaceFacts, Role};
 use crate::report::{GateReport, Tri};
 use crate::wait::{Blocker, Reason};
 
 use super::protect::{agent_trouble, class_fits, protectable, unsynced};
+use super::unproven;
 use super::view::{Copied, View, names, ours};
 
 /// The answers, and what stands in the way.
@@ -129,16 +129,8 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
 /// be that copy, unless it is being rebuilt.
 fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
     let mut g = fitness(v, to, Leftovers::Allowed);
-    let asked = match &v.journal.phase {
-        Phase::CleaningUp { resync, .. } => *resync,
-        Phase::Undecided
-        | Phase::Steady
-        | Phase::Relocating { .. }
-        | Phase::Cancelling { .. }
-        | Phase::Promoting { .. }
-        | Phase::Starting { .. }
-        | Phase::Removing => None,
-    };
+    let asked = unproven::asked(v);
+    let captured = |k: &&ClaimKey| v.capture().is_some_and(|c| c.volumes.contains_key(*k));
     let rebuilding: Vec<&ClaimKey> = v
         .at(to)
         .volumes
@@ -150,6 +142,7 @@ fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
             })
         })
         .map(|(k, _)| k)
+        .chain(unproven::untold(v, to).filter(captured))
         .filter(|k| asked.is_none() || v.journal.synced.get(*k).map(|s| s.at) <= asked)
         .collect();
     if !rebuilding.is_empty() {
@@ -455,6 +448,13 @@ fn collisions(
                     "nothing to do: the move goes on afterwards",
                 ));
             }
+        }
+        if leftovers == Leftovers::InTheWay && unproven::untold(v, to).any(|k| k == key) {
+            found.push(Blocker::new(
+                Reason::NotSynced,
+                format!("whether the copy of {key} on {to} is complete is not proven"),
+                "nothing to do: the move goes on once it is",
+            ));
         }
         let class = captured.storage_class.as_ref();
         if let Some(class) = class {

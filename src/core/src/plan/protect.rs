@@ -162,17 +162,16 @@ pub(super) fn steps(v: &View<'_>, on: &ClusterId, p: &Protectable) -> Vec<Step> 
     if !other.is_empty() {
         steps.push(Step::Release {
             cluster: on.clone(),
-            claims: other.iter().cloned().collect(),
+            claims: other.into_iter().collect(),
         });
     }
     let lacking = |k: &ClaimKey| {
-        !other.contains(k)
-            && replication(facts, k).is_none_or(|r| {
-                // A word to switch off that is left of a protection that was to end is taken back with the same step.
-                r.desired != Role::Primary
-                    || r.epoch != Some(v.journal.epoch)
-                    || r.switch_off == SwitchOff::Said
-            })
+        replication(facts, k).is_none_or(|r| {
+            // A word to switch off that is left of a protection that was to end is taken back with the same step.
+            r.desired != Role::Primary
+                || r.epoch != Some(v.journal.epoch)
+                || r.switch_off == SwitchOff::Said
+        })
     };
     let unreplicated: BTreeMap<ClaimKey, String> = p
         .classes
@@ -399,7 +398,22 @@ pub(super) fn agent_trouble(
             format!("the agent on {on} has been silent since {since}"),
             "look at the agent's pod in lifeboat-system",
         )),
-        AgentFacts::Alive { drivers: states } => {
+        AgentFacts::Alive {
+            drivers: states,
+            silent,
+        } => {
+            let quiet = drivers.iter().filter_map(|d| silent.get_key_value(d));
+            let quiet: Vec<String> = quiet.map(|(d, at)| format!("{d} since {at}")).collect();
+            if !quiet.is_empty() {
+                return Some(Blocker::new(
+                    Reason::AgentNotAlive,
+                    format!(
+                        "the agent on {on} that serves a storage driver has been silent: {}",
+                        names(quiet)
+                    ),
+                    "look at the pod of that agent in lifeboat-system; those of the other drivers go on",
+                ));
+            }
             let bad: Vec<String> = drivers
                 .iter()
                 .filter_map(|d| match states.get(d) {

@@ -61,6 +61,17 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         ))
         .again(1_000);
     }
+    if v.fresh(&owner) && !facts.former.is_empty() {
+        let step = Step::GiveBack {
+            cluster: owner.clone(),
+            volumes: facts.former.iter().cloned().collect(),
+        };
+        let text = format!(
+            "giving {} on {owner} back, which no claim has any more",
+            names(&facts.former)
+        );
+        return Draft::act(text, vec![step]);
+    }
     let records: Vec<Step> = v
         .observed
         .clusters

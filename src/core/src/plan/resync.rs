@@ -155,7 +155,7 @@ pub(super) fn resync(
                 "{id} takes the data of {} (epoch {})",
                 left.to, v.journal.epoch
             );
-            return Some(note_resync(v, left, id, 1).event(
+            return Some(note_resync(v, left, id, (1, claims)).event(
                 Severity::Normal,
                 "ResyncStarted",
                 said,
@@ -177,7 +177,7 @@ pub(super) fn resync(
     }
     if left.resync.is_none() {
         // Asked for before the journal was lost: only a sync from now on is known to be later.
-        return Some(note_resync(v, left, id, 1));
+        return Some(note_resync(v, left, id, (1, claims)));
     }
     // A resynced copy of a live primary never calls itself in step; the primary's own last sync tells.
     let owner = v.at(left.to);
@@ -283,12 +283,18 @@ fn unbound(facts: &ClusterFacts, key: &ClaimKey) -> bool {
 }
 
 /// Notes when the resync is asked for: what is synced before that is not of this resync.
-pub(super) fn note_resync(v: &View<'_>, left: &Left<'_>, id: &ClusterId, number: u32) -> Draft {
+pub(super) fn note_resync(
+    v: &View<'_>,
+    left: &Left<'_>,
+    id: &ClusterId,
+    (number, claims): (u32, &BTreeSet<ClaimKey>),
+) -> Draft {
     let (from, to, kind) = (left.from.clone(), left.to.clone(), left.kind);
     Draft::journal(v, |j| {
         j.step("Resync", v.now);
         let last = j.resyncs.entry(id.clone()).or_default();
-        *last = number.max(*last);
+        last.number = last.number.max(number);
+        last.claims.extend(claims.iter().cloned());
         j.phase = Phase::CleaningUp {
             from,
             to,

@@ -15,14 +15,10 @@ pub(super) fn next(v: &View<'_>) -> Draft {
     let Some(owner) = v.journal.owner.clone() else {
         return Draft::journal(v, |j| j.phase = Phase::Undecided);
     };
-    if let Some(left) = v
-        .others()
-        .find(|id| v.fresh(id) && !our_claims(v.at(id)).is_empty())
-        .cloned()
-    {
+    let unfinished =
+        |id: &ClusterId| !our_claims(v.at(id)).is_empty() || v.journal.resyncs.contains_key(id);
+    if let Some(left) = v.others().find(|id| v.fresh(id) && unfinished(id)).cloned() {
         return Draft::journal(v, |j| {
-            // Nothing was asked for there yet: what has no replication is left of a move that was taken back.
-            j.resyncs.clear();
             j.phase = Phase::CleaningUp {
                 from: left,
                 to: owner,
@@ -54,6 +50,14 @@ pub(super) fn next(v: &View<'_>) -> Draft {
 pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
     match v.pending() {
         None => Wish::None,
+        Some(_) if again::asks_for_copies(v, owner) => Wish::Begin(again::stay(v).event(
+            Severity::Normal,
+            "CopiesAskedFor",
+            format!(
+                "{} stays on {owner}: with a new requestID alone, copies that are being taken anew are asked for again as often as they are",
+                v.intent.placement
+            ),
+        )),
         Some(MoveKind::Relocate) => relocate(v, owner),
         Some(MoveKind::Failover) => failover::wish(v, owner),
     }
@@ -62,10 +66,7 @@ pub(super) fn wish(v: &View<'_>, owner: &ClusterId) -> Wish {
 fn relocate(v: &View<'_>, owner: &ClusterId) -> Wish {
     let to = &v.intent.request.preferred;
     if to == owner {
-        return Wish::Begin(Draft::journal(v, |j| {
-            j.served = Some(v.intent.request.clone());
-            again::allow_more(j);
-        }));
+        return Wish::Begin(again::stay(v));
     }
     if v.fresh(owner) && v.fresh(to) && v.at(owner).volumes.is_empty() && v.journal.capture == 0 {
         // Nothing was ever protected: there is nothing to move.

@@ -11,7 +11,7 @@ use crate::report::{ConditionKind, ConditionReport, Report, Tri, VolumeReport};
 use super::draft::Draft;
 use super::protect::{self, protectable, unsynced};
 use super::view::{View, holds_anything, names, replication};
-use super::{Plan, gates};
+use super::{Plan, gates, unproven};
 
 /// Completes a draft. A plan that changes the journal is told on the new journal, and has no steps.
 pub(super) fn finish(v: &View<'_>, mut draft: Draft) -> Plan {
@@ -271,6 +271,9 @@ fn protected(v: &View<'_>) -> Answer {
     let late = unsynced(v, owner, &p.claims());
     if !late.is_empty() {
         return (Tri::False, "NotSynced", names(late));
+    }
+    if let Some(said) = unproven::everywhere(v, owner, &p.claims()) {
+        return (Tri::False, "Resyncing", said);
     }
     if !protect::captured(v, &p.claims()) {
         return (

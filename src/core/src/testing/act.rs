@@ -192,6 +192,15 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             }
             Outcome::Done
         }
+        Step::GiveBack {
+            volumes,
+            cluster: _,
+        } => {
+            for name in volumes {
+                site.truth.former.remove(name);
+            }
+            Outcome::Done
+        }
         Step::Forget { cluster: _ } => {
             site.truth.record = None;
             Outcome::Done

@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
 use lifeboat_core::ids::{ClaimKey, Epoch};
+use lifeboat_core::intent::Life;
 use lifeboat_core::journal::Phase;
-use lifeboat_core::observed::{Deleting, Mark, Observed, Selected};
+use lifeboat_core::observed::{Deleting, Mark, Observed, Retained, Selected};
 use lifeboat_core::report::Tri;
 use lifeboat_core::testing::{Model, claims, id};
 
@@ -128,7 +129,7 @@ fn a_selector_that_lets_one_claim_go_ends_its_protection_and_one_that_lets_all_g
     );
 }
 
-fn is_protected(plan: &Plan) -> bool {
+pub(crate) fn is_protected(plan: &Plan) -> bool {
     let mut all = plan.report.conditions.iter();
     all.any(|c| c.kind.as_str() == "Protected" && c.status == Tri::True)
 }
@@ -260,4 +261,38 @@ fn a_volume_object_that_was_restored_is_still_the_same_volume() {
     assert!(is_protected(&model.plan().1));
     let log = calm(&mut model).log;
     assert!(!log.iter().any(|s| s == "Release@a"), "{log:#?}");
+}
+
+#[test]
+fn a_volume_that_no_claim_has_any_more_is_given_back_when_protection_ends_and_not_before() {
+    let mut model = protected();
+    made_anew(&mut model, "image-anew");
+    let former = |m: &mut Model, name: &str| {
+        let site = m.sites.get_mut(&id(name)).unwrap();
+        site.truth.former.insert("pv-before".into());
+    };
+    former(&mut model, "a");
+    // What is left on another cluster may be of a copy.
+    former(&mut model, "b");
+    let log = calm(&mut model).log;
+    assert!(!log.iter().any(|s| s.starts_with("GiveBack")), "{log:#?}");
+    model.intent.life = Life::Leaving;
+    let log = calm(&mut model).log;
+    assert!(model.finished);
+    let given = log.iter().filter(|s| s.starts_with("GiveBack"));
+    assert!(given.eq(["GiveBack@a"]), "{log:#?}");
+    assert!(model.sites[&id("a")].truth.former.is_empty());
+}
+
+#[test]
+fn a_reclaim_policy_that_somebody_changed_back_is_set_again() {
+    let mut model = protected();
+    let key = claims().into_iter().next().unwrap();
+    let a = model.sites.get_mut(&id("a")).unwrap();
+    let pv = a.truth.volumes.get_mut(&key).unwrap().volume.as_mut();
+    pv.unwrap().retained = Retained::No;
+    let log = calm(&mut model).log;
+    assert!(log.iter().any(|s| s == "Retain@a"), "{log:#?}");
+    let pv = model.sites[&id("a")].truth.volumes[&key].volume.as_ref();
+    assert_eq!(pv.unwrap().retained, Retained::Yes);
 }

@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 use lifeboat_core::ids::ClaimKey;
-use lifeboat_core::journal::{Journal, Synced};
+use lifeboat_core::intent::MoveKind;
+use lifeboat_core::journal::{Journal, Phase, Synced};
 use lifeboat_core::observed::{Deleting, Role, Selected, SwitchOff};
 use lifeboat_core::report::Tri;
 use lifeboat_core::step::Step;
@@ -259,4 +260,21 @@ fn what_was_prepared_for_a_move_that_was_taken_back_is_no_copy_to_throw_away() {
     assert!(!log.iter().any(rebuilt), "{log:#?}");
     assert!(log.iter().any(|s| s == "RemoveClaims@a"), "{log:#?}");
     assert_rests(&mut model, "b");
+}
+
+#[test]
+fn a_side_that_was_lost_takes_its_copy_anew_also_after_a_relocation_between_the_others() {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    let Phase::CleaningUp { from, kind, .. } = &mut model.journal.phase else {
+        panic!("{:?}", model.journal.phase);
+    };
+    (*from, *kind) = (id("c"), MoveKind::Relocate);
+    model.link("a", Link::Up);
+    let log = calm(&mut model).log;
+    assert!(log.iter().any(|s| s == "Resync@a"), "{log:#?}");
+    assert_rests(&mut model, "b");
+    assert!(model.records("b").starts_with(&model.records("a")));
 }

@@ -305,6 +305,10 @@ fn misstep(
             say(!owner, "removes from the owner");
         }
         Step::Unprotect { .. } => say(owner, "ends the protection of a copy"),
+        Step::GiveBack { .. } => say(
+            owner && matches!(journal.phase, Phase::Removing),
+            "gives back too early, or a copy",
+        ),
         Step::Forget { .. } => say(
             matches!(journal.phase, Phase::Removing),
             "forgets too early",

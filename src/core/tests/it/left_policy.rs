@@ -106,6 +106,37 @@ fn it_is_remembered_however_many_moves_follow_and_through_the_next_failover() {
 }
 
 #[test]
+fn one_on_which_nothing_was_ever_seen_is_remembered_for_what_was_begun_there() {
+    let mut model = protected();
+    relocate(&mut model, "c");
+    for _ in 0..10 {
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        if plan.steps.iter().any(|s| s.cluster() == Some(&id("c"))) {
+            break;
+        }
+    }
+    // It was done, and nobody saw it.
+    model.link("c", Link::Cut);
+    assert!(model.sites[&id("c")].truth.record.is_some());
+    assert!(model.observe().cluster(&id("c")).record.is_none());
+    relocate(&mut model, "a");
+    calm(&mut model);
+    leaves_the_policy(&mut model, "c");
+    for n in 0..12 {
+        relocate(&mut model, if n % 2 == 0 { "b" } else { "a" });
+        calm(&mut model);
+    }
+    model.link("c", Link::Up);
+    calm(&mut model);
+    assert_rests(&mut model, "a");
+    model.intent.life = Life::Leaving;
+    calm(&mut model);
+    assert!(model.finished);
+    assert!(model.sites[&id("c")].truth.record.is_none());
+}
+
+#[test]
 fn one_that_returns_after_it_left_the_policy_is_quarantined_and_cleaned() {
     let mut model = lost();
     fail_over(&mut model, "c");

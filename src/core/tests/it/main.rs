@@ -22,4 +22,5 @@ mod older_capture;
 mod repeat;
 mod silence;
 mod standing;
+mod unproven;
 mod writers;

@@ -152,6 +152,16 @@ fn after_the_third_request_a_person_must_look() {
 }
 
 #[test]
+fn one_that_was_taken_back_after_the_last_request_is_not_asked_for_under_a_further_number() {
+    let mut model = resyncing();
+    fail_up_to(&mut model, 1, 3);
+    let r = on_a(&mut model);
+    (r.desired, r.resync_asked) = (Role::Secondary, None);
+    r.status = VrStatus::Demoted;
+    assert_eq!(asked(&model.plan().1), [(data(), 3)]);
+}
+
+#[test]
 fn a_new_request_id_with_all_else_unchanged_has_it_tried_three_times_more() {
     let mut model = resyncing();
     fail_up_to(&mut model, 1, 3);
@@ -175,25 +185,17 @@ fn a_new_request_id_with_all_else_unchanged_has_it_tried_three_times_more() {
     assert_eq!(model.journal.resync_limit, None);
 }
 
+/// Whatever was asked for last: with another `requestID`, and nothing else, copies are tried again and nothing moves.
 #[test]
-fn the_remedy_says_what_to_edit_so_that_it_is_tried_again_and_nothing_moves() {
+fn a_new_request_id_alone_moves_nothing_while_copies_are_taken_anew() {
     use MoveKind::{Failover, Relocate};
-    for (wish, together) in [
-        (testing::request("a", Some(Failover), Some("b")), None),
-        (testing::request("b", Some(Failover), Some("b")), None),
-        (
-            testing::request("a", Some(Failover), None),
-            Some("failoverCluster: b"),
-        ),
-        (
-            testing::request("b", Some(Failover), None),
-            Some("failoverCluster: b"),
-        ),
-        (testing::request("b", None, None), None),
-        (
-            testing::request("a", Some(Relocate), None),
-            Some("preferredCluster: b"),
-        ),
+    for wish in [
+        testing::request("a", Some(Failover), Some("b")),
+        testing::request("b", Some(Failover), Some("b")),
+        testing::request("a", Some(Failover), None),
+        testing::request("b", Some(Failover), None),
+        testing::request("b", None, None),
+        testing::request("a", Some(Relocate), None),
     ] {
         let mut model = resyncing();
         fail_up_to(&mut model, 1, 3);
@@ -206,29 +208,37 @@ fn the_remedy_says_what_to_edit_so_that_it_is_tried_again_and_nothing_moves() {
         }
         let told = given_up(&mut model).remedy;
         assert!(told.contains("set requestID"), "{wish:?}: {told}");
-        assert_eq!(
-            told.contains("together with"),
-            together.is_some(),
-            "{wish:?}: {told}"
-        );
-        assert!(
-            told.contains(together.unwrap_or_default()),
-            "{wish:?}: {told}"
-        );
-        // Whoever does what it says gets what it says.
-        model.intent.request.id = Some("again".into());
-        match together.map(|t| t.starts_with("failoverCluster")) {
-            Some(true) => model.intent.request.failover_cluster = Some(id("b")),
-            Some(false) => model.intent.request.preferred = id("b"),
-            None => {}
+        // Twice in a row, too.
+        for anew in ["again", "and again"] {
+            model.intent.request.id = Some(anew.into());
+            let plan = model.plan().1;
+            model.follow(&plan, None, 1);
+            assert_eq!(model.journal.served.as_ref(), Some(&model.intent.request));
+            assert_eq!(
+                (model.journal.owner.clone(), model.journal.epoch),
+                (Some(id("b")), Epoch(2))
+            );
+            assert!(matches!(model.journal.phase, Phase::CleaningUp { .. }));
         }
-        let plan = model.plan().1;
-        model.follow(&plan, None, 1);
-        assert_eq!(
-            (model.journal.owner.clone(), model.journal.epoch),
-            (Some(id("b")), Epoch(2))
-        );
         fail_up_to(&mut model, 4, 4);
+    }
+}
+
+#[test]
+fn a_new_request_id_alone_is_a_move_if_the_owner_is_lost_or_nothing_is_taken_anew() {
+    let mut model = resyncing();
+    model.intent.request = testing::request("a", Some(MoveKind::Failover), None);
+    model.journal.served = Some(model.intent.request.clone());
+    let mut lost = model.clone();
+    lost.intent.request = testing::request("b", Some(MoveKind::Failover), None);
+    lost.journal.served = Some(lost.intent.request.clone());
+    lost.link("b", Link::Dead);
+    calm(&mut model);
+    for (mut model, to) in [(model, "a"), (lost, "c")] {
+        model.intent.request.id = Some("again".into());
+        calm(&mut model);
+        assert_eq!(model.journal.owner, Some(id(to)));
+        assert_eq!(model.journal.epoch, Epoch(3));
     }
 }
 

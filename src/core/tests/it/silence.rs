@@ -5,8 +5,10 @@ use lifeboat_core::Plan;
 use lifeboat_core::ids::ResyncRequest;
 use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Cancelled, Journal, Phase};
-use lifeboat_core::observed::{ClusterFacts, Contact, Mark, Observed, Role, VrStatus};
-use lifeboat_core::testing::{Link, Model, id, running, workload};
+use lifeboat_core::observed::{AgentFacts, ClusterFacts, Contact, Mark, Observed, Role, VrStatus};
+use lifeboat_core::report::Tri;
+use lifeboat_core::testing::{DRIVER, Link, Model, id, running, workload};
+use lifeboat_core::wait::Reason;
 
 use crate::converge::{replan, step_to};
 use crate::drive::{calm, fail_over, protected};
@@ -262,4 +264,31 @@ fn kept_until_it_runs(model: &mut Model) {
     // It runs after all: the old copy is given up.
     calm(model);
     assert_eq!(model.journal.phase, Phase::Steady);
+}
+
+#[test]
+fn a_placement_says_that_the_agent_of_its_driver_is_silent_and_not_that_another_one_is() {
+    let mut model = protected();
+    let mut observed = model.observe();
+    let since = model.now;
+    for (silent, told) in [(DRIVER, true), ("other.example.org", false)] {
+        for name in ["a", "b", "c"] {
+            let served = [DRIVER, "other.example.org"].map(str::to_owned);
+            let served = served.into_iter().filter(|d| d != silent);
+            facts(&mut observed, name).agent = AgentFacts::Alive {
+                drivers: served.map(|d| (d, String::new())).collect(),
+                silent: [(silent.to_owned(), since)].into(),
+            };
+        }
+        let report = replan(&model, &observed).report;
+        let named = |b: &lifeboat_core::Blocker| {
+            b.reason == Reason::AgentNotAlive
+                && b.message.contains("on a that serves")
+                && b.message.contains(&format!("{DRIVER} since {since}"))
+        };
+        assert_eq!(report.blockers.iter().any(named), told, "{report:#?}");
+        let fit = |g: &lifeboat_core::report::GateReport| g.state == Tri::True;
+        let mut storage = report.gates.iter().filter(|g| g.name == "TargetStorage");
+        assert!(storage.all(|g| fit(g) != told), "{report:#?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Steps `Retain`, `Nudge` and `Unprotect`: claims and their volumes on the owner.
+//! Steps `Retain`, `Nudge`, `Unprotect` and `GiveBack`: claims and their volumes on the owner.
 
 use std::collections::BTreeMap;
 
@@ -141,6 +141,15 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
         }
         _ => Ok(()),
     }
+}
+
+/// Gives volumes that no claim has any more back.
+pub(crate) async fn give_back_all(at: &At<'_>, volumes: &[String]) -> Outcome {
+    let parts: Vec<Pending<'_>> = volumes
+        .iter()
+        .map(|volume| (volume.clone(), give_back(at, volume).boxed()))
+        .collect();
+    each(parts).await
 }
 
 /// Gives a volume its reclaim policy back and takes our marks off, in one write.

@@ -63,7 +63,7 @@ impl Agents {
         self.0.values().filter_map(AgentSeen::expiry)
     }
 
-    /// Whether any agent is alive, and what is wrong with the drivers. A driver whose agent has given it up is left out: it was
+    /// Whether any agent is alive, whose agent is not, and what is wrong with the other drivers. A driver whose agent has given it up is left out: it was
     /// taken away, or another agent has yet to take it.
     pub(crate) fn facts(&self, now: Instant) -> AgentFacts {
         if self.0.is_empty() {
@@ -76,13 +76,21 @@ impl Agents {
                 since: latest.unwrap_or(Timestamp::UNIX_EPOCH),
             };
         }
+        let silent = |seen: &AgentSeen| {
+            let driver = seen.driver.as_ref()?;
+            (seen.life(now) == Life::Silent).then(|| (driver.name.clone(), seen.at))
+        };
+        let silent: BTreeMap<String, Timestamp> = self.0.values().filter_map(silent).collect();
         let trouble = |driver: DriverState| match (driver.state.as_str(), driver.message.as_str()) {
             ("Ready", _) => (driver.name, String::new()),
             (state, "") => (driver.name, format!("it is {state}")),
             (_, message) => (driver.name, message.to_owned()),
         };
+        let served = self.drivers(now).into_iter();
+        let served = served.filter(|driver| !silent.contains_key(&driver.name));
         AgentFacts::Alive {
-            drivers: self.drivers(now).into_iter().map(trouble).collect(),
+            drivers: served.map(trouble).collect(),
+            silent,
         }
     }
 
@@ -192,6 +200,7 @@ mod tests {
             .map(|(name, wrong)| ((*name).to_owned(), (*wrong).to_owned()));
         AgentFacts::Alive {
             drivers: drivers.collect(),
+            silent: BTreeMap::new(),
         }
     }
 
@@ -226,8 +235,11 @@ mod tests {
         // One agent lives on, the other does not.
         let on = lease("d1", "a", "2026-01-01T12:00:10.000000Z", "");
         agents.take(&WatchEvent::Apply(on), now(), late(10));
-        let silent = "its agent has been silent since 2026-01-01T12:00:00Z";
-        assert_eq!(agents.facts(late(16)), alive(&[("d1", ""), ("d2", silent)]));
+        let one_silent = AgentFacts::Alive {
+            drivers: [("d1".to_owned(), String::new())].into(),
+            silent: [("d2".to_owned(), now())].into(),
+        };
+        assert_eq!(agents.facts(late(16)), one_silent);
         assert_eq!(agents.drivers(late(16))[1].state, "Unknown");
         // What was given up is nobody's any more.
         agents.take(&WatchEvent::Apply(lease("d2", "", at, "")), now(), late(16));

@@ -304,7 +304,13 @@ impl View {
             now.at,
         );
         let (state, words) = match &agent {
-            AgentFacts::Alive { .. } => ("Up", "renews its Lease".to_owned()),
+            AgentFacts::Alive { drivers: _, silent } => match silent.first_key_value() {
+                None => ("Up", "renews its Lease".to_owned()),
+                Some((driver, at)) => {
+                    let words = format!("that of {driver} was last renewed at {at}");
+                    ("Down", words)
+                }
+            },
             AgentFacts::Silent { since } => {
                 ("Down", format!("its Lease was last renewed at {since}"))
             }

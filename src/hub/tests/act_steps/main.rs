@@ -9,6 +9,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lifeboat_api::{VolumeReplication, names};
@@ -91,6 +92,30 @@ async fn protection_is_set_up_and_taken_away_again() {
         );
     }
     assert!(world.get("dr1", "VolumeReplication", "db").await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_volume_of_a_claim_that_was_made_anew_is_given_back() {
+    let world = World::new();
+    world.bind("dr1").await;
+    world.twice(retain()).await;
+    let give_back = |names: &[&str]| Step::GiveBack {
+        cluster: id("dr1"),
+        volumes: names.iter().map(|n| (*n).to_owned()).collect(),
+    };
+    let volumes: Api<PersistentVolume> = Api::all(world.servers[&id("dr1")].admin());
+    let strange = json!({"metadata": {"labels": {names::PLACEMENT_UID: "another"}}});
+    let ours = json!({"metadata": {"labels": {names::PLACEMENT_UID: UID}}});
+    for (mark, policy) in [(strange, "Retain"), (ours, "Delete")] {
+        let mark = Patch::Merge(mark);
+        let done = volumes.patch("pv-db", &PatchParams::default(), &mark).await;
+        done.unwrap();
+        world.twice(give_back(&["pv-db", "pv-gone"])).await;
+        let pv = world.get("dr1", "PersistentVolume", "pv-db").await.unwrap();
+        assert_eq!(pv["spec"]["persistentVolumeReclaimPolicy"], policy);
+        let marked = pv["metadata"].to_string().contains("lifeboat.dev/");
+        assert_eq!(marked, policy == "Retain", "{}", pv["metadata"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

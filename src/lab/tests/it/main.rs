@@ -19,3 +19,4 @@ mod rights;
 mod scenarios;
 mod story;
 mod support;
+mod unproven;

@@ -189,3 +189,60 @@ fn a_hub_managed_secondary_never_sends_force() {
         }
     );
 }
+
+#[test]
+fn an_order_that_has_lapsed_is_refused_for_each_request_that_was_not_carried_out() {
+    let second = jiff::SignedDuration::from_secs(1);
+    for (number, issued) in [(1, None), (2, Some((7, 1))), (1, Some((6, 3)))] {
+        for (until, holds) in [
+            (None, false),
+            (Some(now() - second), false),
+            (Some(now()), false),
+            (Some(now() + second), true),
+        ] {
+            let asked = change(by_hub(view(Resync, "Secondary"), 7, "west", 7, None), |v| {
+                let hub = hub(v);
+                (hub.resync_number, hub.resync_issued) = (number, issued);
+                hub.resync_until = until;
+            });
+            match decide(&asked, now()) {
+                Decision::IssueResync { request, .. } => {
+                    assert_eq!((request, holds), ((7, number), true), "{until:?}");
+                }
+                Decision::Refuse(refusal) => {
+                    let told = (refusal.event, holds);
+                    assert_eq!(told, (Some("ResyncLapsed"), false), "{issued:?} {until:?}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn no_copy_is_thrown_away_on_a_record_whose_epoch_went_down() {
+    let asked = by_hub(view(Resync, "Secondary"), 7, "west", 7, None);
+    let asked = change(asked, |v| grant(v).observed = Some(9));
+    match decide(&asked, now()) {
+        Decision::Refuse(refusal) => assert_eq!(refusal.event, Some("StaleEpoch")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_further_request_is_unanswered_as_long_as_the_failure_right_before_it_is_noted() {
+    for (failed, unanswered) in [
+        (Some((7, 2)), true),
+        (Some((7, 1)), false),
+        (Some((6, 2)), false),
+        (None, false),
+    ] {
+        let noted = change(by_hub(view(Resync, "Secondary"), 7, "west", 7, None), |v| {
+            let hub = hub(v);
+            (hub.resync_number, hub.resync_issued) = (3, Some((7, 3)));
+            hub.resync_failed = failed;
+        });
+        let fails = decide(&noted, now()) == Decision::FailResync;
+        assert_eq!(fails, unanswered, "{failed:?}");
+    }
+}
