@@ -62,9 +62,13 @@ pub(crate) enum Identity {
 
 #[derive(Default)]
 struct State {
+    /// Calls from before the row, which nobody counts.
+    earlier: Vec<Seen>,
     seen: Vec<Seen>,
     once: BTreeMap<&'static str, VecDeque<Answer>>,
     always: BTreeMap<&'static str, Answer>,
+    /// By handle and letter.
+    once_for: BTreeMap<(String, &'static str), Answer>,
     busy: BTreeMap<String, usize>,
     overlaps: Vec<String>,
     open: Option<CancellationToken>,
@@ -128,6 +132,12 @@ impl Driver {
             .push_back(answer);
     }
 
+    /// The next call of this letter for this handle is answered like this.
+    pub(crate) fn once_for(&self, handle: &str, letter: &'static str, answer: Answer) {
+        let key = (handle.to_owned(), letter);
+        self.state.lock().once_for.insert(key, answer);
+    }
+
     pub(crate) fn always(&self, letter: &'static str, answer: Answer) {
         self.state.lock().always.insert(letter, answer);
     }
@@ -153,18 +163,54 @@ impl Driver {
 
     /// Listens on a unix socket.
     pub(crate) fn listen(self: &Arc<Self>, path: &std::path::Path) -> Endpoint {
+        drop(self.listen_until(path));
+        Endpoint::Unix(path.to_owned())
+    }
+
+    /// The same, until the answer is cancelled: then nobody accepts there, and open connections break.
+    pub(crate) fn listen_until(self: &Arc<Self>, path: &std::path::Path) -> CancellationToken {
         let listener = tokio::net::UnixListener::bind(path).unwrap();
-        let me = self.clone();
+        let (me, over) = (self.clone(), CancellationToken::new());
+        let ended = over.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                me.serve(stream);
+            while let Some(Ok((stream, _))) = ended.run_until_cancelled(listener.accept()).await {
+                let (ours, mut far) = tokio::io::duplex(64 * 1024);
+                me.serve(ours);
+                let (mut near, ended) = (stream, ended.clone());
+                tokio::spawn(async move {
+                    let copy = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    drop(ended.run_until_cancelled(copy).await);
+                });
             }
         });
-        Endpoint::Unix(path.to_owned())
+        over
     }
 
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.lock().seen.clone()
+    }
+
+    /// Before the row began it was asked this, and answered so.
+    pub(crate) fn did_before(&self, handle: &str, letters: &[&'static str], said: Said) {
+        let seen = letters.iter().map(|letter| Seen {
+            letter,
+            handle: handle.to_owned(),
+            volume_id: handle.to_owned(),
+            parameters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            replication_id: String::new(),
+            members: Vec::new(),
+            at: Duration::ZERO,
+            said: Some(said),
+        });
+        self.state.lock().earlier.extend(seen);
+    }
+
+    /// Everything that it was ever asked about a handle.
+    pub(crate) fn history(&self, handle: &str) -> Vec<Seen> {
+        let state = self.state.lock();
+        let all = state.earlier.iter().chain(&state.seen);
+        all.filter(|s| s.handle == handle).cloned().collect()
     }
 
     /// The letters of all calls for a handle, but for questions about replication.
@@ -191,6 +237,12 @@ impl Driver {
             .filter(|s| s.letter == letter)
             .map(|s| s.at)
             .collect()
+    }
+
+    /// How often this was asked.
+    pub(crate) fn count(&self, letter: &str) -> usize {
+        let state = self.state.lock();
+        state.seen.iter().filter(|s| s.letter == letter).count()
     }
 
     /// When this was asked about one handle.
@@ -310,7 +362,8 @@ impl Driver {
                 state.overlaps.push(handle.clone());
             }
             state.seen.push(seen);
-            let once = state.once.get_mut(letter).and_then(VecDeque::pop_front);
+            let once = state.once_for.remove(&(handle.clone(), letter));
+            let once = once.or_else(|| state.once.get_mut(letter).and_then(VecDeque::pop_front));
             let answer = once.or_else(|| state.always.get(letter).cloned());
             (answer.unwrap_or(Answer::Ok), state.seen.len() - 1)
         };
@@ -360,7 +413,7 @@ macro_rules! seen {
         let handle = match request.replication_source.clone().and_then(|s| s.r#type) {
             Some(replication_source::Type::Volume(v)) => v.volume_id,
             Some(replication_source::Type::Volumegroup(g)) => g.volume_group_id,
-            None => String::new(),
+            None => request.volume_id.clone(),
         };
         Seen {
             letter: $letter,
