@@ -18,3 +18,4 @@ mod rights;
 mod scenarios;
 mod story;
 mod support;
+mod upstream;
