@@ -211,13 +211,13 @@ impl Upstream {
         let Some(handle) = handle.filter(|handle| !handle.is_empty()) else {
             return Ok(Found::Wrong("PV not found".to_owned()));
         };
-        Ok(Found::Volume(Volume {
+        Ok(Found::Volume(Box::new(Volume {
             claim,
             handle,
             parameters,
             secrets,
             replication_id: text(spec, "/replicationHandle"),
-        }))
+        })))
     }
 
     /// Step 9: its marks, each with a whole update. That of the object adds an empty field, and with it a generation.
@@ -428,7 +428,7 @@ struct Volume {
 }
 
 enum Found {
-    Volume(Volume),
+    Volume(Box<Volume>),
     /// Of another driver.
     Another,
     /// What is wrong stands in the log alone.

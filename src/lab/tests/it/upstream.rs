@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lifeboat_api::common::condition;
 use lifeboat_lab::lab::{Beside, Look, Upstream};
-use lifeboat_lab::{Lab, LabSpec};
+use lifeboat_lab::{Lab, LabError, LabSpec};
 use lifeboat_sim::upstream::Kind;
 
 use crate::support::paused;
@@ -98,7 +98,8 @@ fn the_older_controller_tells_of_no_sync_and_nothing_is_called_protected() {
         let runs = |p: &lifeboat_api::DRPlacement| p.condition("Available") == "True";
         lab.until("runs on east", WITHIN, runs).await.unwrap();
         lab.relocate("west").await.unwrap();
-        tokio::time::sleep(WITHIN).await;
+        let moved = lab.settled_on("west", WITHIN).await;
+        assert!(matches!(moved, Err(LabError::Timeout { .. })));
         let status = lab.placement().and_then(|p| p.status).unwrap();
         let said = condition(&status.conditions, "Protected").unwrap();
         assert_eq!(
