@@ -134,8 +134,7 @@ macro_rules! each_row {
             sick {
                 each_code_at_each_call_is_said_and_got_over,
                 a_socket_that_another_process_takes_over_is_dialled_anew_over_a_unix_socket,
-                a_thousand_volumes_on_a_driver_that_refuses_them_are_tried_at_a_bounded_rate,
-                a_thousand_volumes_on_a_driver_that_hangs_hold_up_nobody_elses,
+                a_thousand_volumes_on_a_driver_that_hangs_or_refuses_hold_up_nobody_elses,
             }
             upstream {
                 what_either_controller_left_in_order_is_taken_over_without_a_call,

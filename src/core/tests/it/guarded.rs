@@ -78,9 +78,9 @@ fn a_heartbeat_beside_them_tells_of_a_driver_that_is_sick() {
     let site = model.sites.get_mut(&id("b")).unwrap();
     site.truth.replicator = Replicator::Upstream;
     if let AgentFacts::Alive { drivers } = &mut site.truth.agent {
-        drivers
-            .values_mut()
-            .for_each(|wrong| "no socket".clone_into(wrong));
+        for wrong in drivers.values_mut() {
+            "no socket".clone_into(wrong);
+        }
     }
     let report = report(&mut model);
     let gate = report
