@@ -266,7 +266,8 @@ async fn told_of(lab: &Lab, placement: &DRPlacement) -> Result<String> {
                 object["metadata"]["managedFields"].take();
             }
         }
-        told += &format!("--- {}\n{}", site.name, serde_saphyr::to_string(&all)?);
+        let all = serde_saphyr::to_string(&all)?;
+        told.extend(["--- ", &site.name, "\n", &all]);
     }
     Ok(told)
 }
