@@ -12,9 +12,11 @@ use call::call;
 use resync::{fail_resync, issue_resync};
 
 use crate::agent::Agent;
+use crate::cache::Work;
 use crate::decide::{Decision, Refusal};
 use crate::outcome::Outcome;
-use crate::view::{Key, VolumeView};
+use crate::slots::Slot;
+use crate::view::{Class, Key, VolumeView};
 use crate::writes::Wrote;
 use crate::{ownership, pace, status, writes};
 
@@ -39,7 +41,6 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refuse(refusal) => refuse(agent, v, refusal, begun).await,
         Decision::Accept => again(accept(agent, v).await, v),
         Decision::Claim => again(writes::claim(agent, &v.key, &v.source).await, v),
-        Decision::IssueResync { request, enable } => issue_resync(agent, v, request, enable).await,
         Decision::FailResync => {
             let why = "it is not known whether the resync that was noted reached the driver; the hub may ask again";
             fail_resync(agent, v, why.to_owned()).await
@@ -47,13 +48,33 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refresh => settle(agent, v, Outcome::Refreshed, begun).await,
         Decision::Stuck { why } => stuck(agent, v, why, begun).await,
         Decision::Release { why } => release(agent, v, why).await,
-        Decision::Promote(_)
+        // Before anything is noted of a call: who stands in line has made none.
+        Decision::IssueResync { .. }
+        | Decision::Promote(_)
         | Decision::Demote { .. }
         | Decision::Check { .. }
         | Decision::Resync { .. }
         | Decision::Ask
-        | Decision::Disable => call(agent, v, begun, decision).await,
+        | Decision::Disable => {
+            let Some(_slot) = slot(agent, v) else {
+                return Step::Rest(Next::Wait);
+            };
+            if let Decision::IssueResync { request, enable } = decision {
+                issue_resync(agent, v, request, enable).await
+            } else {
+                call(agent, v, begun, decision).await
+            }
+        }
     }
+}
+
+/// A slot of the volume's driver, or a place in its line.
+fn slot<'a>(agent: &'a Agent, v: &VolumeView) -> Option<Slot<'a>> {
+    let Class::Ours(class) = &v.class else {
+        return None;
+    };
+    let work = Work::Volume(v.key.clone());
+    agent.fleet.enter(&class.driver, &work)
 }
 
 fn again(result: Result<(), CallError>, v: &VolumeView) -> Step {

@@ -24,7 +24,7 @@ pub struct Config {
     pub lease_ttl: Duration,
     /// Where `/healthz`, `/readyz` and `/metrics` are served; nowhere if absent.
     pub admin: Option<SocketAddr>,
-    /// How many volumes are worked on at once.
+    /// How many volumes of one driver are worked on at once.
     pub concurrency: usize,
     /// How many claims a VolumeGroupReplication may select, 100 at most.
     pub max_group_claims: usize,

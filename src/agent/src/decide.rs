@@ -230,8 +230,12 @@ fn primary(v: &VolumeView) -> Decision {
         return Decision::Promote(force_rule(v));
     }
     let current = v.status.observed_generation == Some(v.generation);
-    let well =
-        is(v, "Completed", "True") && is(v, "Degraded", "False") && is(v, "Resyncing", "False");
+    // One controller upstream leaves it so for ever, whatever became of the volume.
+    let doubted = is(v, "Validated", "False");
+    let well = is(v, "Completed", "True")
+        && is(v, "Degraded", "False")
+        && is(v, "Resyncing", "False")
+        && !doubted;
     if current && well {
         Decision::Ask
     } else {

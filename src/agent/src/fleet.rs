@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::agent::Agent;
+use crate::cache::Work;
+use crate::config::{Config, Replication};
+use crate::slots::{Slot, Slots};
 use crate::turn::{Stand, Turn};
 use crate::view::DriverView;
 
@@ -26,19 +29,25 @@ struct Member {
     doubt: Notify,
     turn: Turn,
     annotations: Annotations,
+    slots: Slots,
 }
 
 /// The drivers that are served.
 pub(crate) struct Fleet {
     members: BTreeMap<String, Member>,
     readiness: Readiness,
+    replication: Replication,
+    /// Of each driver.
+    at_once: usize,
 }
 
 impl Fleet {
-    pub(crate) fn new(readiness: Readiness) -> Self {
+    pub(crate) fn new(readiness: Readiness, config: &Config) -> Self {
         Self {
             members: BTreeMap::new(),
             readiness,
+            replication: config.replication,
+            at_once: config.concurrency,
         }
     }
 
@@ -51,6 +60,7 @@ impl Fleet {
             doubt: Notify::new(),
             turn,
             annotations,
+            slots: Slots::new(self.at_once),
         };
         self.members.insert(name.clone(), member);
         self.tell_how(&name);
@@ -73,6 +83,16 @@ impl Fleet {
 
     pub(crate) fn driver(&self, name: &str) -> Option<&Driver> {
         self.members.get(name).map(|member| &member.driver)
+    }
+
+    /// A slot of a driver, or a place in its line.
+    pub(crate) fn enter(&self, driver: &str, work: &Work) -> Option<Slot<'_>> {
+        self.members.get(driver)?.slots.enter(work)
+    }
+
+    /// Who finds a slot now that found none before.
+    pub(crate) fn call(&self) -> impl Iterator<Item = Work> {
+        self.members.values().filter_map(|m| m.slots.call())
     }
 
     pub(crate) fn view(&self, name: &str) -> DriverView {
@@ -113,6 +133,10 @@ impl Fleet {
             state: state.to_owned(),
             message,
             capabilities,
+            left_to: match self.replication {
+                Replication::On => String::new(),
+                Replication::Off => "Upstream".to_owned(),
+            },
         };
         let text = serde_json::to_string(&state).unwrap_or_default();
         member.annotations.send_if_modified(|all| {

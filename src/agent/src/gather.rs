@@ -209,11 +209,20 @@ fn source(caches: &Caches, key: &Key, volume: &VolumeReplication, class: &Class)
         SourceKind::Group => return group_source(caches, key, &data.name, class),
         SourceKind::Claim => {}
     }
-    let Some(claim) = caches.claim(&Key::new(&key.namespace, &data.name)) else {
+    let at = Key::new(&key.namespace, &data.name);
+    let Some(claim) = caches.claim(&at) else {
         return SourceView::NoClaim {
             name: data.name.clone(),
         };
     };
+    let mut owner = owner(caches, key, &claim);
+    // The older controller upstream lets two in and marks the claim for neither: who goes leaves it to who stays.
+    if owner == Owner::Nobody
+        && volume.metadata.deletion_timestamp.is_some()
+        && let Some(name) = caches.heir(key, &at)
+    {
+        owner = Owner::Other { name };
+    }
     SourceView::Claim(ClaimView {
         name: data.name.clone(),
         life: if claim.deleting {
@@ -222,7 +231,7 @@ fn source(caches: &Caches, key: &Key, volume: &VolumeReplication, class: &Class)
             Life::Living
         },
         finalizer: Mark::of(has_finalizer(Some(&claim.finalizers), names::PVC_FINALIZER)),
-        owner: owner(caches, key, &claim),
+        owner,
         volume: backing(caches, &claim, driver_of(class)),
     })
 }

@@ -26,6 +26,7 @@ mod persist;
 mod run;
 mod schedule;
 mod secrets;
+mod slots;
 mod status;
 mod tries;
 mod turn;

@@ -82,7 +82,7 @@ pub async fn run(
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let readiness = Readiness::new();
-    let mut fleet = Fleet::new(readiness.clone());
+    let mut fleet = Fleet::new(readiness.clone(), &config);
     let mut contenders = Vec::new();
     for (name, endpoint) in &config.drivers {
         let driver = DriverConfig {
@@ -252,13 +252,17 @@ impl Watcher<'_> {
 
 async fn work(agent: &Arc<Agent>, cancel: &CancellationToken) {
     let shared = agent.clone();
-    run_queue(
-        agent.queue.clone(),
-        agent.config.concurrency,
-        cancel.clone(),
-        move |key| pass(shared.clone(), key),
-    )
-    .await;
+    // So many for each driver, and as many again for what needs no driver.
+    let at_once = agent.config.concurrency * (agent.fleet.names().len() + 1);
+    let look = move |key| {
+        let agent = shared.clone();
+        async move {
+            let next = pass(agent.clone(), key).await;
+            agent.wake(agent.fleet.call());
+            next
+        }
+    };
+    run_queue(agent.queue.clone(), at_once, cancel.clone(), look).await;
 }
 
 async fn pass(agent: Arc<Agent>, work: Work) -> Next {

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{DriverState, NameRef};
+use crate::common::{DriverState, NameRef, let_the_field_speak};
 
 /// DRCluster registers a cluster with the hub.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -38,9 +38,25 @@ pub struct DRClusterSpec {
     /// How the cluster can be cut off from its storage. Not used in this release: the hub cuts nobody off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fencing: Option<Fencing>,
+    /// Who works the VolumeReplications of the cluster. With Upstream the controllers of the CSI-Addons project stay in charge, no
+    /// agent is needed, and no epoch is checked there, as the condition Guarded of the placements says. An agent that is started
+    /// with --no-replication says Upstream by itself.
+    #[serde(default)]
+    pub replication: Replication,
     /// Set while the cluster is worked on: it is not taken for lost until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
+}
+
+/// Who works the VolumeReplications of a cluster.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(transform = let_the_field_speak)]
+pub enum Replication {
+    /// Lifeboat's agent.
+    #[default]
+    Agent,
+    /// The controllers of the CSI-Addons project.
+    Upstream,
 }
 
 /// How a cluster can be cut off from its storage.

@@ -27,6 +27,9 @@ pub struct DriverState {
     /// What it offers, such as `volume_replication.VOLUME_REPLICATION`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
+    /// Who works its volumes, where the agent does not: Upstream. Absent: the agent does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub left_to: String,
 }
 
 /// Takes the description off an enum's schema: in an optional field it would replace the field's own, which is what

@@ -148,7 +148,7 @@ pub struct DRPlacementStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub journal: Option<serde_json::Value>,
-    /// Available, Protected, PeerReady, Progressing, FailoverArmed and Accepted.
+    /// Available, Protected, PeerReady, Progressing, FailoverArmed, Accepted and Guarded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

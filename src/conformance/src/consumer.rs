@@ -71,7 +71,7 @@ enum Role {
 
 fn role(driver: &Driver, handle: &str) -> Role {
     let mut role = Role::Off;
-    for seen in driver.seen().iter().filter(|s| s.handle == handle) {
+    for seen in driver.history(handle) {
         role = match (seen.letter, seen.said) {
             ("P" | "Pf", Some(Said::Yes)) => Role::Primary,
             ("M", Some(Said::Yes)) if role == Role::InStep => Role::InStep,

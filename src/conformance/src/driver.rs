@@ -38,9 +38,13 @@ pub(crate) enum Identity {
 
 #[derive(Default)]
 struct State {
+    /// Calls from before the row, which nobody counts.
+    earlier: Vec<Seen>,
     seen: Vec<Seen>,
     once: BTreeMap<&'static str, VecDeque<Answer>>,
     always: BTreeMap<&'static str, Answer>,
+    /// By handle and letter.
+    once_for: BTreeMap<(String, &'static str), Answer>,
     busy: BTreeMap<String, usize>,
     overlaps: Vec<String>,
     open: Option<CancellationToken>,
@@ -104,6 +108,12 @@ impl Driver {
             .push_back(answer);
     }
 
+    /// The next call of this letter for this handle is answered like this.
+    pub(crate) fn once_for(&self, handle: &str, letter: &'static str, answer: Answer) {
+        let key = (handle.to_owned(), letter);
+        self.state.lock().once_for.insert(key, answer);
+    }
+
     pub(crate) fn always(&self, letter: &'static str, answer: Answer) {
         self.state.lock().always.insert(letter, answer);
     }
@@ -148,7 +158,8 @@ impl Driver {
                 state.overlaps.push(handle.clone());
             }
             state.seen.push(seen);
-            let once = state.once.get_mut(letter).and_then(VecDeque::pop_front);
+            let once = state.once_for.remove(&(handle.clone(), letter));
+            let once = once.or_else(|| state.once.get_mut(letter).and_then(VecDeque::pop_front));
             let answer = once.or_else(|| state.always.get(letter).cloned());
             (answer.unwrap_or(Answer::Ok), state.seen.len() - 1)
         };

@@ -49,6 +49,10 @@ impl On {
         &self.server
     }
 
+    pub(crate) fn is_simulated(&self) -> bool {
+        matches!(self.server, Server::Simulated)
+    }
+
     pub(crate) fn is_paused(&self) -> bool {
         self.paused
     }

@@ -10,7 +10,9 @@ pub(crate) mod odd;
 pub(crate) mod promote;
 pub(crate) mod refuse;
 pub(crate) mod release;
+pub(crate) mod sick;
 pub(crate) mod ungrouped;
+pub(crate) mod upstream;
 pub(crate) mod weather;
 
 /// Hands the name of each test to a macro, by module.
@@ -126,7 +128,21 @@ macro_rules! each_row {
             agents {
                 agents_with_a_driver_each_work_side_by_side_and_another_takes_over_one_alone,
                 an_agent_stands_aside_while_a_csi_addons_sidecar_serves_the_driver,
+                an_agent_without_replication_only_tells_how_the_drivers_do,
                 an_agent_that_loses_the_lease_of_the_sidecars_leaves_the_driver_alone,
+            }
+            sick {
+                each_code_at_each_call_is_said_and_got_over,
+                a_socket_that_another_process_takes_over_is_dialled_anew_over_a_unix_socket,
+                a_thousand_volumes_on_a_driver_that_hangs_or_refuses_hold_up_nobody_elses,
+            }
+            upstream {
+                what_either_controller_left_in_order_is_taken_over_without_a_call,
+                a_copy_that_either_controller_left_behind_is_looked_after_as_before,
+                what_either_controller_was_deleting_is_let_go_and_no_owner_loses_its_volume,
+                a_group_that_the_newer_controller_left_is_taken_over_without_a_call,
+                volumes_go_from_volume_replication_operator_to_the_agent_and_back,
+                volumes_go_from_kubernetes_csi_addons_to_the_agent_and_back,
             }
             hub {
                 promotion_waits_for_the_grant_and_stores_the_epoch_first,

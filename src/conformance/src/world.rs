@@ -23,6 +23,7 @@ use crate::on::{On, Trail};
 
 mod look;
 mod objects;
+mod recorded;
 
 pub(crate) const DRIVER: &str = "rbd.csi.example.com";
 /// What every secret begins with. It may be seen nowhere but in Secrets and by drivers.

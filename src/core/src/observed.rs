@@ -36,6 +36,9 @@ pub struct ClusterFacts {
     pub contact: Contact,
     /// The agent.
     pub agent: AgentFacts,
+    /// Who works its VolumeReplications.
+    #[serde(default)]
+    pub replicator: Replicator,
     /// DROwnership of this placement.
     pub record: Option<RecordFacts>,
     /// DROwnerships that are of this placement by name or by uid, and not by both.
@@ -66,6 +69,7 @@ impl Default for ClusterFacts {
                 why: "no DRCluster of that name exists".into(),
             },
             agent: AgentFacts::Unseen,
+            replicator: Replicator::Agent,
             record: None,
             namesakes: Vec::new(),
             namespaces: BTreeMap::new(),
@@ -77,6 +81,17 @@ impl Default for ClusterFacts {
             replication_classes: BTreeMap::new(),
         }
     }
+}
+
+/// Who works the VolumeReplications of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Replicator {
+    /// The agent, which promotes nothing that is not granted.
+    #[default]
+    Agent,
+    /// The controllers of the CSI-Addons project: they know of no epoch, and do what a VolumeReplication says. An agent there, if
+    /// there is one, tells only how the drivers do.
+    Upstream,
 }
 
 /// The agents, by their Leases: one for each driver.

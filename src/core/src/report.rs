@@ -82,6 +82,8 @@ pub enum ConditionKind {
     FailoverArmed,
     /// The spec can be followed.
     Accepted,
+    /// Whoever promotes volumes checks first that the epoch is granted.
+    Guarded,
 }
 
 impl ConditionKind {
@@ -94,6 +96,7 @@ impl ConditionKind {
             Self::Progressing => "Progressing",
             Self::FailoverArmed => "FailoverArmed",
             Self::Accepted => "Accepted",
+            Self::Guarded => "Guarded",
         }
     }
 }

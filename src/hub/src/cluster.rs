@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource};
-use lifeboat_api::cluster::Signal;
+use lifeboat_api::cluster::{Replication, Signal};
 use lifeboat_api::common::{set_condition, to_time};
 use lifeboat_api::{DRCluster, DRClusterStatus, names};
 use lifeboat_core::ClusterId;
-use lifeboat_core::observed::{AgentFacts, Contact};
+use lifeboat_core::observed::{AgentFacts, Contact, Replicator};
 use lifeboat_core::report::Tri;
 use lifeboat_kit::events::EventKind;
 use lifeboat_kit::{Next, apply_status};
@@ -50,6 +50,11 @@ pub(crate) async fn cluster(context: Arc<Context>, name: String) -> Next {
         None => credentials,
     };
     context.fleet.set(&id, used, recorded_uid(&object).cloned());
+    let replicator = match object.spec.replication {
+        Replication::Agent => Replicator::Agent,
+        Replication::Upstream => Replicator::Upstream,
+    };
+    context.fleet.declare(&id, replicator);
     let member = context.fleet.status(&id);
     context
         .metrics
@@ -248,6 +253,7 @@ fn status(
         cluster_uid,
         stranger,
         agent: _,
+        replicator: _,
         drivers,
         last_proof,
         signals,
@@ -376,6 +382,16 @@ fn agent_alive(member: &MemberStatus) -> Answer {
         );
     }
     match &member.agent {
+        AgentFacts::Unseen if member.replicator == Replicator::Upstream => (
+            Tri::False,
+            "Upstream",
+            "no agent is needed: the controllers of the CSI-Addons project work the volumes".to_owned(),
+        ),
+        AgentFacts::Alive { .. } if member.replicator == Replicator::Upstream => (
+            Tri::True,
+            "HeartbeatOnly",
+            "an agent renews its Lease, and leaves the volumes to the controllers of the CSI-Addons project".to_owned(),
+        ),
         AgentFacts::Alive { drivers: _, silent } if silent.is_empty() => (
             Tri::True,
             "Renews",

@@ -26,7 +26,7 @@ use kube::Client;
 use lifeboat_api::cluster::Signal;
 use lifeboat_api::common::DriverState;
 use lifeboat_core::ClusterId;
-use lifeboat_core::observed::{AgentFacts, Contact};
+use lifeboat_core::observed::{AgentFacts, Contact, Replicator};
 use lifeboat_kit::SharedClock;
 use lifeboat_kit::task::Task;
 use parking_lot::RwLock;
@@ -105,6 +105,8 @@ pub struct MemberStatus {
     pub stranger: Option<String>,
     /// Its agent.
     pub agent: AgentFacts,
+    /// Who works its VolumeReplications.
+    pub replicator: Replicator,
     /// Its drivers, as its agent last told.
     pub drivers: Vec<DriverState>,
     /// When it last answered a probe.
@@ -218,6 +220,13 @@ impl Fleet {
         (self.inner.wake)(Wake::Cluster(id.clone()));
     }
 
+    /// Takes who works the VolumeReplications of a cluster, as its DRCluster says.
+    pub fn declare(&self, id: &ClusterId, replicator: Replicator) {
+        if let Some(shared) = self.member(id) {
+            shared.declare(replicator);
+        }
+    }
+
     /// Forgets a cluster and ends all work on it.
     pub fn remove(&self, id: &ClusterId) {
         let old = self.inner.members.write().remove(id);
@@ -262,6 +271,7 @@ impl Fleet {
             cluster_uid: view.uid(),
             stranger: view.stranger(),
             agent: view.agent(Instant::now()),
+            replicator: view.replicator(Instant::now()),
             drivers: view.drivers(Instant::now()),
             last_proof: view.last_proof(),
             signals: view.signals(),

@@ -127,6 +127,7 @@ impl<'a> Look<'a> {
         ClusterFacts {
             contact: ClusterFacts::default().contact,
             agent: self.view.agent(Instant::now()),
+            replicator: self.view.replicator(Instant::now()),
             record: self.record(),
             namesakes: self.namesakes(),
             namespaces: self.namespaces(),

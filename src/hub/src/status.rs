@@ -18,13 +18,14 @@ use crate::pace::Weight;
 use crate::resolve::Invalid;
 
 /// The kinds of conditions, in the order they are shown.
-const CONDITIONS: [ConditionKind; 6] = [
+const CONDITIONS: [ConditionKind; 7] = [
     ConditionKind::Available,
     ConditionKind::Protected,
     ConditionKind::PeerReady,
     ConditionKind::Progressing,
     ConditionKind::FailoverArmed,
     ConditionKind::Accepted,
+    ConditionKind::Guarded,
 ];
 
 /// A journal that cannot be read back.

@@ -1,7 +1,7 @@
 //! A laboratory: one hub, several clusters, an application, and everything that can happen to them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -44,6 +44,7 @@ use book::Book;
 use front::Front;
 use objects::{NEIGHBOURS_POLICY, Otherwise, otherwise, placement_under, policy};
 use programs::Programs;
+pub use programs::{Beside, Upstream};
 
 /// How the programs reach the API servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub struct LabSpec {
     pub transfer: Duration,
     /// Time a whole image takes to its peer.
     pub full_copy: Duration,
+    /// The clusters, if any, on which the controllers of the CSI-Addons project work the volumes.
+    pub upstream: BTreeMap<String, Upstream>,
     /// The world's time.
     pub clock: Arc<SimClock>,
 }
@@ -125,6 +128,7 @@ impl LabSpec {
             mirror_interval: world.mirror_interval,
             transfer: world.transfer,
             full_copy: world.full_copy,
+            upstream: BTreeMap::new(),
             clock,
         }
     }
@@ -182,7 +186,7 @@ impl Lab {
         let cancel = CancellationToken::new();
         let watchers = guard::watch_all(&world, &hub, &book, &chronicle, &cancel);
         let tap = Arc::new(Tap::default());
-        let programs = Programs::new(&world, front.as_ref(), &tap, (spec.hubs, spec.leadership))?;
+        let programs = Programs::new(&world, front.as_ref(), &tap, &spec)?;
         let lab = Self {
             home: spec.clusters.first().cloned().unwrap_or_default(),
             renamed: spec.renamed.clone(),
@@ -360,8 +364,11 @@ impl Lab {
     /// Registers a cluster with the hub.
     pub fn register(&self, cluster: &str) -> Result<(), LabError> {
         let kubeconfig = self.kubeconfig_for_hub(cluster)?;
-        self.world
-            .install(HUB, &cluster_objects(cluster, &kubeconfig))?;
+        let mut objects = cluster_objects(cluster, &kubeconfig);
+        if self.programs.lock().context.is_left_alone(cluster) {
+            objects.push_str("  replication: Upstream\n");
+        }
+        self.world.install(HUB, &objects)?;
         self.chronicle
             .say(Topic::Verb, format!("{cluster} is registered"));
         Ok(())

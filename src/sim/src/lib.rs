@@ -12,5 +12,6 @@ pub mod csi_addons;
 pub mod pki;
 pub mod storage;
 pub mod told;
+pub mod upstream;
 pub mod workload;
 pub mod world;

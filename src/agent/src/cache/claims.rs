@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use lifeboat_api::names;
 use lifeboat_kit::WatchEvent;
 
 use super::facts::PvFacts;
@@ -13,6 +14,23 @@ use crate::view::Key;
 impl Caches {
     pub(crate) fn claim(&self, key: &Key) -> Option<ClaimFacts> {
         self.inner.read().claims.get(key).cloned()
+    }
+
+    /// Another VolumeReplication of the same claim that is worked on and stays.
+    pub(crate) fn heir(&self, key: &Key, claim: &Key) -> Option<String> {
+        let inner = self.inner.read();
+        let stays = |other: &&Key| {
+            let volume = inner.volumes.get(other);
+            *other != key
+                && volume.is_some_and(|v| {
+                    let meta = &v.metadata;
+                    let finalizers = meta.finalizers.as_deref().unwrap_or_default();
+                    meta.deletion_timestamp.is_none()
+                        && finalizers.iter().any(|f| f == names::VR_FINALIZER)
+                })
+        };
+        let heir = inner.by_claim.get(claim)?.iter().find(stays)?;
+        Some(heir.name.clone())
     }
 
     pub(crate) fn pv(&self, name: &str) -> Option<PvFacts> {

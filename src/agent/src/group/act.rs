@@ -122,6 +122,10 @@ async fn call(agent: &Agent, v: &GroupView, decision: Decision) -> Step {
     let Some(driver) = agent.fleet.driver(&class.driver) else {
         return Step::Rest(Next::Failed);
     };
+    let work = Work::Group(v.key.clone());
+    let Some(_slot) = agent.fleet.enter(&class.driver, &work) else {
+        return Step::Rest(Next::Wait);
+    };
     let context = GroupContext {
         parameters: class.parameters.clone(),
         secrets: secrets.clone(),
@@ -135,7 +139,6 @@ async fn call(agent: &Agent, v: &GroupView, decision: Decision) -> Step {
         Decision::Dissolve { handle } => dissolve(agent, v, driver, &context, &handle).await,
         _ => return Step::Rest(Next::Failed),
     };
-    let work = Work::Group(v.key.clone());
     let error = match result {
         Ok(()) => {
             agent.settled(&work);

@@ -41,7 +41,7 @@ pub(crate) struct AgentArgs {
     /// How long a Lease of the agent lasts when it is not renewed (ms, s, m, h).
     #[arg(long, default_value = "15s", value_parser = duration, env = "LIFEBOAT_LEASE_TTL", value_name = "DURATION")]
     lease_ttl: Duration,
-    /// How many volumes are worked on at once.
+    /// How many volumes of one driver are worked on at once.
     #[arg(
         long,
         default_value_t = 64,
@@ -66,7 +66,8 @@ pub(crate) struct AgentArgs {
         value_name = "IP:PORT"
     )]
     admin_address: Admin,
-    /// Leave VolumeReplications to another controller; only the heartbeat runs.
+    /// Leave VolumeReplications, groups and fences to the controllers of the CSI-Addons project: the agent only tells how the drivers
+    /// do. A hub goes by what those controllers say, and its placements are not Guarded: no epoch is checked.
     #[arg(long)]
     no_replication: bool,
     #[command(flatten)]

@@ -69,6 +69,13 @@ fn belief(placement: &DRPlacement, status: &DRPlacementStatus, now: Timestamp) -
             },
         );
     }
+    // Only worth a line where it does not hold.
+    if let Some(c) = lifeboat_api::common::condition(&status.conditions, "Guarded")
+        && c.status != "True"
+    {
+        let line = meaning("Guarded", &c.status);
+        lines.push(format!("{line}: {}", sentence(&c.message)));
+    }
     lines.push(match &status.last_sync_time {
         Some(at) => format!(
             "Everything written until {} ago is safe on another cluster.",
@@ -90,6 +97,10 @@ fn meaning(kind: &str, status: &str) -> String {
         "FailoverArmed" => (
             "A failover could be made now",
             "A failover could not be made now",
+        ),
+        "Guarded" => (
+            "Every promotion is checked against its epoch",
+            "Not every promotion is checked against its epoch",
         ),
         "Accepted" => ("The spec can be followed", "The spec cannot be followed"),
         other => return format!("{other} is {status}"),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use lifeboat_api::cluster::{DRCluster, DRClusterSpec, DRClusterStatus};
+use lifeboat_api::cluster::{DRCluster, DRClusterSpec, DRClusterStatus, Replication};
 use lifeboat_api::common::NameRef;
 use lifeboat_api::placement::{ActionRecord, Blocker, Gate, StepRecord, VolumeStatus};
 use lifeboat_api::{DRPlacement, DRPlacementSpec, DRPlacementStatus};
@@ -131,6 +131,7 @@ pub(crate) fn cluster(name: &str, health: &str) -> DRCluster {
         },
         region: Some("r1".to_owned()),
         fencing: None,
+        replication: Replication::Agent,
         maintenance: None,
     };
     let mut c = DRCluster::new(name, spec);

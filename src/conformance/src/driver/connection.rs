@@ -7,6 +7,7 @@ use lifeboat_drivers::{ConnectError, Endpoint, connector};
 use lifeboat_proto::replication::controller_server::ControllerServer;
 use lifeboat_proto::{csi, fence, identity, volumegroup};
 use lifeboat_sim::csi_addons::Identities;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Server};
 
@@ -15,14 +16,27 @@ use super::{Driver, Identity, Service};
 impl Driver {
     /// Listens on a unix socket.
     pub(crate) fn listen(self: &Arc<Self>, path: &std::path::Path) -> Endpoint {
+        drop(self.listen_until(path));
+        Endpoint::Unix(path.to_owned())
+    }
+
+    /// The same, until the answer is cancelled: then nobody accepts there, and open connections break.
+    pub(crate) fn listen_until(self: &Arc<Self>, path: &std::path::Path) -> CancellationToken {
         let listener = tokio::net::UnixListener::bind(path).unwrap();
-        let me = self.clone();
+        let (me, over) = (self.clone(), CancellationToken::new());
+        let ended = over.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                me.serve(stream);
+            while let Some(Ok((stream, _))) = ended.run_until_cancelled(listener.accept()).await {
+                let (ours, mut far) = tokio::io::duplex(64 * 1024);
+                me.serve(ours);
+                let (mut near, ended) = (stream, ended.clone());
+                tokio::spawn(async move {
+                    let copy = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    drop(ended.run_until_cancelled(copy).await);
+                });
             }
         });
-        Endpoint::Unix(path.to_owned())
+        over
     }
 
     pub(crate) fn endpoint(self: &Arc<Self>) -> Endpoint {

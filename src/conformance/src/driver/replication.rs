@@ -14,7 +14,7 @@ macro_rules! seen {
         let handle = match request.replication_source.clone().and_then(|s| s.r#type) {
             Some(replication_source::Type::Volume(v)) => v.volume_id,
             Some(replication_source::Type::Volumegroup(g)) => g.volume_group_id,
-            None => String::new(),
+            None => request.volume_id.clone(),
         };
         Seen {
             letter: $letter,

@@ -43,6 +43,29 @@ impl Driver {
         self.state.lock().seen.clone()
     }
 
+    /// Before the row began it was asked this, and answered so.
+    pub(crate) fn did_before(&self, handle: &str, letters: &[&'static str], said: Said) {
+        let seen = letters.iter().map(|letter| Seen {
+            letter,
+            handle: handle.to_owned(),
+            volume_id: handle.to_owned(),
+            parameters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            replication_id: String::new(),
+            members: Vec::new(),
+            at: Duration::ZERO,
+            said: Some(said),
+        });
+        self.state.lock().earlier.extend(seen);
+    }
+
+    /// Everything that it was ever asked about a handle.
+    pub(crate) fn history(&self, handle: &str) -> Vec<Seen> {
+        let state = self.state.lock();
+        let all = state.earlier.iter().chain(&state.seen);
+        all.filter(|s| s.handle == handle).cloned().collect()
+    }
+
     /// The letters of all calls for a handle, but for questions about replication.
     pub(crate) fn trace(&self, handle: &str) -> String {
         let seen = self.seen();
@@ -67,6 +90,12 @@ impl Driver {
             .filter(|s| s.letter == letter)
             .map(|s| s.at)
             .collect()
+    }
+
+    /// How often this was asked.
+    pub(crate) fn count(&self, letter: &str) -> usize {
+        let state = self.state.lock();
+        state.seen.iter().filter(|s| s.letter == letter).count()
     }
 
     /// When this was asked about one handle.

@@ -144,6 +144,29 @@ pub(crate) async fn an_agent_stands_aside_while_a_csi_addons_sidecar_serves_the_
     assert_eq!(world.sidecar_holder().await, None);
 }
 
+pub(crate) async fn an_agent_without_replication_only_tells_how_the_drivers_do(on: &On) {
+    let mut world = World::cold(on).await;
+    world.start_with(|config| config.replication = lifeboat_agent::Replication::Off);
+    world.claim("db").await;
+    world.ask("db", "primary").await;
+    world
+        .until("told", async |w| {
+            let told = w.driver_annotation().await;
+            told.contains("\"Ready\"") && told.contains("\"leftTo\":\"Upstream\"")
+        })
+        .await;
+    world.pass(60).await;
+    assert!(world.driver.seen().is_empty());
+    assert_eq!(world.volume("db").await.status, None);
+    assert_eq!(world.volume("db").await.metadata.finalizers, None);
+    world.driver.go_away();
+    world
+        .until("told", async |w| {
+            w.driver_annotation().await.contains("NotReady")
+        })
+        .await;
+}
+
 pub(crate) async fn an_agent_that_loses_the_lease_of_the_sidecars_leaves_the_driver_alone(on: &On) {
     let mut world = World::cold(on).await;
     world.allow_driver_leases().await;

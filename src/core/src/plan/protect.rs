@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::journal::{Journal, Synced};
 use crate::observed::{
-    AgentFacts, ClaimPhase, ClusterFacts, Current, Deleting, Mark, Retained, Role, Selected,
-    SwitchOff, VolumeFacts, VrFacts, VrStatus,
+    AgentFacts, ClaimPhase, ClusterFacts, Current, Deleting, Mark, Replicator, Retained, Role,
+    Selected, SwitchOff, VolumeFacts, VrFacts, VrStatus,
 };
 use crate::step::{Force, Step};
 use crate::wait::{Blocker, Reason};
@@ -388,6 +388,12 @@ pub(super) fn agent_trouble(
     drivers: &BTreeSet<String>,
 ) -> Option<Blocker> {
     match &facts.agent {
+        // Whoever works the volumes there has no Lease that says how it does.
+        AgentFacts::Unseen | AgentFacts::Silent { .. }
+            if facts.replicator == Replicator::Upstream =>
+        {
+            None
+        }
         AgentFacts::Unseen => Some(Blocker::new(
             Reason::AgentNotAlive,
             format!("no agent has been seen on {on}"),
@@ -419,6 +425,7 @@ pub(super) fn agent_trouble(
                 .filter_map(|d| match states.get(d) {
                     Some(wrong) if wrong.is_empty() => None,
                     Some(wrong) => Some(format!("{d}: {wrong}")),
+                    None if facts.replicator == Replicator::Upstream => None,
                     None => Some(format!("{d} is not among the agent's drivers")),
                 })
                 .collect();

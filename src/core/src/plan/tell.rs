@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::Workloads;
 use crate::journal::{Before, Phase};
-use crate::observed::VrStatus;
+use crate::observed::{AgentFacts, Replicator, VrStatus};
 use crate::report::{ConditionKind, ConditionReport, Report, Tri, VolumeReport};
 
 use super::draft::Draft;
@@ -83,6 +83,7 @@ fn conditions(
         c(ConditionKind::PeerReady, peer_ready(v)),
         c(ConditionKind::FailoverArmed, armed(v)),
         c(ConditionKind::Progressing, moving),
+        c(ConditionKind::Guarded, guarded(v)),
     ]
 }
 
@@ -323,6 +324,32 @@ fn peer_ready(v: &View<'_>) -> Answer {
         Tri::Unknown
     };
     (status, "NoTarget", names(why))
+}
+
+/// Does whoever works the volumes check what is granted?
+fn guarded(v: &View<'_>) -> Answer {
+    let upstream = |id: &&ClusterId| v.at(id).replicator == Replicator::Upstream;
+    let without: Vec<&ClusterId> = v.policy.clusters.iter().filter(upstream).collect();
+    if without.is_empty() {
+        let unseen =
+            |id: &&ClusterId| v.fresh(id) && !matches!(v.at(id).agent, AgentFacts::Alive { .. });
+        let unseen: Vec<&ClusterId> = v.policy.clusters.iter().filter(unseen).collect();
+        if !v.policy.clusters.iter().any(|id| v.fresh(id)) {
+            let message = "none of the clusters answers, so nothing is known of their agents";
+            return (Tri::Unknown, "ClusterUnreachable", message.to_owned());
+        }
+        if !unseen.is_empty() {
+            let message = format!("no living agent is seen on {}", names(unseen));
+            return (Tri::Unknown, "AgentNotAlive", message);
+        }
+        let message = "agents promote volumes only at the epoch that is granted".to_owned();
+        return (Tri::True, "EpochsChecked", message);
+    }
+    let message = format!(
+        "on {} the controllers of the CSI-Addons project work the volumes, and check no epoch: what an old hub or a restored backup asks for is done, a promotion is forced as soon as the driver asks for it, an order to resync does not lapse, and to delete a VolumeReplication switches replication off",
+        names(without)
+    );
+    (Tri::False, "UpstreamControllers", message)
 }
 
 /// Would a failover be allowed now?

@@ -15,6 +15,7 @@ mod drive;
 mod exhaustive;
 mod faults;
 mod golden;
+mod guarded;
 mod identity;
 mod invariants;
 mod left_policy;

@@ -8,7 +8,7 @@ use lifeboat_core::journal::Phase;
 use lifeboat_core::observed::{Contact, Role, VrFacts, VrStatus};
 use lifeboat_core::plan::Plan;
 use lifeboat_core::step::Step;
-use lifeboat_core::testing::{self, Model, id};
+use lifeboat_core::testing::{self, Link, Model, id};
 use lifeboat_core::wait::Reason;
 
 use crate::converge::replan;

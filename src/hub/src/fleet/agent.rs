@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use lifeboat_api::common::DriverState;
 use lifeboat_api::names;
-use lifeboat_core::observed::AgentFacts;
+use lifeboat_core::observed::{AgentFacts, Replicator};
 use lifeboat_kit::WatchEvent;
 use tokio::time::Instant;
 
@@ -94,6 +94,20 @@ impl Agents {
         }
     }
 
+    /// Who works the VolumeReplications there, as the agents last said. One that is silent is taken at its word; one that gave a
+    /// driver up is not.
+    pub(crate) fn replicator(&self, now: Instant) -> Replicator {
+        let leaves = |seen: &AgentSeen| {
+            seen.life(now) != Life::GivenUp
+                && seen.driver.as_ref().is_some_and(|d| !d.left_to.is_empty())
+        };
+        if self.0.values().any(leaves) {
+            Replicator::Upstream
+        } else {
+            Replicator::Agent
+        }
+    }
+
     /// The drivers as their agents last told. Of one whose agent is silent nothing is known.
     pub(crate) fn drivers(&self, now: Instant) -> Vec<DriverState> {
         let each = self.0.values().filter_map(|seen| {
@@ -105,7 +119,7 @@ impl Agents {
                     name: driver.name,
                     state: "Unknown".to_owned(),
                     message: format!("its agent has been silent since {}", seen.at),
-                    capabilities: Vec::new(),
+                    ..DriverState::default()
                 }),
             }
         });

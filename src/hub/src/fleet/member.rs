@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use lifeboat_api::names;
 use lifeboat_core::ClusterId;
-use lifeboat_core::observed::Contact;
+use lifeboat_core::observed::{Contact, Replicator};
 use lifeboat_kit::error::{CallRetry, full};
 use lifeboat_kit::task::{Task, spawn};
 use lifeboat_kit::{SharedClock, WatchEvent, deadline, watch_into};
@@ -84,6 +84,14 @@ impl Shared {
         let new = self.view.read().expected() != uid.as_deref();
         if new {
             self.update(|view, _| view.expect(uid));
+        }
+    }
+
+    /// Says who works the volumes there, by its DRCluster.
+    pub(crate) fn declare(&self, replicator: Replicator) {
+        let new = self.view.read().declared() != replicator;
+        if new {
+            self.update(|view, _| view.declare(replicator));
         }
     }
 

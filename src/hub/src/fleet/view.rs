@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use lifeboat_api::cluster::Signal;
 use lifeboat_api::common::to_time;
-use lifeboat_core::observed::{AgentFacts, Contact};
+use lifeboat_core::observed::{AgentFacts, Contact, Replicator};
 use lifeboat_kit::WatchEvent;
 use tokio::time::Instant;
 
@@ -64,6 +64,8 @@ pub(crate) struct View {
     failure: Option<(Trouble, String)>,
     version: Option<String>,
     agents: Agents,
+    /// Who works the VolumeReplications there, by its DRCluster.
+    replicator: Replicator,
     signals: Vec<Signal>,
     told: Option<Told>,
     /// The uid that the cluster has; none: it was never seen before, and is whatever it is.
@@ -75,6 +77,7 @@ pub(crate) struct View {
 struct Told {
     contact: Contact,
     agent: AgentFacts,
+    replicator: Replicator,
     version: Option<String>,
     uid: Option<String>,
 }
@@ -91,6 +94,7 @@ impl View {
             failure: None,
             version: None,
             agents: Agents::default(),
+            replicator: Replicator::Agent,
             signals: Vec::new(),
             told: None,
             expected,
@@ -321,6 +325,7 @@ impl View {
             // How it is silent, or what is being read, may change with each try; nobody needs to be woken for that.
             contact: without_words(contact),
             agent,
+            replicator: self.replicator(now.instant),
             version: self.version.clone(),
             uid: self.uid(),
         };
@@ -358,6 +363,24 @@ impl View {
     /// What is known of the agents.
     pub(crate) fn agent(&self, now: Instant) -> AgentFacts {
         self.agents.facts(now)
+    }
+
+    /// Who works the VolumeReplications there: not an agent, if its DRCluster or an agent there says so.
+    pub(crate) fn replicator(&self, now: Instant) -> Replicator {
+        match self.replicator {
+            Replicator::Agent => self.agents.replicator(now),
+            Replicator::Upstream => Replicator::Upstream,
+        }
+    }
+
+    /// What the DRCluster says of that.
+    pub(crate) fn declared(&self) -> Replicator {
+        self.replicator
+    }
+
+    /// Takes what the DRCluster says of that.
+    pub(crate) fn declare(&mut self, replicator: Replicator) {
+        self.replicator = replicator;
     }
 
     /// The drivers as their agents last told.

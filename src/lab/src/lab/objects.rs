@@ -88,7 +88,9 @@ stringData: {{{key}: {text}}}
 apiVersion: {group}/v1alpha1
 kind: DRCluster
 metadata: {{name: {cluster}}}
-spec: {{kubeconfigSecretRef: {{name: cluster-{cluster}}}, region: {cluster}}}
+spec:
+  kubeconfigSecretRef: {{name: cluster-{cluster}}}
+  region: {cluster}
 ",
         group = names::GROUP
     )

@@ -19,11 +19,12 @@ use lifeboat_sim::{
     clock::SimClock,
     csi_addons::Driver,
     storage::Power,
-    world::{HUB, World},
+    upstream::Kind,
+    world::{HUB, Site, World},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{LabError, Tap, connect, front::Front};
+use super::{LabError, LabSpec, Tap, connect, front::Front};
 
 /// The world's clock, as the programs take one.
 struct WorldClock(Arc<SimClock>);
@@ -50,6 +51,7 @@ pub(super) struct Context {
     tap: Arc<Tap>,
     clock: SharedClock,
     leadership: Leadership,
+    upstream: BTreeMap<String, Upstream>,
 }
 
 impl Programs {
@@ -58,14 +60,15 @@ impl Programs {
         world: &Arc<World>,
         front: Option<&Arc<Front>>,
         tap: &Arc<Tap>,
-        (replicas, leadership): (usize, Leadership),
+        spec: &LabSpec,
     ) -> Result<Self, LabError> {
         let context = Arc::new(Context {
             world: Arc::clone(world),
             front: front.cloned(),
             tap: Arc::clone(tap),
             clock: Arc::new(WorldClock(Arc::clone(world.clock()))),
-            leadership,
+            leadership: spec.leadership,
+            upstream: spec.upstream.clone(),
         });
         let mut agents = Vec::new();
         for site in world.sites() {
@@ -77,7 +80,7 @@ impl Programs {
         Ok(Self {
             hubs: BTreeMap::new(),
             _agents: agents,
-            replicas,
+            replicas: spec.hubs,
             context,
         })
     }
@@ -152,6 +155,42 @@ fn in_process(driver: Arc<Driver>) -> Endpoint {
     })
 }
 
+/// The controllers of the CSI-Addons project on one cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Upstream {
+    /// Which of the two.
+    pub kind: Kind,
+    /// What of ours runs there too.
+    pub beside: Beside,
+}
+
+/// What of ours runs beside those controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing: the DRCluster says so.
+    Nothing,
+    /// An agent that leaves the volumes to them.
+    Heartbeat,
+}
+
+impl Context {
+    /// Whether nothing of ours runs there.
+    pub(super) fn is_left_alone(&self, cluster: &str) -> bool {
+        let upstream = self.upstream.get(cluster);
+        upstream.is_some_and(|u| u.beside == Beside::Nothing)
+    }
+
+    async fn upstream(&self, there: &Site, kind: Kind) -> Result<(), LabError> {
+        let client = self.world.admin(&there.name)?;
+        let (driver, clock) = (&there.driver, self.world.clock());
+        let name = driver.name().to_owned();
+        lifeboat_sim::upstream::Upstream::new(kind, &name, client, driver.channel(), clock.clone())
+            .run()
+            .await;
+        Ok(())
+    }
+}
+
 /// Runs the agent of a cluster while that has power.
 async fn agent(context: Arc<Context>, site: String) {
     let Ok(there) = context.world.site(&site) else {
@@ -160,11 +199,34 @@ async fn agent(context: Arc<Context>, site: String) {
     let mut power = there.power();
     while power.wait_for(|p| *p == Power::On).await.is_ok() {
         let endpoint = context.endpoint(&there.driver, &site);
-        let config = lifeboat_agent::Config::new(
+        let mut config = lifeboat_agent::Config::new(
             "agent-0",
             vec![(there.driver.name().to_owned(), endpoint)],
         );
+        let upstream = context.upstream.get(&site).copied();
+        if let Some(Upstream {
+            beside: Beside::Heartbeat,
+            ..
+        }) = upstream
+        {
+            config.replication = lifeboat_agent::Replication::Off;
+        }
+        let others = async {
+            match upstream {
+                Some(Upstream { kind, .. }) => context.upstream(there, kind).await,
+                None => std::future::pending().await,
+            }
+        };
         let run = async {
+            if matches!(
+                upstream,
+                Some(Upstream {
+                    beside: Beside::Nothing,
+                    ..
+                })
+            ) {
+                return std::future::pending().await;
+            }
             let client = context.agent_client(&site).await.map_err(|e| e.full())?;
             let run = lifeboat_agent::run(
                 config,
@@ -180,6 +242,10 @@ async fn agent(context: Arc<Context>, site: String) {
         tokio::select! {
             biased;
             () = off => {}
+            ended = others => {
+                tracing::error!(site, ?ended, "the controllers ended");
+                return;
+            }
             ended = run => {
                 tracing::error!(site, ?ended, "the agent ended");
                 return;

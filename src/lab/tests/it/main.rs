@@ -20,3 +20,4 @@ mod scenarios;
 mod story;
 mod support;
 mod unproven;
+mod upstream;
