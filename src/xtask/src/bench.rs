@@ -29,7 +29,7 @@ struct Told {
     /// A few only, for a look.
     #[arg(long)]
     quick: bool,
-    /// What was called how often (moves).
+    /// Which calls there were, and how many.
     #[arg(long)]
     calls: bool,
     /// How many placements, or volumes.

@@ -67,23 +67,34 @@ impl Books {
 impl Cost {
     /// Takes out what this program wrote itself: so many edits of volumes.
     pub(crate) fn edits(&mut self, edits: usize) {
-        if let Some(n) = self.writes.get_mut("volumereplications") {
+        if let Some(n) = self.writes.get_mut("PATCH volumereplications") {
             *n -= count(edits);
         }
     }
 
     /// Writes, without events.
     pub(crate) fn writes(&self) -> f64 {
-        let real = self.writes.iter().filter(|(what, _)| *what != "events");
+        let real = self.writes.iter().filter(|(what, _)| !is_event(what));
         real.map(|(_, n)| n).sum()
     }
 
     pub(crate) fn events(&self) -> f64 {
-        self.writes.get("events").copied().unwrap_or_default()
+        let events = self.writes.iter().filter(|(what, _)| is_event(what));
+        events.map(|(_, n)| n).sum()
+    }
+
+    /// Which writes there were, for each of so many volumes.
+    pub(crate) fn each(&self, volumes: f64) -> impl Iterator<Item = String> {
+        let some = self.writes.iter().filter(|(_, n)| **n != 0.0);
+        some.map(move |(what, n)| format!("{:>13.2} {what}", n / volumes))
     }
 }
 
-/// The writes by resource, from lines such as `apiserver_request_total{code="200",resource="events",verb="POST",…} 5`.
+fn is_event(what: &str) -> bool {
+    what.ends_with(" events")
+}
+
+/// The writes by verb and resource, from lines such as `apiserver_request_total{code="200",resource="events",verb="POST",…} 5`.
 fn written(metrics: &str) -> BTreeMap<String, f64> {
     let mut all = BTreeMap::new();
     for line in metrics.lines() {
@@ -97,10 +108,14 @@ fn written(metrics: &str) -> BTreeMap<String, f64> {
             let at = labels.split(',').find_map(|l| l.strip_prefix(name));
             at.map(|quoted| quoted.trim_start_matches('=').trim_matches('"'))
         };
-        let (what, verb) = (label("resource"), label("verb"));
-        let counted = what.filter(|w| WRITTEN.contains(w));
-        if let (Some(what), true) = (counted, verb.is_some_and(|v| WRITES.contains(&v))) {
-            *all.entry(what.to_owned()).or_default() += value.parse().unwrap_or(0.0);
+        let (Some(resource), Some(verb)) = (label("resource"), label("verb")) else {
+            continue;
+        };
+        if WRITTEN.contains(&resource) && WRITES.contains(&verb) {
+            let part = label("subresource").filter(|part| !part.is_empty());
+            let part = part.map(|part| format!("/{part}")).unwrap_or_default();
+            *all.entry(format!("{verb} {resource}{part}")).or_default() +=
+                value.parse().unwrap_or(0.0);
         }
     }
     all

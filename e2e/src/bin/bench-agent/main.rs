@@ -1,4 +1,4 @@
-//! How fast the agent is on a real kube-apiserver: `cargo xtask bench agent [--quick] [VOLUMES...]`.
+//! How fast the agent is on a real kube-apiserver: `cargo xtask bench agent [--quick] [--calls] [VOLUMES...]`.
 //!
 //! For each number of volumes, with a driver that answers at once and with one that takes 50 ms: all of them fresh, until all
 //! are Primary; the agent started again when nothing is to be done; and a thousand of them made Secondary at once. Beside it
@@ -75,7 +75,7 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
     watched.until(volumes, "Primary", PATIENCE).await?;
     let took = start.elapsed();
     let after = Books::open(&ground.client, agent.pid()).await?;
-    println!("{}", line("fresh", volumes, took, after.since(&before)));
+    line("fresh", volumes, took, after.since(&before)).print();
     agent.end().await?;
 
     let calls = ground.driver.calls().len();
@@ -86,7 +86,7 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
         .await?
         .since(&before);
     let written = cost.writes();
-    println!("{}", line("started again", volumes, took, cost));
+    line("started again", volumes, took, cost).print();
     ensure!(
         written == 0.0,
         "{written} writes though nothing was to be done"
@@ -102,7 +102,7 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
         .await?
         .since(&before);
     cost.edits(flipped);
-    println!("{}", line("to secondary", flipped, took, cost));
+    line("to secondary", flipped, took, cost).print();
     agent.end().await
 }
 
@@ -145,6 +145,14 @@ struct Line {
 }
 
 impl Line {
+    fn print(&self) {
+        println!("{self}");
+        if std::env::args().any(|a| a == "--calls") {
+            let each = self.cost.each(count(self.volumes));
+            each.for_each(|line| println!("{line}"));
+        }
+    }
+
     fn head() -> String {
         format!(
             "{:>7} {:>6} {:<14} {:>8} {:>9} {:>10} {:>10} {:>8} {:>9} {:>7} {:>8}",

@@ -76,6 +76,8 @@ pub(crate) struct View {
 #[derive(PartialEq)]
 struct Told {
     contact: Contact,
+    /// Why it is not fresh, in kind: whoever registers a cluster that nobody reaches is told so at the first failure.
+    trouble: Option<Trouble>,
     agent: AgentFacts,
     replicator: Replicator,
     version: Option<String>,
@@ -321,7 +323,9 @@ impl View {
             AgentFacts::Unseen => ("Unknown", "it has no Lease".to_owned()),
         };
         self.signal("Agent", state, words, now.at);
+        let trouble = self.failure.as_ref().map(|(trouble, _)| *trouble);
         let told = Told {
+            trouble: trouble.filter(|_| !contact.is_fresh()),
             // How it is silent, or what is being read, may change with each try; nobody needs to be woken for that.
             contact: without_words(contact),
             agent,
@@ -445,5 +449,28 @@ fn explain(kind: &str, why: &str) -> String {
     match crd.filter(|_| missing) {
         Some(crd) => format!("{crd} CRD is not installed: apply the project's crds/ there"),
         None => format!("its {kind} cannot be watched: {why}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_is_news_and_another_of_its_kind_is_not() {
+        let now = Moment {
+            at: Timestamp::UNIX_EPOCH,
+            instant: Instant::now(),
+        };
+        let mut view = View::new(Duration::from_secs(10), None, now.at);
+        assert!(view.conclude(now), "that there is a cluster");
+        assert!(!view.conclude(now));
+        view.fail(Trouble::Silent, "refused".to_owned());
+        assert!(view.conclude(now), "that it refuses");
+        assert!(view.contact(now.instant).describe().contains("refused"));
+        view.fail(Trouble::Silent, "refused again".to_owned());
+        assert!(!view.conclude(now), "that it still does");
+        view.fail(Trouble::Denied, "401".to_owned());
+        assert!(view.conclude(now), "that it denies");
     }
 }
