@@ -16,11 +16,14 @@ use crate::numbers::{HIGHEST, of};
 use crate::on::{On, Row};
 use crate::rows::ROWS;
 
-/// Rows that take kinds away from the whole cluster: alone, and first.
-const ALONE: [&str; 3] = [
+/// Rows that take kinds away from the whole cluster, or give its server so much to do that others would wait in vain: alone,
+/// and first.
+const ALONE: [&str; 5] = [
     "row_64_",
     "row_79_a_class_whose_kind",
     "kinds_of_an_older_version",
+    "a_thousand_volumes",
+    "each_code_at_each_call",
 ];
 /// A real socket knows no paused clock.
 const REAL_TIME: &str = "_over_a_unix_socket";

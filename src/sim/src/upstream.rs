@@ -50,6 +50,8 @@ pub enum Kind {
 pub struct Upstream {
     kind: Kind,
     driver: String,
+    /// The only one it looks into, if it is not to look into all.
+    namespace: Option<String>,
     client: Client,
     wire: Wire,
     clock: Arc<SimClock>,
@@ -91,9 +93,19 @@ impl Upstream {
         Self {
             kind,
             driver: driver.to_owned(),
+            namespace: None,
             client,
             wire: Wire::new(kind, channel),
             clock,
+        }
+    }
+
+    /// It leaves the objects of other namespaces alone, which somebody else may be trying things with.
+    #[must_use]
+    pub fn within(self, namespace: &str) -> Self {
+        Self {
+            namespace: Some(namespace.to_owned()),
+            ..self
         }
     }
 
@@ -101,7 +113,10 @@ impl Upstream {
     pub async fn run(mut self) {
         let mut known = BTreeMap::<String, Known>::new();
         loop {
-            let all = self.all(GROUP, "VolumeReplication");
+            let all = match &self.namespace {
+                Some(namespace) => self.at(namespace, GROUP, "VolumeReplication"),
+                None => self.all(GROUP, "VolumeReplication"),
+            };
             // Without an API server there is nothing to do but to ask again.
             let all = all.list(&ListParams::default()).await;
             for vr in all.map(|list| list.items).unwrap_or_default() {

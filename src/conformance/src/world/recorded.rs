@@ -151,7 +151,7 @@ impl World {
     pub(crate) async fn upstream(&self, kind: Kind) -> Task<()> {
         let channel = self.driver.endpoint().connect().await.unwrap();
         let (client, clock) = (self.admin.clone(), self.ground.clock());
-        let upstream = Upstream::new(kind, DRIVER, client, channel, clock);
+        let upstream = Upstream::new(kind, DRIVER, client, channel, clock).within(&self.ns);
         spawn("upstream", upstream.run())
     }
 }
