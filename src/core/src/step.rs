@@ -127,16 +127,17 @@ pub enum Step {
         /// Claims and the names of their volumes, if known.
         claims: BTreeMap<ClaimKey, Option<String>>,
     },
-    /// Ends protection on the owner: VolumeReplications deleted (replication switched off), reclaim policies given back, marks removed.
+    /// Ends protection on the owner: VolumeReplications deleted (replication switched off), marks removed, reclaim
+    /// policies given back where the claim still has its volume.
     Unprotect {
         /// Where.
         cluster: ClusterId,
         /// Claims and the names of their volumes, if known.
         claims: BTreeMap<ClaimKey, Option<String>>,
     },
-    /// Gives volumes that no claim has any more their reclaim policy back, and takes our marks off: what the policy says of a
-    /// released volume then happens to them, as it would have without us. *Idempotent because* what has no mark is left alone.
-    GiveBack {
+    /// Takes our marks off volumes that no claim has any more. They keep the policy Retain: each may be the only copy of its data, and
+    /// is for a person to delete. *Idempotent because* what has no mark is left alone.
+    LetGo {
         /// Where.
         cluster: ClusterId,
         /// Names of the volumes.
@@ -211,7 +212,7 @@ impl Step {
             Self::Release { .. } => "Release",
             Self::RemoveClaims { .. } => "RemoveClaims",
             Self::Unprotect { .. } => "Unprotect",
-            Self::GiveBack { .. } => "GiveBack",
+            Self::LetGo { .. } => "LetGo",
             Self::Forget { .. } => "Forget",
             Self::Finish => "Finish",
         }
@@ -233,7 +234,7 @@ impl Step {
             | Self::Release { cluster, .. }
             | Self::RemoveClaims { cluster, .. }
             | Self::Unprotect { cluster, .. }
-            | Self::GiveBack { cluster, .. }
+            | Self::LetGo { cluster, .. }
             | Self::Forget { cluster } => Some(cluster),
             Self::Finish => None,
         }

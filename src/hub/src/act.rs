@@ -175,10 +175,10 @@ impl Executor {
             Step::Release { cluster: _, claims } => replicate::release(&at, claims).await,
             Step::RemoveClaims { cluster: _, claims } => remove::remove_claims(&at, claims).await,
             Step::Unprotect { cluster: _, claims } => volumes::unprotect(&at, claims).await,
-            Step::GiveBack {
+            Step::LetGo {
                 cluster: _,
                 volumes,
-            } => volumes::give_back_all(&at, volumes).await,
+            } => volumes::let_go(&at, volumes).await,
             Step::Forget { cluster: _ } => record::forget(&at).await,
             Step::Finish => record::finish(self, scope).await,
         }

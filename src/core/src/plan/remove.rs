@@ -1,7 +1,8 @@
-//! Protection is taken away: the copies first, the owner last; images stay, and the volumes get their policy back.
+//! Protection is taken away: the copies first, the owner last; images stay, and volumes get their policy back if a claim has them.
 
 use crate::ids::ClusterId;
 use crate::observed::Contact;
+use crate::report::Severity;
 use crate::step::Step;
 use crate::wait::{Blocker, Reason};
 
@@ -62,15 +63,19 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         .again(1_000);
     }
     if v.fresh(&owner) && !facts.former.is_empty() {
-        let step = Step::GiveBack {
+        let step = Step::LetGo {
             cluster: owner.clone(),
             volumes: facts.former.iter().cloned().collect(),
         };
-        let text = format!(
-            "giving {} on {owner} back, which no claim has any more",
-            names(&facts.former)
+        let which = names(&facts.former);
+        let said = format!(
+            "no claim has {which} on {owner} any more: kept, with reclaim policy Retain; delete what is not needed"
         );
-        return Draft::act(text, vec![step]);
+        return Draft::act(format!("letting {which} on {owner} go"), vec![step]).event(
+            Severity::Normal,
+            "VolumesKept",
+            said,
+        );
     }
     let records: Vec<Step> = v
         .observed

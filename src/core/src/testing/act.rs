@@ -192,7 +192,7 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             }
             Outcome::Done
         }
-        Step::GiveBack {
+        Step::LetGo {
             volumes,
             cluster: _,
         } => {

@@ -264,7 +264,7 @@ fn a_volume_object_that_was_restored_is_still_the_same_volume() {
 }
 
 #[test]
-fn a_volume_that_no_claim_has_any_more_is_given_back_when_protection_ends_and_not_before() {
+fn a_volume_that_no_claim_has_any_more_is_let_go_when_protection_ends_and_not_before() {
     let mut model = protected();
     made_anew(&mut model, "image-anew");
     let former = |m: &mut Model, name: &str| {
@@ -275,12 +275,12 @@ fn a_volume_that_no_claim_has_any_more_is_given_back_when_protection_ends_and_no
     // What is left on another cluster may be of a copy.
     former(&mut model, "b");
     let log = calm(&mut model).log;
-    assert!(!log.iter().any(|s| s.starts_with("GiveBack")), "{log:#?}");
+    assert!(!log.iter().any(|s| s.starts_with("LetGo")), "{log:#?}");
     model.intent.life = Life::Leaving;
     let log = calm(&mut model).log;
     assert!(model.finished);
-    let given = log.iter().filter(|s| s.starts_with("GiveBack"));
-    assert!(given.eq(["GiveBack@a"]), "{log:#?}");
+    let given = log.iter().filter(|s| s.starts_with("LetGo"));
+    assert!(given.eq(["LetGo@a"]), "{log:#?}");
     assert!(model.sites[&id("a")].truth.former.is_empty());
 }
 

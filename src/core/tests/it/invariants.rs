@@ -305,9 +305,9 @@ fn misstep(
             say(!owner, "removes from the owner");
         }
         Step::Unprotect { .. } => say(owner, "ends the protection of a copy"),
-        Step::GiveBack { .. } => say(
+        Step::LetGo { .. } => say(
             owner && matches!(journal.phase, Phase::Removing),
-            "gives back too early, or a copy",
+            "lets go too early, or of a copy",
         ),
         Step::Forget { .. } => say(
             matches!(journal.phase, Phase::Removing),

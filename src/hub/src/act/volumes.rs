@@ -1,4 +1,4 @@
-//! Steps `Retain`, `Nudge`, `Unprotect` and `GiveBack`: claims and their volumes on the owner.
+//! Steps `Retain`, `Nudge`, `Unprotect` and `LetGo`: claims and their volumes on the owner.
 
 use std::collections::BTreeMap;
 
@@ -128,12 +128,17 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
     }
     let claim_at = Place::new(Kind::Claim, &namespace, &claim.name);
     let pvc = at.remote.get(claim_at).await?;
-    let bound = pvc
+    let living = pvc
         .as_ref()
-        .and_then(|c| text(c, "/spec/volumeName"))
-        .map(str::to_owned);
-    if let Some(volume) = volume.map(str::to_owned).or(bound) {
-        give_back(at, &volume).await?;
+        .filter(|c| text(c, "/metadata/deletionTimestamp").is_none());
+    let bound = living.and_then(|c| text(c, "/spec/volumeName"));
+    if let Some(volume) = volume.or(bound) {
+        let policy = if bound == Some(volume) {
+            Policy::GivenBack
+        } else {
+            Policy::Retain
+        };
+        give_back(at, volume, policy).await?;
     }
     match pvc {
         Some(pvc) if whose(&pvc, &at.scope.uid) == Whose::Ours => {
@@ -143,17 +148,31 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
     }
 }
 
-/// Gives volumes that no claim has any more back.
-pub(crate) async fn give_back_all(at: &At<'_>, volumes: &[String]) -> Outcome {
+/// Takes our marks off volumes that no claim has any more; they keep the policy Retain.
+pub(crate) async fn let_go(at: &At<'_>, volumes: &[String]) -> Outcome {
     let parts: Vec<Pending<'_>> = volumes
         .iter()
-        .map(|volume| (volume.clone(), give_back(at, volume).boxed()))
+        .map(|volume| {
+            (
+                volume.clone(),
+                give_back(at, volume, Policy::Retain).boxed(),
+            )
+        })
         .collect();
     each(parts).await
 }
 
-/// Gives a volume its reclaim policy back and takes our marks off, in one write.
-async fn give_back(at: &At<'_>, volume: &str) -> Part {
+/// What becomes of a volume's reclaim policy.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    /// It is what it was before us.
+    GivenBack,
+    /// No claim has the volume: with the policy Delete its data would be gone at once, and it may be the only copy.
+    Retain,
+}
+
+/// Takes our marks off a volume and settles its reclaim policy, in one write.
+async fn give_back(at: &At<'_>, volume: &str, policy: Policy) -> Part {
     let place = Place::new(Kind::Volume, "", volume);
     let Some(pv) = at.remote.get(place).await? else {
         return Ok(());
@@ -166,10 +185,12 @@ async fn give_back(at: &At<'_>, volume: &str) -> Part {
         &mut body,
         json!({ "metadata": { "resourceVersion": version(&pv) } }),
     );
-    if let Some(policy) = annotation(&pv, names::RECLAIM_POLICY) {
+    if let Some(before) = annotation(&pv, names::RECLAIM_POLICY)
+        && policy == Policy::GivenBack
+    {
         lifeboat_kit::apply::merge(
             &mut body,
-            json!({ "spec": { "persistentVolumeReclaimPolicy": policy } }),
+            json!({ "spec": { "persistentVolumeReclaimPolicy": before } }),
         );
     }
     at.remote.patch(place, &body).await.map(drop)

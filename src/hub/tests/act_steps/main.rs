@@ -9,9 +9,9 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use lifeboat_api::{VolumeReplication, names};
 use lifeboat_core::observed::Role;
 use lifeboat_core::step::Force;
@@ -95,27 +95,49 @@ async fn protection_is_set_up_and_taken_away_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_volume_of_a_claim_that_was_made_anew_is_given_back() {
+async fn a_volume_that_no_claim_has_loses_our_mark_and_is_kept() {
     let world = World::new();
     world.bind("dr1").await;
     world.twice(retain()).await;
-    let give_back = |names: &[&str]| Step::GiveBack {
+    let let_go = |names: &[&str]| Step::LetGo {
         cluster: id("dr1"),
         volumes: names.iter().map(|n| (*n).to_owned()).collect(),
     };
     let volumes: Api<PersistentVolume> = Api::all(world.servers[&id("dr1")].admin());
     let strange = json!({"metadata": {"labels": {names::PLACEMENT_UID: "another"}}});
     let ours = json!({"metadata": {"labels": {names::PLACEMENT_UID: UID}}});
-    for (mark, policy) in [(strange, "Retain"), (ours, "Delete")] {
+    for (mark, marked) in [(strange, true), (ours, false)] {
         let mark = Patch::Merge(mark);
         let done = volumes.patch("pv-db", &PatchParams::default(), &mark).await;
         done.unwrap();
-        world.twice(give_back(&["pv-db", "pv-gone"])).await;
+        world.twice(let_go(&["pv-db", "pv-gone"])).await;
         let pv = world.get("dr1", "PersistentVolume", "pv-db").await.unwrap();
-        assert_eq!(pv["spec"]["persistentVolumeReclaimPolicy"], policy);
-        let marked = pv["metadata"].to_string().contains("lifeboat.dev/");
-        assert_eq!(marked, policy == "Retain", "{}", pv["metadata"]);
+        assert_eq!(pv["spec"]["persistentVolumeReclaimPolicy"], "Retain");
+        let left = pv["metadata"].to_string().contains("lifeboat.dev/");
+        assert_eq!(left, marked, "{}", pv["metadata"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_protection_deletes_no_volume_whose_claim_is_gone() {
+    let world = World::new();
+    world.bind("dr1").await;
+    world.twice(retain()).await;
+    let claim_api: Api<PersistentVolumeClaim> =
+        Api::namespaced(world.servers[&id("dr1")].admin(), NS);
+    let delete = DeleteParams::default();
+    drop(claim_api.delete("db", &delete).await.unwrap());
+    let volumes = BTreeMap::from([(claim(), Some("pv-db".to_owned()))]);
+    world
+        .twice(Step::Unprotect {
+            cluster: id("dr1"),
+            claims: volumes,
+        })
+        .await;
+    let pv = world.get("dr1", "PersistentVolume", "pv-db").await.unwrap();
+    assert_eq!(pv["spec"]["persistentVolumeReclaimPolicy"], "Retain");
+    let left = pv["metadata"].to_string().contains("lifeboat.dev/");
+    assert!(!left, "{}", pv["metadata"]);
 }
 
 #[tokio::test(start_paused = true)]
