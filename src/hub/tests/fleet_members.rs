@@ -6,7 +6,6 @@
 )]
 
 mod fleet_common;
-mod until;
 
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 )]
 
 mod fleet_common;
-mod until;
 
 use fleet_common::*;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim};

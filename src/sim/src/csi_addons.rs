@@ -40,6 +40,26 @@ pub use tonic::Code;
 use calls::CallLog;
 use service::{Busy, Service};
 
+/// All codes of gRPC with which a call fails.
+pub const CODES: [Code; 16] = [
+    Code::Cancelled,
+    Code::Unknown,
+    Code::InvalidArgument,
+    Code::DeadlineExceeded,
+    Code::NotFound,
+    Code::AlreadyExists,
+    Code::PermissionDenied,
+    Code::ResourceExhausted,
+    Code::FailedPrecondition,
+    Code::Aborted,
+    Code::OutOfRange,
+    Code::Unimplemented,
+    Code::Internal,
+    Code::Unavailable,
+    Code::DataLoss,
+    Code::Unauthenticated,
+];
+
 /// The driver name unless another is asked for.
 pub const DEFAULT_NAME: &str = "sim.csi.lifeboat.dev";
 

@@ -12,6 +12,7 @@ pub mod csi_addons;
 pub mod pki;
 pub mod storage;
 pub mod told;
+pub mod until;
 pub mod upstream;
 pub mod workload;
 pub mod world;

@@ -5,8 +5,6 @@
     reason = "in a test a panic is how a failure is told"
 )]
 
-mod until;
-
 mod api_server {
     mod access;
     mod apply;

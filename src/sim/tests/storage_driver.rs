@@ -5,8 +5,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod until;
-
 use std::{sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
@@ -31,7 +29,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use until::until;
+use lifeboat_sim::until::until;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 

@@ -5,7 +5,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod until;
 mod world_common;
 
 use k8s_openapi::api::{
@@ -14,6 +13,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, ServiceAccount},
 };
 use kube::{Api, ResourceExt, api::ListParams};
+use lifeboat_sim::until::until;
 use lifeboat_sim::{
     controllers::{NODE, Stopping},
     storage::{Loss, Promotion, Role},
@@ -21,7 +21,6 @@ use lifeboat_sim::{
 };
 use serde_json::json;
 use std::time::Duration;
-use until::until;
 use world_common::{Shop, delete, import, patch, wait_gone, world};
 
 #[tokio::test(start_paused = true)]

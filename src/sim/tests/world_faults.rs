@@ -5,19 +5,18 @@
     reason = "a test fails by panicking"
 )]
 
-mod until;
 mod world_common;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use kube::{Api, api::ListParams};
+use lifeboat_sim::until::until;
 use lifeboat_sim::{
     apiserver::Identity,
     storage::{Power, Promotion, Readiness, Resync, Role},
     world::{App, HUB, World, WorldSpec},
 };
-use until::until;
 use world_common::{Shop, import, world, world_of};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use lifeboat_proto::replication::get_volume_replication_info_response::Status;
+use lifeboat_sim::csi_addons::{CODES, Code};
 use serde_json::json;
 use tokio::time::Instant;
-use tonic::Code;
 
 use crate::driver::Answer;
 use crate::on::On;
@@ -16,25 +16,6 @@ use crate::world::{DRIVER, World};
 const PROMOTED: &str = "Primary | volume is marked primary | Completed=True/Promoted";
 const IN_STEP: &str = "Secondary | volume is marked secondary | Completed=True/Demoted";
 const OTHER: &str = "cephfs.csi.example.com";
-
-const CODES: [Code; 16] = [
-    Code::Cancelled,
-    Code::Unknown,
-    Code::InvalidArgument,
-    Code::DeadlineExceeded,
-    Code::NotFound,
-    Code::AlreadyExists,
-    Code::PermissionDenied,
-    Code::ResourceExhausted,
-    Code::FailedPrecondition,
-    Code::Aborted,
-    Code::OutOfRange,
-    Code::Unimplemented,
-    Code::Internal,
-    Code::Unavailable,
-    Code::DataLoss,
-    Code::Unauthenticated,
-];
 
 /// What is called when the call of this letter is answered with the code once, and the calls after it with success.
 fn story(letter: &str, code: Code) -> &'static str {

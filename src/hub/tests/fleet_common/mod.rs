@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::until::until;
+use lifeboat_sim::until::until;
 
 pub(crate) const BASE: &str = "2026-01-01T12:00:00Z";
 pub(crate) const UID: &str = "0f0f0f0f-1111-2222-3333-444444444444";

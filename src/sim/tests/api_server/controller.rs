@@ -14,7 +14,7 @@ use kube::{Api, Client, Resource as _, ResourceExt};
 use serde_json::json;
 
 use super::world::*;
-use crate::until::until;
+use lifeboat_sim::until::until;
 
 type Failure = finalizer::Error<kube::Error>;
 

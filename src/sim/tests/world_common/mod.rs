@@ -22,7 +22,7 @@ use lifeboat_sim::{
 };
 use serde_json::{Value, json};
 
-use crate::until::until;
+use lifeboat_sim::until::until;
 
 /// A hub, and east and west with a storage class each.
 pub fn world() -> World {

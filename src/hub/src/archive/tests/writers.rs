@@ -47,22 +47,24 @@ async fn a_hub_killed_at_any_request_leaves_the_old_capture_or_the_new_one() {
     }
 }
 
+/// Epoch 3 is archived, and 2 would write.
+fn is_stale(error: &ArchiveError) -> bool {
+    matches!(
+        error,
+        ArchiveError::StaleEpoch {
+            archived: 3,
+            ours: 2
+        }
+    )
+}
+
 #[tokio::test]
 async fn an_older_epoch_does_not_write() {
     let (server, archive) = filled(1..=1).await;
     archive.put(&capture_of(UID, 3, 2)).await.unwrap();
     let before = server.names();
     let error = archive.put(&capture_of(UID, 2, 9)).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ArchiveError::StaleEpoch {
-                archived: 3,
-                ours: 2
-            }
-        ),
-        "{error}"
-    );
+    assert!(is_stale(&error), "{error}");
     assert_eq!(server.names(), before);
 }
 
@@ -72,16 +74,7 @@ async fn an_older_epoch_does_not_write_over_a_write_under_way() {
     archive.put(&capture_of(UID, 3, 2)).await.unwrap();
     server.remove("lifeboat-capture-7e0b4c6a-1111-2222-3333-444455556666-00000002-manifest");
     let error = archive.put(&capture_of(UID, 2, 9)).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ArchiveError::StaleEpoch {
-                archived: 3,
-                ours: 2
-            }
-        ),
-        "{error}"
-    );
+    assert!(is_stale(&error), "{error}");
 }
 
 #[tokio::test]

@@ -4,29 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PersistentVolume;
 use lifeboat_api::VolumeReplication;
-use lifeboat_sim::csi_addons::{Code, Fault, Rpc};
+use lifeboat_sim::csi_addons::{CODES, Fault, Rpc};
 
 use super::*;
 use crate::support::paused;
-
-const CODES: [Code; 16] = [
-    Code::Cancelled,
-    Code::Unknown,
-    Code::InvalidArgument,
-    Code::DeadlineExceeded,
-    Code::NotFound,
-    Code::AlreadyExists,
-    Code::PermissionDenied,
-    Code::ResourceExhausted,
-    Code::FailedPrecondition,
-    Code::Aborted,
-    Code::OutOfRange,
-    Code::Unimplemented,
-    Code::Internal,
-    Code::Unavailable,
-    Code::DataLoss,
-    Code::Unauthenticated,
-];
 
 /// Handles by claim.
 async fn handles(lab: &Lab) -> BTreeMap<String, String> {

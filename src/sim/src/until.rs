@@ -1,10 +1,13 @@
-//! How the tests of this crate wait for what nobody tells them of.
-//! Virtual time: the clock is paused in every test that uses this.
+//! How tests wait for what nobody tells them of.
 
 use std::time::Duration;
 
-/// Looks again and again until there is something; panics after two minutes.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+/// Looks every 50 ms until there is something; with a paused clock this takes no real time.
+///
+/// # Panics
+/// After two minutes, with `what` it waited for.
+#[expect(clippy::panic, reason = "what a test does when it has waited in vain")]
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let search = async {
         loop {
             if let Some(found) = look().await {

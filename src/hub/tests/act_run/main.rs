@@ -1,0 +1,10 @@
+//! The whole hub against simulated API servers that enforce its roles.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test a panic is how a failure is told"
+)]
+
+mod claims;
+mod reports;
+mod world;
