@@ -1,6 +1,6 @@
 //! The world at real sockets: what a person, or a program that is not in this process, reaches.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use kube::{
     Client,
@@ -11,6 +11,7 @@ use lifeboat_sim::{
     csi_addons::Served,
     world::{HUB, World},
 };
+use tempfile::TempDir;
 
 use super::{LabError, connect};
 
@@ -18,7 +19,7 @@ use super::{LabError, connect};
 pub(super) struct Front {
     handle: ServeHandle,
     sockets: BTreeMap<String, Served>,
-    dir: PathBuf,
+    dir: TempDir,
 }
 
 impl Front {
@@ -32,16 +33,11 @@ impl Front {
             servers.insert(place.clone(), Arc::clone(world.api(place)?));
         }
         let handle = serve(([127, 0, 0, 1], 0).into(), servers).await?;
-        let dir = std::env::temp_dir().join(format!(
-            "lifeboat-lab-{}-{}",
-            std::process::id(),
-            handle.addr().port()
-        ));
-        let failed = |source| LabError::File {
-            path: dir.display().to_string(),
+        let dir = tempfile::Builder::new().prefix("lifeboat-lab-").tempdir();
+        let dir = dir.map_err(|source| LabError::File {
+            path: std::env::temp_dir().display().to_string(),
             source,
-        };
-        std::fs::create_dir_all(&dir).map_err(failed)?;
+        })?;
         let mut sockets = BTreeMap::new();
         for site in world.sites() {
             handle.route(
@@ -49,7 +45,7 @@ impl Front {
                 Arc::clone(&site.api),
                 world.link(HUB, &site.name)?.clone(),
             );
-            let path = dir.join(format!("{}.sock", site.name));
+            let path = dir.path().join(format!("{}.sock", site.name));
             let failed = |source| LabError::File {
                 path: path.display().to_string(),
                 source,
@@ -102,16 +98,8 @@ impl Front {
     }
 
     /// A directory that goes with the laboratory.
-    pub(super) fn dir(&self) -> &PathBuf {
-        &self.dir
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.sockets.clear();
-        // A directory that stays behind in the system's place for such does no harm.
-        drop(std::fs::remove_dir_all(&self.dir));
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 }
 
