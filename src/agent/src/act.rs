@@ -9,7 +9,7 @@ use lifeboat_kit::{CallError, Next};
 use tracing::{info, warn};
 
 use call::call;
-use resync::{fail_resync, issue_resync};
+use resync::{fail_resync, forget_failure, issue_resync};
 
 use crate::agent::Agent;
 use crate::cache::Work;
@@ -45,6 +45,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
             let why = "it is not known whether the resync that was noted reached the driver; the hub may ask again";
             fail_resync(agent, v, why.to_owned()).await
         }
+        Decision::ForgetFailure => again(forget_failure(agent, v).await, v),
         Decision::Refresh => settle(agent, v, Outcome::Refreshed, begun).await,
         Decision::Stuck { why } => stuck(agent, v, why, begun).await,
         Decision::Release { why } => release(agent, v, why).await,

@@ -77,6 +77,13 @@ impl Agent {
         self.memories.lock().insert(key.clone(), memory);
     }
 
+    /// A forced resync was answered, whatever the answer.
+    pub(crate) fn answered(&self, key: &Key, request: (i64, u32)) {
+        if let Some(memory) = self.memories.lock().get_mut(key) {
+            memory.answered = Some(request);
+        }
+    }
+
     pub(crate) fn forget(&self, key: &Key) {
         self.memories.lock().remove(key);
         self.queue.forget(&Work::Volume(key.clone()));

@@ -51,6 +51,8 @@ pub(crate) enum Decision {
     IssueResync { request: (i64, u32), enable: Mark },
     /// Say that it is not known whether the forced resync that was noted reached the driver.
     FailResync,
+    /// Take away that an earlier request failed: a later one was answered.
+    ForgetFailure,
     /// The role is right: bring the conditions up to date without a call.
     Refresh,
     /// Ask how replication goes.
@@ -305,7 +307,11 @@ fn resync(v: &VolumeView) -> Decision {
             if in_step(v) {
                 Decision::Leave
             } else if *resync_failed < *resync_issued && unanswered(v, *resync_failed, request) {
-                Decision::FailResync
+                if v.memory.answered == Some(request) {
+                    Decision::ForgetFailure
+                } else {
+                    Decision::FailResync
+                }
             } else {
                 Decision::Resync {
                     enable: Mark::Absent,

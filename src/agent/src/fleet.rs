@@ -30,6 +30,8 @@ struct Member {
     turn: Turn,
     annotations: Annotations,
     slots: Slots,
+    /// Fences have their own: a fence is not to stand in line behind volumes whose calls hang.
+    fences: Slots,
 }
 
 /// The drivers that are served.
@@ -61,6 +63,7 @@ impl Fleet {
             turn,
             annotations,
             slots: Slots::new(self.at_once),
+            fences: Slots::new(self.at_once),
         };
         self.members.insert(name.clone(), member);
         self.tell_how(&name);
@@ -87,12 +90,23 @@ impl Fleet {
 
     /// A slot of a driver, or a place in its line.
     pub(crate) fn enter(&self, driver: &str, work: &Work) -> Option<Slot<'_>> {
-        self.members.get(driver)?.slots.enter(work)
+        let member = self.members.get(driver)?;
+        let slots = match work {
+            Work::Fence(_) => &member.fences,
+            Work::Group(_) | Work::Ownership(_) | Work::Volume(_) => &member.slots,
+        };
+        slots.enter(work)
     }
 
     /// Who finds a slot now that found none before.
     pub(crate) fn call(&self) -> impl Iterator<Item = Work> {
-        self.members.values().filter_map(|m| m.slots.call())
+        let lines = self.members.values().flat_map(|m| [&m.slots, &m.fences]);
+        lines.filter_map(Slots::call)
+    }
+
+    /// How much may be done at once: what all slots hold, and as much as one driver's for what needs none.
+    pub(crate) fn at_once(&self) -> usize {
+        self.at_once * (2 * self.members.len() + 1)
     }
 
     pub(crate) fn view(&self, name: &str) -> DriverView {

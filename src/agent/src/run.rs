@@ -252,8 +252,7 @@ impl Watcher<'_> {
 
 async fn work(agent: &Arc<Agent>, cancel: &CancellationToken) {
     let shared = agent.clone();
-    // So many for each driver, and as many again for what needs no driver.
-    let at_once = agent.config.concurrency * (agent.fleet.names().len() + 1);
+    let at_once = agent.fleet.at_once();
     let look = move |key| {
         let agent = shared.clone();
         async move {

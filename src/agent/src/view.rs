@@ -254,6 +254,8 @@ pub(crate) struct Memory {
     pub(crate) next_info: Option<Timestamp>,
     /// The generation that a demotion was confirmed for.
     pub(crate) demoted: Option<i64>,
+    /// The forced resync, epoch and number, that was answered last.
+    pub(crate) answered: Option<(i64, u32)>,
     /// A status that could not be written yet: it goes first, and no call is repeated for it.
     pub(crate) unwritten: Option<VolumeReplicationStatus>,
 }

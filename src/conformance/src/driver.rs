@@ -25,6 +25,7 @@ pub(crate) use seen::{Said, Seen};
 pub(crate) enum Answer {
     Ok,
     NotReady,
+    NotReadyAfter(Duration),
     Fail(Code, &'static str),
     Slow(Duration),
     Info(GetVolumeReplicationInfoResponse),
@@ -170,13 +171,13 @@ impl Driver {
             driver: self,
             handle,
         };
-        if let Answer::Slow(time) = &answer {
+        if let Answer::Slow(time) | Answer::NotReadyAfter(time) = &answer {
             tokio::time::sleep(*time).await;
         }
         drop(busy);
         let said = match &answer {
             Answer::Fail(..) => Said::No,
-            Answer::NotReady => Said::NotReady,
+            Answer::NotReady | Answer::NotReadyAfter(_) => Said::NotReady,
             Answer::Ok | Answer::Slow(_) | Answer::Info(_) => Said::Yes,
         };
         self.state.lock().seen[index].said = Some(said);

@@ -155,6 +155,8 @@ macro_rules! each_row {
                 an_order_to_resync_that_has_lapsed_is_not_carried_out_until_it_is_renewed,
                 an_order_that_lapses_while_the_driver_is_away_is_not_carried_out_when_it_is_back,
                 a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_sent_anew_when_asked,
+                a_copy_that_was_thrown_away_once_is_known_to_be_none_though_the_next_request_is_refused,
+                a_request_that_was_answered_has_not_failed_because_that_could_not_be_written,
                 a_resync_that_is_slow_or_whose_driver_is_away_has_not_failed,
                 a_resync_that_died_between_its_note_and_its_answer_is_in_doubt_and_not_sent_again_unasked,
                 the_owner_is_never_resynced_and_auto_resync_means_nothing,

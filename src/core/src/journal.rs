@@ -301,9 +301,13 @@ impl Journal {
     }
     /// Hands the placement over: the one place where the owner changes.
     pub fn commit(&mut self, owner: ClusterId) {
+        // The owner's volumes are what copies are taken of. Copies that were thrown away elsewhere are still none.
+        self.resyncs.remove(&owner);
+        for anew in self.resyncs.values_mut() {
+            anew.number = 0;
+        }
         self.owner = Some(owner);
         self.epoch = self.epoch.next();
-        self.resyncs.clear();
         self.resync_limit = None;
         let epoch = self.epoch;
         if let Some(record) = self.moves.first_mut() {

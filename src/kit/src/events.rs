@@ -70,8 +70,15 @@ struct Inner {
     clock: SharedClock,
     controller: String,
     instance: String,
-    series: Mutex<BTreeMap<String, Series>>,
+    series: Mutex<Told>,
     complained: AtomicBool,
+}
+
+/// What was told lately, by object, reason and note.
+struct Told {
+    series: BTreeMap<String, Series>,
+    /// When the old ones were last taken out.
+    swept: Timestamp,
 }
 
 #[derive(Clone)]
@@ -92,7 +99,11 @@ impl Recorder {
     /// A recorder for `controller`, such as `lifeboat-agent`, running as `instance`.
     pub fn new(client: Client, controller: &str, instance: &str, clock: SharedClock) -> Self {
         let (controller, instance) = (controller.to_owned(), instance.to_owned());
-        let (series, complained) = (Mutex::new(BTreeMap::new()), AtomicBool::new(false));
+        let told = Told {
+            series: BTreeMap::new(),
+            swept: clock.now(),
+        };
+        let (series, complained) = (Mutex::new(told), AtomicBool::new(false));
         Self {
             inner: Arc::new(Inner {
                 client,
@@ -136,9 +147,14 @@ impl Recorder {
         ]
         .join("/");
         let key = [object.as_str(), news.reason, &news.note].join("|");
-        let mut all = self.inner.series.lock();
-        all.retain(|_, series| now.duration_since(series.last) < SERIES);
-        if let Some(series) = all.get_mut(&key) {
+        let mut told = self.inner.series.lock();
+        let lives = |series: &Series| now.duration_since(series.last) < SERIES;
+        // Not for every piece of news: in a storm there are thousands.
+        if now.duration_since(told.swept) >= RECOUNT {
+            told.series.retain(|_, series| lives(series));
+            told.swept = now;
+        }
+        if let Some(series) = told.series.get_mut(&key).filter(|s| lives(s)) {
             series.count = series.count.saturating_add(1);
             series.last = now;
             if now.duration_since(series.written) < RECOUNT {
@@ -152,7 +168,7 @@ impl Recorder {
             "{stem}.{:016x}",
             fnv(&format!("{key}|{}|{now}", self.inner.instance))
         );
-        all.insert(
+        told.series.insert(
             key,
             Series {
                 name: name.clone(),

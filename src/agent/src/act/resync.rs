@@ -2,6 +2,7 @@
 
 use lifeboat_api::names;
 use lifeboat_drivers::Force;
+use lifeboat_kit::CallError;
 use tracing::warn;
 
 use super::call::call;
@@ -40,13 +41,18 @@ pub(super) async fn issue_resync(
         .as_ref()
         .and_then(|now| now.metadata.annotations.as_ref());
     let sent = noted.and_then(|all| all.get(names::RESYNC_ISSUED)) == Some(&note);
-    if sent
-        && number > 1
-        && let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_FAILED, None).await
-    {
-        warn!(volume = %v.key, error = %error.full(), "could not forget that an earlier resync failed");
+    if sent && number > 1 {
+        agent.answered(&v.key, (epoch, number));
+        if let Err(error) = forget_failure(agent, v).await {
+            warn!(volume = %v.key, error = %error.full(), "could not forget that an earlier resync failed; it is tried again");
+        }
     }
     step
+}
+
+/// Takes away what was said of the request before: the present one was answered.
+pub(super) async fn forget_failure(agent: &Agent, v: &VolumeView) -> Result<(), CallError> {
+    writes::annotate(agent, &v.key, names::RESYNC_FAILED, None).await
 }
 
 /// Says that the request which was noted did not bring the copy about: the hub may ask again.
@@ -65,11 +71,16 @@ pub(super) async fn fail_resync(agent: &Agent, v: &VolumeView, why: String) -> S
     again(done, v)
 }
 
-/// A forced resync that was not sent, or that the driver refused, was not one: it may be sent again.
+/// A forced resync that was not sent, or that the driver refused, was not one: it may be sent again. What was noted before it
+/// stands again: a copy that an earlier request threw away is still none.
 pub(super) async fn take_back_resync(agent: &Agent, v: &VolumeView) {
-    if let Rule::Hub(_) = v.rule
-        && let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, None).await
-    {
+    let Rule::Hub(hub) = &v.rule else {
+        return;
+    };
+    let before = hub.resync_issued;
+    let before = before.map(|(epoch, number)| names::resync_request(epoch, number));
+    let noted = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, before.as_deref()).await;
+    if let Err(error) = noted {
         warn!(volume = %v.key, error = %error.full(), "could not take back the note of a resync");
     }
 }

@@ -80,6 +80,10 @@ async fn call(agent: &Agent, v: &FenceView) -> Step {
     let Some(driver) = agent.fleet.driver(&means.driver) else {
         return Step::Rest(Next::Failed);
     };
+    let work = Work::Fence(v.name.clone());
+    let Some(_slot) = agent.fleet.enter(&means.driver, &work) else {
+        return Step::Rest(Next::Wait);
+    };
     let networks = Networks {
         name: v.name.clone(),
         cidrs: v.cidrs.clone(),
@@ -90,7 +94,6 @@ async fn call(agent: &Agent, v: &FenceView) -> Step {
         FenceState::Fenced => driver.fence(&networks).await,
         FenceState::Unfenced => driver.unfence(&networks).await,
     };
-    let work = Work::Fence(v.name.clone());
     let Err(error) = answer else {
         info!(fence = %v.name, state = reason(v.wanted), "driver answered");
         agent.settled(&work);

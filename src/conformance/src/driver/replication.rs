@@ -88,7 +88,7 @@ impl Controller for Service {
             .called(seen!(self, letter, request, parameters))
             .await?;
         Ok(Response::new(wire::ResyncVolumeResponse {
-            ready: !matches!(answer, Answer::NotReady),
+            ready: !matches!(answer, Answer::NotReady | Answer::NotReadyAfter(_)),
         }))
     }
 

@@ -10,7 +10,7 @@ use crate::driver::Answer;
 use crate::on::On;
 use crate::world::{DRIVER, SECRET, World};
 
-const FENCED: &str = "Succeeded | fencing operation successful";
+pub(crate) const FENCED: &str = "Succeeded | fencing operation successful";
 const UNFENCED: &str = "Succeeded | unfencing operation successful";
 
 impl World {

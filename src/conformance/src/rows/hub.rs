@@ -270,28 +270,32 @@ async fn failed(world: &World) -> Option<String> {
     annotations?.get("lifeboat.dev/resync-failed").cloned()
 }
 
-pub(crate) async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_sent_anew_when_asked(
-    on: &On,
-) {
-    let world = world(on).await;
+/// A request that the driver refused for good, and then the next one.
+async fn failed_once(world: &World) {
     world.grant("west", 2, None).await;
     world.driver.always("Rf", Answer::NotReady);
-    world
-        .driver
-        .always("R", Answer::Fail(Code::FailedPrecondition, "split-brain"));
+    let refused = Answer::Fail(Code::FailedPrecondition, "split-brain");
+    world.driver.always("R", refused);
     world.ask_as_hub("db", "resync", 2).await;
     world
         .until("it is called failed", async |w| {
             failed(w).await.as_deref() == Some("2")
         })
         .await;
+    world.driver.always("R", Answer::NotReady);
+}
+
+pub(crate) async fn a_resync_that_the_driver_refuses_again_and_again_is_called_failed_and_sent_anew_when_asked(
+    on: &On,
+) {
+    let world = world(on).await;
+    failed_once(&world).await;
     assert!(
         world.driver.times("R").len() > 5,
         "not at the first refusal"
     );
     world.pass(600).await;
     assert_eq!(world.driver.times("Rf").len(), 1, "nobody has asked again");
-    world.driver.always("R", Answer::NotReady);
     world.ask_again_as_hub("db", 2, 2).await;
     until_sent(&world, 2).await;
     world
@@ -302,6 +306,46 @@ pub(crate) async fn a_resync_that_the_driver_refuses_again_and_again_is_called_f
     // An older request that comes late is none.
     world.ask_as_hub("db", "resync", 2).await;
     world.pass(60).await;
+    assert_eq!(world.driver.times("Rf").len(), 2);
+}
+
+pub(crate) async fn a_copy_that_was_thrown_away_once_is_known_to_be_none_though_the_next_request_is_refused(
+    on: &On,
+) {
+    let world = world(on).await;
+    failed_once(&world).await;
+    let gone = Answer::Fail(Code::NotFound, "there is no such image");
+    world.driver.always("Rf", gone);
+    world.ask_again_as_hub("db", 2, 2).await;
+    world
+        .until("asked", async |w| w.driver.times("Rf").len() >= 3)
+        .await;
+    let annotations = world.volume("db").await.metadata.annotations.unwrap();
+    assert_eq!(annotations["lifeboat.dev/resync-issued"], "2");
+    assert_eq!(annotations["lifeboat.dev/resync-failed"], "2");
+    world.driver.always("Rf", Answer::NotReady);
+    world
+        .until("sent", async |w| failed(w).await.is_none())
+        .await;
+    let annotations = world.volume("db").await.metadata.annotations.unwrap();
+    assert_eq!(annotations["lifeboat.dev/resync-issued"], "2.2");
+}
+
+pub(crate) async fn a_request_that_was_answered_has_not_failed_because_that_could_not_be_written(
+    on: &On,
+) {
+    let world = world(on).await;
+    failed_once(&world).await;
+    let later = Answer::NotReadyAfter(Duration::from_secs(2));
+    world.driver.always("Rf", later);
+    world.ask_again_as_hub("db", 2, 2).await;
+    until_sent(&world, 2).await;
+    world.fail_next(3, 500);
+    world
+        .until("the failure is over", async |w| failed(w).await.is_none())
+        .await;
+    world.pass(60).await;
+    assert_eq!(failed(&world).await, None);
     assert_eq!(world.driver.times("Rf").len(), 2);
 }
 

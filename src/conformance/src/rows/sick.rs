@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::driver::Answer;
 use crate::on::On;
+use crate::rows::fence::{FENCED, direct};
 use crate::rows::promote::info;
 use crate::world::{DRIVER, World};
 
@@ -185,6 +186,14 @@ pub(crate) async fn a_thousand_volumes_on_a_driver_that_hangs_or_refuses_hold_up
     let calls = |world: &World| world.driver.count("E");
     assert_eq!(calls(&world), 64, "so many at once, a minute for each");
     other_is_served(&world, "other").await;
+    let start = Instant::now();
+    world.fence(&direct(&world)).await;
+    world.until_fence(FENCED).await;
+    let took = start.elapsed();
+    assert!(
+        took < Duration::from_secs(2),
+        "a fence stands in line behind volumes: {took:?}"
+    );
     world.pass(120).await;
     assert!((64 * 2..=64 * 3).contains(&calls(&world)));
     other_is_served(&world, "another").await;

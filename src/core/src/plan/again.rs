@@ -49,10 +49,8 @@ pub(super) fn stay(v: &View<'_>) -> Draft {
 /// unless it failed.
 pub(super) fn next_number(v: &View<'_>, id: &ClusterId, key: &ClaimKey) -> u32 {
     let r = replication(v.at(id), key);
-    let Some(last) = r
-        .and_then(|r| r.resync_issued)
-        .filter(|i| i.epoch == v.journal.epoch)
-    else {
+    let said = r.and_then(|r| r.resync_issued.max(r.resync_failed));
+    let Some(last) = said.filter(|i| i.epoch == v.journal.epoch) else {
         return 1;
     };
     let failed = r.is_some_and(|r| r.resync_failed == Some(last));

@@ -30,13 +30,28 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
     if keep.journal.is_some() {
         return keep;
     }
+    let seen = v.others().filter(|id| v.fresh(id));
+    let mut back: Vec<Step> = seen.filter_map(|id| withdraw(v, left, id)).collect();
     let mut draft = match contain(v) {
         // Before everything else that is to be done here, some of which may fail for ever; and should the quarantine
-        // itself fail, the owner is protected nevertheless.
-        Some(first) => Draft {
-            aside: beside_rivals(v, left.to, keep.steps),
-            ..first
-        },
+        // itself fail, the owner is protected nevertheless, and what must not be carried out any more is taken back.
+        Some(first) => {
+            back.extend(beside_rivals(v, left.to, keep.steps));
+            Draft {
+                aside: back,
+                ..first
+            }
+        }
+        None if !back.is_empty() => {
+            let text = format!(
+                "{} is not seen primary any more: copies that nobody has begun to take anew are kept",
+                left.to
+            );
+            Draft {
+                aside: keep.steps,
+                ..Draft::act(text, back)
+            }
+        }
         None if keep.steps.is_empty() => old_sides(v, left),
         None => Draft::act(keep.text, keep.steps),
     };
@@ -144,10 +159,6 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
             "{id} is quarantined; waits until nothing there uses the volumes"
         )));
     }
-    let resyncs = to_resync(v, left, id, facts);
-    if let Some(draft) = withdraw(v, left, id, &resyncs) {
-        return Some(draft);
-    }
     if !v.fresh(left.to) {
         return Some(Draft::wait(format!(
             "{id} is quarantined; nothing there is given up while {} does not answer",
@@ -157,6 +168,7 @@ fn one_side(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Draft> {
     if let Some(draft) = remade(v, left, id) {
         return Some(draft);
     }
+    let resyncs = to_resync(v, left, id, facts);
     if !resyncs.is_empty()
         && let Some(draft) = resync(v, left, id, &resyncs)
     {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::{Failovers, MoveKind};
-use crate::observed::{CapturedVolume, Contact, Mark, NamespaceFacts, Role};
+use crate::observed::{CapturedVolume, Contact, Mark, NamespaceFacts};
 use crate::report::{GateReport, Tri};
 use crate::wait::{Blocker, Reason};
 
@@ -135,11 +135,9 @@ fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
         .at(to)
         .volumes
         .iter()
-        .filter(|(_, x)| {
-            x.replication.as_ref().is_some_and(|r| {
-                let issued = r.resync_issued.is_some_and(|i| i.epoch == v.journal.epoch);
-                r.mark == Mark::Ours && (r.desired == Role::Resync || issued)
-            })
+        .filter(|(k, x)| {
+            let ours = x.replication.as_ref().filter(|r| r.mark == Mark::Ours);
+            ours.is_some_and(|r| unproven::taken_anew(v, to, k, r))
         })
         .map(|(k, _)| k)
         .chain(unproven::untold(v, to).filter(captured))

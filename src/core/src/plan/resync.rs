@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::MoveKind;
 use crate::journal::Phase;
-use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Role, VrStatus};
+use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Replicator, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
@@ -52,30 +52,26 @@ pub(super) fn to_resync(
 
 /// Takes back the requests for a resync that no agent has carried out yet, when the proof of direction is gone: the copy
 /// may be the last one by the time somebody gets to it.
-pub(super) fn withdraw(
-    v: &View<'_>,
-    left: &Left<'_>,
-    id: &ClusterId,
-    claims: &BTreeSet<ClaimKey>,
-) -> Option<Draft> {
+pub(super) fn withdraw(v: &View<'_>, left: &Left<'_>, id: &ClusterId) -> Option<Step> {
+    let claims = to_resync(v, left, id, v.at(id));
     let class = |k: ClaimKey| Some((replication(v.at(id), &k)?.class.clone(), k));
-    let open = unissued(v, id, claims).into_keys().filter_map(class);
+    let open = unissued(v, id, &claims).into_keys().filter_map(class);
     let open: BTreeMap<ClaimKey, String> = open.map(|(class, k)| (k, class)).collect();
-    if open.is_empty() || v.primary_everywhere(claims) {
+    let proven = match v.at(id).replicator {
+        Replicator::Agent => v.primary_everywhere(&claims),
+        // These controllers do not note what they carry out: given a second time, the order is carried out a second time, and
+        // what was copied by then is thrown away. Not for an owner that is only out of sight for a moment.
+        Replicator::Upstream => !v.silent(left.to),
+    };
+    if open.is_empty() || proven {
         return None;
     }
-    let said = format!(
-        "{} is not seen primary any more: the resync of {} on {id} is taken back",
-        left.to,
-        names(open.keys())
-    );
-    let step = Step::Replicate {
+    Some(Step::Replicate {
         cluster: id.clone(),
         claims: open,
         role: Role::Secondary,
         epoch: v.journal.epoch,
-    };
-    Some(Draft::act(said, vec![step]))
+    })
 }
 
 /// Has the old side take the owner's data. Destroys its own copy, so the proof of direction comes first:
@@ -205,6 +201,9 @@ pub(super) fn resync(
         names(waiting)
     ))
     .blocked_all(given_up(v, id, claims).into_iter().chain(trouble).collect());
+    if facts.replicator == Replicator::Upstream {
+        return Some(draft);
+    }
     Some(match unissued(v, id, claims).values().flatten().min() {
         Some(until) => draft.again(renewal_in(v, *until)),
         None => draft,
@@ -257,9 +256,12 @@ fn renewal_in(v: &View<'_>, until: Timestamp) -> u64 {
     u64::try_from(due).unwrap_or_default().max(1_000)
 }
 
-/// Renews the orders that have half their time behind them. Without the proof on which they were given, [`withdraw`] has
-/// taken them back before.
+/// Renews the orders that have half their time behind them, where somebody looks at that. Without the proof on which they were
+/// given, [`withdraw`] has taken them back before.
 fn renew(v: &View<'_>, id: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Option<Draft> {
+    if v.at(id).replicator == Replicator::Upstream {
+        return None;
+    }
     let due = |until: &Option<Timestamp>| {
         until.is_none_or(|t| t.as_second() - v.now.as_second() <= ORDER.as_secs() / 2)
     };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::ids::{ClaimKey, ClusterId};
 use crate::journal::Phase;
-use crate::observed::Mark;
+use crate::observed::{Mark, Replicator, Role, VrFacts};
 use crate::wait::{Blocker, Reason};
 
 use super::draft::Draft;
@@ -37,6 +37,19 @@ pub(super) fn untold<'a>(
     let anew = v.journal.resyncs.get(id);
     let claims = anew.into_iter().flat_map(|anew| &anew.claims);
     claims.filter(|k| replication(facts, k).is_none_or(|r| r.mark != Mark::Ours))
+}
+
+/// Whether a copy is being taken anew, or may be. An order that nobody has carried out yet and that was taken back destroyed
+/// nothing; but that is known only of an agent, which notes what it carries out. What it noted before the last change of owner
+/// counts as long as the journal has the copy for unproven.
+pub(super) fn taken_anew(v: &View<'_>, id: &ClusterId, key: &ClaimKey, r: &VrFacts) -> bool {
+    let said = r.resync_issued.max(r.resync_failed);
+    if r.desired == Role::Resync || said.is_some_and(|said| said.epoch == v.journal.epoch) {
+        return true;
+    }
+    let anew = v.journal.resyncs.get(id);
+    let noted = anew.is_some_and(|anew| anew.claims.contains(key));
+    noted && (said.is_some() || v.at(id).replicator == Replicator::Upstream)
 }
 
 /// Whether the owner has synced a claim since the copies were asked for: a sync before that is not of them.

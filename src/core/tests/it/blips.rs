@@ -5,13 +5,15 @@ use lifeboat_core::Plan;
 use lifeboat_core::ids::{Epoch, ResyncRequest};
 use lifeboat_core::intent::{Life, MoveKind};
 use lifeboat_core::journal::{Before, Journal, Phase};
-use lifeboat_core::observed::{Contact, Mark, Observed, Role, VrStatus};
+use lifeboat_core::observed::{Contact, Managed, Mark, Observed, Replicator, Role, VrStatus};
 use lifeboat_core::step::Step;
 use lifeboat_core::testing::{Link, Model, id, running, workload};
 use lifeboat_core::wait::Reason;
 
 use crate::converge::{replan, step_to};
-use crate::drive::{assert_rests, calm, fail_over, protected, relocate, until};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate};
+use crate::silence::facts;
+use crate::writers::pod;
 
 /// The contact with `name` is as it is for a model that is `seconds` further on.
 fn seen(model: &mut Model, name: &str, contact: &Contact, seconds: i64) -> Plan {
@@ -208,26 +210,7 @@ fn a_site_that_returns_while_the_new_owner_waits_is_quarantined() {
 
 #[test]
 fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
-    let mut model = protected();
-    model.link("a", Link::Dead);
-    fail_over(&mut model, "b");
-    calm(&mut model);
-    model.link("a", Link::Up);
-    until(&mut model, |_, plan| plan.steps.iter().any(asks_for_resync));
-    // Asked for, and the agent on `a` has not come to it.
-    let mut observed = model.observe();
-    for volume in observed
-        .clusters
-        .get_mut(&id("a"))
-        .unwrap()
-        .volumes
-        .values_mut()
-    {
-        let r = volume.replication.as_mut().unwrap();
-        (r.desired, r.status, r.epoch) = (Role::Resync, VrStatus::Pending, Some(Epoch(2)));
-        r.resync_asked = Some(ResyncRequest::first(Epoch(2)));
-        r.resync_until = Some(model.now + jiff::SignedDuration::from_secs(300));
-    }
+    let (model, mut observed) = ordered(300);
     let stays = replan(&model, &observed);
     assert!(!stays.steps.iter().any(steps_down), "{stays:#?}");
     observed.clusters.get_mut(&id("b")).unwrap().contact = Contact::Stale {
@@ -247,6 +230,51 @@ fn a_resync_that_nobody_has_carried_out_is_taken_back_when_the_owner_is_gone() {
     }
     let too_late = replan(&model, &observed);
     assert!(!too_late.steps.iter().any(steps_down), "{too_late:#?}");
+}
+
+#[test]
+fn an_order_is_taken_back_before_anything_that_may_keep_one_waiting() {
+    let gone = |model: &Model| Contact::Stale {
+        since: model.now,
+        why: "no route".into(),
+    };
+    // Somebody there uses the volumes.
+    let (model, mut observed) = ordered(300);
+    facts(&mut observed, "b").contact = gone(&model);
+    facts(&mut observed, "a").holders.push(pod(Managed::No));
+    let plan = replan(&model, &observed);
+    assert!(plan.steps.iter().any(steps_down), "{plan:#?}");
+
+    // Another cluster is to be quarantined first, and may never let itself be.
+    let (model, mut observed) = ordered(300);
+    facts(&mut observed, "b").contact = gone(&model);
+    let rival = facts(&mut observed, "a").volumes.clone();
+    facts(&mut observed, "c").volumes = rival;
+    for volume in facts(&mut observed, "c").volumes.values_mut() {
+        let r = volume.replication.as_mut().unwrap();
+        (r.desired, r.status, r.resync_asked) = (Role::Primary, VrStatus::Primary, None);
+    }
+    let plan = replan(&model, &observed);
+    assert!(!plan.steps.iter().any(steps_down), "{plan:#?}");
+    assert!(plan.aside.iter().any(steps_down), "{plan:#?}");
+}
+
+#[test]
+fn where_nobody_notes_what_is_carried_out_an_order_stands_until_the_owner_is_lost() {
+    let (model, mut observed) = ordered(10);
+    facts(&mut observed, "a").replicator = Replicator::Upstream;
+    // Its time means nothing there.
+    let plan = replan(&model, &observed);
+    assert!(plan.steps.is_empty(), "{plan:#?}");
+    for (seconds, taken_back) in [(0, false), (5, false), (60, true)] {
+        facts(&mut observed, "b").contact = Contact::Stale {
+            since: model.now - jiff::SignedDuration::from_secs(seconds),
+            why: "no route".into(),
+        };
+        let plan = replan(&model, &observed);
+        let steps = plan.steps.iter();
+        assert_eq!(steps.clone().any(steps_down), taken_back, "{seconds} s");
+    }
 }
 
 /// `a` was asked to take the data of `b`, and the order holds for so long; its agent has not come to it.

@@ -1,11 +1,15 @@
 //! What is not seen: nothing is concluded from it, and nobody waits for it without looking again.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
-use lifeboat_core::ids::ResyncRequest;
+use lifeboat_core::ids::{ClaimKey, Epoch, ResyncRequest};
 use lifeboat_core::intent::{Life, MoveKind};
-use lifeboat_core::journal::{Cancelled, Journal, Phase};
-use lifeboat_core::observed::{AgentFacts, ClusterFacts, Contact, Mark, Observed, Role, VrStatus};
+use lifeboat_core::journal::{Anew, Cancelled, Journal, Phase};
+use lifeboat_core::observed::{
+    AgentFacts, ClusterFacts, Contact, Mark, Observed, Replicator, Role, VrStatus,
+};
 use lifeboat_core::report::Tri;
 use lifeboat_core::testing::{DRIVER, Link, Model, id, running, workload};
 use lifeboat_core::wait::Reason;
@@ -17,7 +21,7 @@ fn why() -> String {
     "no route".to_owned()
 }
 
-fn facts<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ClusterFacts {
+pub(crate) fn facts<'a>(observed: &'a mut Observed, name: &str) -> &'a mut ClusterFacts {
     observed.clusters.get_mut(&id(name)).unwrap()
 }
 
@@ -143,20 +147,43 @@ fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
         let next = plan.journal.as_ref();
         next.is_some_and(|j| j.epoch > model.journal.epoch)
     };
-    for (desired, issued, whole) in [
-        (Role::Secondary, false, true),
-        (Role::Resync, false, false),
-        (Role::Secondary, true, false),
-    ] {
+    let resyncs = |claims: &[&str]| {
+        let claims = claims.iter().map(|name| ClaimKey::new("shop", *name));
+        let claims = claims.collect();
+        BTreeMap::from([(id("a"), Anew { number: 1, claims })])
+    };
+    let (no, noted) = (&[][..], &["data", "log"][..]);
+    let (secondary, resync) = (Role::Secondary, Role::Resync);
+    let (agent, upstream) = (Replicator::Agent, Replicator::Upstream);
+    for (n, (journal, desired, issued, failed, by, whole)) in [
+        (no, secondary, None, None, agent, true),
+        (no, resync, None, None, agent, false),
+        (no, secondary, Some(0), None, agent, false),
+        // What failed was issued, whoever took the note of that away.
+        (no, secondary, None, Some(0), agent, false),
+        // Of an earlier owner: the journal tells whether the copy was proven since.
+        (no, secondary, Some(1), None, agent, true),
+        (noted, secondary, Some(1), None, agent, false),
+        // Asked for, taken back, and never carried out, if there is somebody to tell.
+        (noted, secondary, None, None, agent, true),
+        (noted, secondary, None, None, upstream, false),
+        (no, secondary, None, None, upstream, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let (mut model, _) = owned_by_b(Phase::Steady);
         model.journal.phase = cleaning_up(&model);
+        model.journal.resyncs = resyncs(journal);
         model.link("a", Link::Up);
         let mut observed = model.observe();
         let epoch = model.journal.epoch;
+        let request = |ago: Option<i64>| Some(ResyncRequest::first(Epoch(epoch.0 - ago?)));
+        facts(&mut observed, "a").replicator = by;
         for volume in facts(&mut observed, "a").volumes.values_mut() {
             let r = volume.replication.as_mut().unwrap();
             (r.desired, r.status, r.epoch) = (desired, VrStatus::Demoted, Some(epoch));
-            r.resync_issued = issued.then_some(ResyncRequest::first(epoch));
+            (r.resync_issued, r.resync_failed) = (request(issued), request(failed));
         }
         facts(&mut observed, "b").contact = Contact::Stale {
             since: model.now - SignedDuration::from_mins(1),
@@ -164,10 +191,26 @@ fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
         };
         fail_over(&mut model, "a");
         let plan = replan(&model, &observed);
-        assert_eq!(commits(&plan, &model), whole, "{desired:?}: {plan:#?}");
+        assert_eq!(commits(&plan, &model), whole, "row {n}: {plan:#?}");
         let told = plan.report.gates.iter().any(|g| g.name == "TargetCopy");
-        assert_eq!(told, !whole, "{desired:?}: {plan:#?}");
+        assert_eq!(told, !whole, "row {n}: {plan:#?}");
     }
+}
+
+#[test]
+fn a_change_of_owner_does_not_make_a_copy_of_what_was_thrown_away_elsewhere() {
+    let of = |number| Anew {
+        number,
+        claims: [ClaimKey::new("shop", "data")].into(),
+    };
+    let mut journal = Journal {
+        owner: Some(id("b")),
+        resyncs: BTreeMap::from([(id("a"), of(3)), (id("c"), of(1))]),
+        ..Journal::default()
+    };
+    journal.commit(id("c"));
+    // Requests are counted anew at each epoch.
+    assert_eq!(journal.resyncs, BTreeMap::from([(id("a"), of(0))]));
 }
 
 #[test]

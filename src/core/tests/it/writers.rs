@@ -22,7 +22,7 @@ fn gives_up(plan: &Plan) -> bool {
 }
 
 /// A pod that uses a claim.
-fn pod(managed: Managed) -> Holder {
+pub(crate) fn pod(managed: Managed) -> Holder {
     Holder {
         claim: claims().into_iter().next().unwrap(),
         kind: "Pod".into(),

@@ -244,5 +244,8 @@ fn a_further_request_is_unanswered_as_long_as_the_failure_right_before_it_is_not
         });
         let fails = decide(&noted, now()) == Decision::FailResync;
         assert_eq!(fails, unanswered, "{failed:?}");
+        let answered = change(noted, |v| v.memory.answered = Some((7, 3)));
+        let forgets = decide(&answered, now()) == Decision::ForgetFailure;
+        assert_eq!(forgets, unanswered, "{failed:?}");
     }
 }
