@@ -9,6 +9,7 @@ use std::time::Duration;
 use kube::Resource;
 use lifeboat_api::{DRPlacement, DRPlacementStatus, names};
 use lifeboat_core::intent::Life;
+use lifeboat_core::journal::Phase;
 use lifeboat_core::report::Severity;
 use lifeboat_core::wait::Reason;
 use lifeboat_core::{Blocker, ClusterId, Journal, Observed, Outcome, Plan, Step, plan};
@@ -114,7 +115,7 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
     }
     let archive = context
         .captures
-        .facts(&resolved.scope, journal.capture)
+        .facts(&resolved.scope, captured(&journal))
         .await;
     let now = context.now();
     let registered = |id: &ClusterId| context.is_registered(id);
@@ -129,6 +130,13 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
         journal: &journal,
     };
     look.follow(planned, memory).await
+}
+
+/// The version of the captures that the archive should have. As long as nothing is decided it may hold those of an earlier
+/// hub, or of the identity that a person has named: they are looked for until then.
+fn captured(journal: &Journal) -> u64 {
+    let undecided = journal.phase == Phase::Undecided;
+    journal.capture.max(u64::from(undecided))
 }
 
 /// One turn's facts.
@@ -372,7 +380,8 @@ impl Look<'_> {
                 Err(error) => return lost(self.context, self.placement, &error).await,
             }
         }
-        let archive = self.context.captures.again_after(&self.resolved.scope.uid);
+        let (uid, least) = (&self.resolved.scope.uid, captured(self.journal));
+        let archive = self.context.captures.again_after(uid, least);
         let planned = plan.again_after_ms.map(Duration::from_millis);
         let soonest = [wait, archive, planned, held_back]
             .into_iter()
