@@ -6,5 +6,6 @@
 )]
 
 mod claims;
+mod put_back;
 mod reports;
 mod world;
