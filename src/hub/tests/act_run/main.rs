@@ -6,6 +6,7 @@
 )]
 
 mod claims;
+mod overtaken;
 mod put_back;
 mod reports;
 mod world;
