@@ -1,7 +1,6 @@
 //! The whole hub against simulated API servers that enforce its roles.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "in a test a panic is how a failure is told"
 )]
 

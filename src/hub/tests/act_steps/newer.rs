@@ -59,7 +59,7 @@ async fn there(world: &World) -> Vec<Value> {
         ("PersistentVolumeClaim", "db"),
         ("PersistentVolume", "pv-db"),
     ] {
-        all.push(world.get("dr1", kind, name).await.expect(kind));
+        all.push(world.get("dr1", kind, name).await.unwrap());
     }
     all
 }
