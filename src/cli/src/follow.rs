@@ -106,6 +106,11 @@ fn late(last: Option<&DRPlacement>, limit: Duration) -> String {
             text.push_str("\n  now: ");
             text.push_str(step);
         }
+        let available = lifeboat_api::common::condition(&status.conditions, "Available");
+        if let Some(down) = available.filter(|c| c.status == "False") {
+            text.push_str("\n  not available: ");
+            text.push_str(&down.message);
+        }
         for blocker in &status.blockers {
             text.push_str("\n  ");
             text.push_str(&line(blocker).replace('\n', "\n  "));

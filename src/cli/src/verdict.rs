@@ -1,6 +1,6 @@
 //! What became of a move, read from the placement alone.
 
-use lifeboat_api::placement::{Action, Blocker};
+use lifeboat_api::placement::{Action, ActionRecord, Blocker};
 use lifeboat_api::{DRPlacement, DRPlacementStatus};
 use lifeboat_core::wait::Reason;
 
@@ -20,7 +20,10 @@ pub(crate) enum Verdict {
 }
 
 /// Judges a move that was asked for at `generation`. A relocation is done when the old side is clean; a failover when the
-/// application runs, because the lost side may never come back.
+/// application runs, because the lost side may never come back. Neither is done before the application ran there.
+///
+/// A move that is taken back while this wish stands is an earlier one that is in its way, or the very one that it takes
+/// back: the hub turns to the wish right after that.
 pub(crate) fn judge(placement: &DRPlacement, wish: &Wish, generation: i64) -> Verdict {
     if placement.metadata.deletion_timestamp.is_some() {
         return Verdict::Over("the placement is being deleted".to_owned());
@@ -41,12 +44,30 @@ pub(crate) fn judge(placement: &DRPlacement, wish: &Wish, generation: i64) -> Ve
     }
     let there = status.cluster.as_deref() == Some(wish.to.as_str());
     match (status.phase.as_deref().unwrap_or_default(), there) {
-        ("Steady", true) => Verdict::Done,
-        ("CleaningUp", true) if wish.action == Action::Failover => Verdict::Done,
-        ("Cancelling", _) => Verdict::Over("the move is being taken back".to_owned()),
+        ("Steady", true) if ran(status) || is_available(status) => Verdict::Done,
+        ("CleaningUp", true) if wish.action == Action::Failover && ran(status) => Verdict::Done,
         ("Steady" | "Undecided", false) => standing(status),
         _ => Verdict::Running,
     }
+}
+
+/// Whether the application ran on its cluster since it came there: the hub goes on after a while even if it does not. Where
+/// no move led to the present epoch, nothing had to start.
+fn ran(status: &DRPlacementStatus) -> bool {
+    let arrival = |a: &&ActionRecord| {
+        a.epoch.is_some()
+            && a.epoch == status.epoch
+            && Some(a.to.as_str()) == status.cluster.as_deref()
+            && a.result != "Cancelled"
+    };
+    let arrived = status.actions.iter().find(arrival);
+    arrived.is_none_or(|a| a.available_time.is_some())
+}
+
+/// Whether it runs now: once the old side is clean, the hub notes no more when it began to.
+fn is_available(status: &DRPlacementStatus) -> bool {
+    lifeboat_api::common::condition(&status.conditions, "Available")
+        .is_some_and(|c| c.status == "True")
 }
 
 /// Why the hub does not take the spec, if it does not.
@@ -102,7 +123,7 @@ fn needs_a_person(blocker: &Blocker) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::testing::{blocker, condition, steady};
+    use crate::view::testing::{blocker, condition, moved, steady};
 
     fn wish(action: Action) -> Wish {
         Wish {
@@ -127,6 +148,16 @@ mod tests {
         p
     }
 
+    /// The same, whose newest move has begun, and whose application does not run.
+    fn down(mut p: DRPlacement, from: &str, to: &str) -> DRPlacement {
+        let s = p.status.as_mut().unwrap();
+        let mut record = moved("Failover", from, to);
+        (record.available_time, record.complete_time) = (None, None);
+        s.actions.insert(0, record);
+        s.conditions = vec![condition("Available", "False", "WorkloadNotReady")];
+        p
+    }
+
     fn with_blocker(mut p: DRPlacement, reason: &str) -> DRPlacement {
         p.status.as_mut().unwrap().blockers.push(blocker(reason));
         p
@@ -138,7 +169,6 @@ mod tests {
         let running = |v| v == Verdict::Running;
         let done = |v| v == Verdict::Done;
         let blocked = |v| matches!(v, Verdict::Blocked(_));
-        let over = |v| matches!(v, Verdict::Over(_));
         for (action, phase, cluster, is) in [
             (
                 Relocate,
@@ -151,7 +181,9 @@ mod tests {
             (Failover, "Starting", "west", &running),
             (Relocate, "Steady", "east", &running),
             (Relocate, "Relocating", "east", &running),
-            (Relocate, "Cancelling", "east", &over),
+            (Relocate, "Cancelling", "east", &running),
+            (Relocate, "Cancelling", "west", &running),
+            (Failover, "Cancelling", "east", &running),
         ] {
             assert!(
                 is(judge(&at(action, phase, cluster), &wish(action), 5)),
@@ -177,6 +209,47 @@ mod tests {
         assert!(blocked(judge(&unknown, &wish(Relocate), 5)));
         let midway = with_blocker(at(Relocate, "Relocating", "east"), "VolumeInUse");
         assert!(running(judge(&midway, &wish(Relocate), 5)));
+    }
+
+    #[test]
+    fn a_move_is_not_over_before_the_application_ran() {
+        use Action::{Failover, Relocate};
+        let is = |p: &DRPlacement, action, done: bool, why: &str| {
+            let verdict = judge(p, &wish(action), 5);
+            let expected = if done {
+                Verdict::Done
+            } else {
+                Verdict::Running
+            };
+            assert_eq!(verdict, expected, "{why}");
+        };
+        for (action, phase) in [
+            (Failover, "CleaningUp"),
+            (Failover, "Steady"),
+            (Relocate, "Steady"),
+        ] {
+            let waits = down(at(action, phase, "west"), "east", "west");
+            is(&waits, action, false, "it never ran");
+            let mut ran = waits.clone();
+            let status = ran.status.as_mut().unwrap();
+            status.actions[0].available_time = Some(crate::view::testing::ago(1));
+            is(&ran, action, true, "it ran, and is down again");
+            let mut late = waits.clone();
+            let status = late.status.as_mut().unwrap();
+            status.conditions = vec![condition("Available", "True", "Running")];
+            is(&late, action, phase == "Steady", "it runs at last");
+            let mut another = waits;
+            another.status.as_mut().unwrap().actions[0].epoch = Some(2);
+            is(&another, action, true, "another move did not bring it up");
+        }
+        // Taken back: what led to this epoch is an earlier move.
+        let mut back = at(Relocate, "Steady", "west");
+        let mut record = moved("Relocate", "west", "east");
+        record.epoch = None;
+        record.available_time = None;
+        "Cancelled".clone_into(&mut record.result);
+        back.status.as_mut().unwrap().actions.insert(0, record);
+        is(&back, Relocate, true, "it stayed");
     }
 
     #[test]

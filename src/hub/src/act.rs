@@ -2,12 +2,14 @@
 //!
 //! What holds for every step: each call has a deadline; the volumes or workloads of a step are worked on in parallel,
 //! with a constant number of calls each; what the API server answers to a write enters the cache at once; an object
-//! that carries another placement's mark is never touched; a step repeated changes nothing more.
+//! that carries another placement's mark is never touched; nothing is taken away where a newer owner is recorded; a step
+//! repeated changes nothing more.
 
 mod capture;
 mod kinds;
 mod mark;
 mod namespace;
+mod newer;
 mod object;
 mod parts;
 mod record;
@@ -116,6 +118,9 @@ impl Executor {
             remote: &remote,
             scope,
         };
+        if let Err(trouble) = newer::none_recorded(&at, step).await {
+            return parts::outcome(Err(trouble));
+        }
         match step {
             Step::Record {
                 cluster: _,

@@ -18,6 +18,8 @@ use crate::resolve::Scope;
 const KEPT: usize = 1024;
 /// How long a failed read of the archive is left alone.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long an archive that shows too little is left alone: somebody may put back what it lacks, and no watch tells.
+const LACKING_AGAIN: Duration = Duration::from_secs(30);
 
 /// What identifies the present state of a placement on a cluster; two equal texts mean that a capture would say the same.
 pub type Fingerprints = Arc<dyn Fn(&Scope, &ClusterId) -> String + Send + Sync>;
@@ -59,17 +61,27 @@ struct Entry {
     facts: ArchiveFacts,
     /// The version that the archive was last read for.
     asked_for: u64,
+    /// When that was.
+    asked: Instant,
     /// The version, and what its source looked like right before it was read.
     seen: Option<(u64, String)>,
-    failed: Option<Instant>,
 }
 
 impl Entry {
-    /// Whether another hub has stored a capture since, as far as the journal knows. A version that the archive does not
-    /// show when asked for is asked for once.
-    fn is_behind(&self, least: u64) -> bool {
+    /// How long until the archive is to be asked again; none: all is there that must be.
+    fn again_after(&self, least: u64) -> Option<Duration> {
         let newest = self.facts.newest.as_ref().map_or(0, |n| n.version);
-        newest < least && self.asked_for != least
+        let wait = if self.facts.unreadable.is_some() {
+            AGAIN
+        } else if newest < least && self.asked_for != least {
+            // Another hub has stored a capture since, as far as the journal knows.
+            Duration::ZERO
+        } else if newest < least || !self.facts.broken.is_empty() {
+            LACKING_AGAIN
+        } else {
+            return None;
+        };
+        Some(wait.saturating_sub(self.asked.elapsed()))
     }
 }
 
@@ -123,14 +135,12 @@ impl ArchiveView {
         (self.fingerprints)(scope, source)
     }
 
-    /// What is known of the captures of a placement, of which version `least` was complete once. Asks the archive once,
-    /// and again when it must have more than is known; `again_after` tells when a failed read is worth another.
+    /// What is known of the captures of a placement, of which there must be one of version `least` or later. Asks the archive
+    /// once, and again when it must have more than is known; `again_after` tells when it is worth asking once more what could
+    /// not be read, or was not there.
     pub async fn facts(&self, scope: &Scope, least: u64) -> ArchiveFacts {
         let known = self.known.lock().entries.get(&scope.uid).cloned();
-        let enough = |entry: &Entry| match entry.failed {
-            Some(at) => at.elapsed() < AGAIN,
-            None => !entry.is_behind(least),
-        };
+        let enough = |entry: &Entry| entry.again_after(least).is_none_or(|wait| !wait.is_zero());
         let entry = match known.filter(enough) {
             Some(entry) => entry,
             None => self.load(scope, least).await,
@@ -143,14 +153,10 @@ impl ArchiveView {
         *self.known.lock() = Known::default();
     }
 
-    /// When a failed read should be repeated; none: nothing failed.
-    pub fn again_after(&self, uid: &str) -> Option<Duration> {
-        self.known
-            .lock()
-            .entries
-            .get(uid)
-            .and_then(|e| e.failed)
-            .map(|at| AGAIN.saturating_sub(at.elapsed()))
+    /// When the archive is to be asked again for a capture of version `least` or later; none: it was read, and has it.
+    pub fn again_after(&self, uid: &str, least: u64) -> Option<Duration> {
+        let known = self.known.lock();
+        known.entries.get(uid)?.again_after(least)
     }
 
     fn judge(&self, scope: &Scope, entry: Entry) -> ArchiveFacts {
@@ -168,7 +174,6 @@ impl ArchiveView {
     async fn load(&self, scope: &Scope, least: u64) -> Entry {
         let read = self.archive.newest_complete(&scope.uid).await;
         let mut facts = ArchiveFacts::default();
-        let mut failed = None;
         match read {
             Ok(found) => {
                 facts.newest = Some(capture_facts(scope, &found.stored, &found.capture));
@@ -183,13 +188,12 @@ impl ArchiveView {
             }
             Err(error) => {
                 facts.unreadable = Some(lifeboat_kit::error::full(&error));
-                failed = Some(Instant::now());
             }
         }
         let mut known = self.known.lock();
         let seen = known.entries.get(&scope.uid).and_then(|e| e.seen.clone());
         // A read that failed does not undo what was known: the captures are still there, only not readable now.
-        if failed.is_some()
+        if facts.unreadable.is_some()
             && let Some(before) = known.entries.get(&scope.uid)
         {
             facts.newest.clone_from(&before.facts.newest);
@@ -197,8 +201,8 @@ impl ArchiveView {
         let entry = Entry {
             facts,
             asked_for: least,
+            asked: Instant::now(),
             seen,
-            failed,
         };
         known.entries.insert(scope.uid.clone(), entry.clone());
         entry
@@ -224,8 +228,8 @@ impl ArchiveView {
             Entry {
                 facts,
                 asked_for: stored.version,
+                asked: Instant::now(),
                 seen: Some((stored.version, seen)),
-                failed: None,
             },
         );
         Ok(put)

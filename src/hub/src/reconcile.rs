@@ -2,6 +2,7 @@
 
 mod identity;
 mod object;
+mod take;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +10,23 @@ use std::time::Duration;
 use kube::Resource;
 use lifeboat_api::{DRPlacement, DRPlacementStatus, names};
 use lifeboat_core::intent::Life;
+use lifeboat_core::journal::Phase;
 use lifeboat_core::report::Severity;
 use lifeboat_core::wait::Reason;
-use lifeboat_core::{Blocker, ClusterId, Journal, Observed, Outcome, Plan, Step, plan};
+use lifeboat_core::{Blocker, ClusterId, Journal, Observed, Plan, Step, plan};
 use lifeboat_kit::Next;
 use lifeboat_kit::events::EventKind;
 use tokio::time::Instant;
-use tracing::{debug, info, instrument, warn};
+use tracing::{info, instrument, warn};
 
-use crate::act::{self, Crowded};
+use crate::act::Crowded;
 use crate::context::{Context, Repeat, Stuck, repeat_backoff, step_backoff};
 use crate::observe::observe;
 use crate::resolve::{PlacementKey, Resolved, resolve};
 use crate::status::{self, Told};
 use identity::taken;
-use object::{fresh, hold, lost, reject, reject_or_let_go, unreadable, write};
+use object::{hold, lost, reject, reject_or_let_go, unreadable, write};
+use take::NotDone;
 
 /// How often one call of the loop plans before others have their turn.
 const ROUNDS: usize = 16;
@@ -48,16 +51,10 @@ enum Turn {
     Stop(Next),
 }
 
-/// Why steps were not taken, or not all of them.
-enum NotDone {
-    Crowded(Crowded),
-    Failed(Blocker),
-}
-
 /// What earlier turns of one call of the loop leave to later ones.
 #[derive(Default)]
 struct Memory {
-    /// resourceVersion at which this call itself has just seen the placement on the API server.
+    /// resourceVersion at which this call itself has just seen the placement on the API server; none after a step.
     confirmed: Option<String>,
 }
 
@@ -114,7 +111,7 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
     }
     let archive = context
         .captures
-        .facts(&resolved.scope, journal.capture)
+        .facts(&resolved.scope, captured(&journal))
         .await;
     let now = context.now();
     let registered = |id: &ClusterId| context.is_registered(id);
@@ -129,6 +126,13 @@ async fn turn(context: &Context, key: &PlacementKey, memory: &mut Memory) -> Tur
         journal: &journal,
     };
     look.follow(planned, memory).await
+}
+
+/// The version of the captures that the archive should have. As long as nothing is decided it may hold those of an earlier
+/// hub, or of the identity that a person has named: they are looked for until then.
+fn captured(journal: &Journal) -> u64 {
+    let undecided = journal.phase == Phase::Undecided;
+    journal.capture.max(u64::from(undecided))
 }
 
 /// One turn's facts.
@@ -170,13 +174,9 @@ impl Look<'_> {
             }
             first => first.ok().flatten().flatten(),
         };
-        if let Some(turn) = self.confirm(memory).await {
-            return turn;
-        }
-        let taken = self.take(&plan.steps, &mut first).await;
-        let aside = self.take(&plan.aside, &mut None).await;
-        match taken.and(aside) {
+        match self.take_all(&plan, &mut first, memory).await {
             Ok(()) => {}
+            Err(NotDone::Outdated(turn)) => return turn,
             Err(NotDone::Crowded(crowded)) => return self.wait_for_turn(plan, crowded).await,
             Err(NotDone::Failed(blocker)) => return self.hold_up(&plan, blocker).await,
         }
@@ -186,50 +186,6 @@ impl Look<'_> {
         }
         self.note_done(&plan);
         Turn::Again
-    }
-
-    /// Takes steps one after the other, each in its turn, until one is not done.
-    async fn take(&self, steps: &[Step], first: &mut Option<act::Turn>) -> Result<(), NotDone> {
-        for step in steps {
-            let _turn = match first.take() {
-                Some(turn) => Some(turn),
-                None => self.turn_for(step).map_err(NotDone::Crowded)?,
-            };
-            match self.run(step).await {
-                Outcome::Done => {}
-                Outcome::Unknown { why } => return Err(NotDone::Failed(self.unknown(step, &why))),
-                Outcome::Failed(blocker) => return Err(NotDone::Failed(blocker)),
-            }
-        }
-        Ok(())
-    }
-
-    fn turn_for(&self, step: &Step) -> Result<Option<act::Turn>, Crowded> {
-        self.context.executor.turn(step, self.key())
-    }
-
-    /// What is said of a step of which nobody knows whether it was done.
-    fn unknown(&self, step: &Step, why: &str) -> Blocker {
-        let tried = self
-            .context
-            .stuck
-            .lock()
-            .get(self.key())
-            .map_or(0, |s| s.failures);
-        let remedy = match step.cluster().filter(|_| tried >= OFTEN) {
-            None => {
-                "Nothing needs to be done: what became of it is read back, and it is tried again."
-                    .to_owned()
-            }
-            Some(cluster) => format!(
-                "It is tried again every few seconds. Look at what {cluster} says; if it cannot be repaired soon and the application is to run elsewhere, take the kubeconfig of its DRCluster away: a cluster that cannot be reached is not waited for."
-            ),
-        };
-        Blocker::new(
-            Reason::StepFailed,
-            format!("{}: {why}", step.name()),
-            remedy,
-        )
     }
 
     /// The same steps again, right after they were done: how long to wait, and what to say if it goes on like that.
@@ -274,43 +230,6 @@ impl Look<'_> {
             }
             Err(error) => lost(self.context, self.placement, &error).await,
         }
-    }
-
-    /// Steps are taken only on the journal that is on the API server now: what the watch showed a while ago may be that
-    /// of an earlier owner. One read, however many volumes.
-    async fn confirm(&self, memory: &mut Memory) -> Option<Turn> {
-        let version = &self.placement.metadata.resource_version;
-        if memory.confirmed.is_some() && memory.confirmed == *version {
-            return None;
-        }
-        match fresh(self.context, self.key()).await {
-            Ok(Some(now)) => {
-                memory.confirmed.clone_from(&now.metadata.resource_version);
-                let same = now.metadata.resource_version == *version;
-                self.context.stores.placements.put(now);
-                (!same).then_some(Turn::Again)
-            }
-            Ok(None) => Some(Turn::Stop(Next::Failed)),
-            Err(error) => {
-                warn!(placement = %self.key(), error = %error.full(), "journal not confirmed");
-                Some(Turn::Stop(Next::Failed))
-            }
-        }
-    }
-
-    #[instrument(name = "step", skip_all, fields(step = step.name()))]
-    async fn run(&self, step: &Step) -> Outcome {
-        let started = Instant::now();
-        debug!(placement = %self.key(), step = step.name(), "step");
-        let outcome = self
-            .context
-            .executor
-            .run_step(step, &self.resolved.scope)
-            .await;
-        self.context
-            .metrics
-            .stepped(step, &outcome, started.elapsed());
-        outcome
     }
 
     /// Comes back for a turn on a cluster when it is woken for it. A wait that is long enough to be noticed is told.
@@ -372,7 +291,8 @@ impl Look<'_> {
                 Err(error) => return lost(self.context, self.placement, &error).await,
             }
         }
-        let archive = self.context.captures.again_after(&self.resolved.scope.uid);
+        let (uid, least) = (&self.resolved.scope.uid, captured(self.journal));
+        let archive = self.context.captures.again_after(uid, least);
         let planned = plan.again_after_ms.map(Duration::from_millis);
         let soonest = [wait, archive, planned, held_back]
             .into_iter()

@@ -191,11 +191,11 @@ impl<K: Ord + Clone> WorkQueue<K> {
         }
     }
 
-    /// Drops every wish for `key` and its count of failures: the object is gone. Work in flight goes on.
+    /// Drops the wishes for `key` and its count of failures: the object is gone. Work in flight goes on, and if the key was woken
+    /// during it, it comes once more: that may be for an object of the same name that was made since.
     pub fn forget(&self, key: &K) {
         let mut state = self.shared.state.lock();
         state.unschedule(key);
-        state.again.remove(key);
         state.failures.remove(key);
         if state.queued.remove(key) {
             state.ready.retain(|k| k != key);

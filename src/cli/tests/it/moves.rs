@@ -3,7 +3,7 @@
 use lifeboat_api::placement::Action;
 use serde_json::{Value, json};
 
-use super::world::{World, end, status};
+use super::world::{World, end, said, status};
 
 fn edit(mut status: Value, key: &str, value: Value) -> Value {
     status[key] = value;
@@ -176,4 +176,53 @@ async fn a_failover_that_is_accepted_is_asked_for_and_over_when_it_runs() {
         .await;
     assert_eq!(again.code, 1);
     assert!(again.err.contains("is on west already"), "{}", again.err);
+}
+
+#[tokio::test]
+async fn a_failover_is_not_over_before_the_application_ran() {
+    let world = World::with_placement().await;
+    let mut child = world.start(&["failover", "db", "--to", "west", "--yes", "--wait"]);
+    let asked = world
+        .until(|p| p.spec.action == Some(Action::Failover))
+        .await;
+    let mut moved = json!({
+        "type": "Failover", "from": "east", "to": "west", "epoch": 1, "result": "Running",
+        "startTime": "2026-01-02T03:04:05Z",
+    });
+    let crashing = status("west", "CleaningUp", asked.metadata.generation);
+    world
+        .report(&edit(crashing.clone(), "actions", json!([moved])))
+        .await;
+    said(&mut child, "CleaningUp").await;
+    moved["availableTime"] = json!("2026-01-02T03:09:05Z");
+    world
+        .report(&edit(crashing, "actions", json!([moved])))
+        .await;
+    let ended = end(child).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.out.contains("available after 5m"), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn taking_a_move_back_is_followed_to_its_end() {
+    let world = World::with_placement().await;
+    assert_eq!(world.run(&["relocate", "db", "--to", "west"]).await.code, 0);
+    let generation = world.placement().await.metadata.generation;
+    world
+        .report(&status("east", "Relocating", generation))
+        .await;
+    let mut child = world.start(&["relocate", "db", "--to", "east", "--wait"]);
+    let generation = world
+        .until(|p| p.spec.preferred_cluster == "east")
+        .await
+        .metadata
+        .generation;
+    world
+        .report(&status("east", "Cancelling", generation))
+        .await;
+    said(&mut child, "Cancelling").await;
+    world.report(&status("east", "Steady", generation)).await;
+    let ended = end(child).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.out.contains("done: on east"), "{}", ended.out);
 }

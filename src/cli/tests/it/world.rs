@@ -13,6 +13,7 @@ use lifeboat_sim::apiserver::{ApiServer, Identity, ServeHandle, serve};
 use lifeboat_sim::clock::SimClock;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 /// No verb takes longer, whatever the machine is busy with.
@@ -140,6 +141,23 @@ impl World {
     pub(crate) async fn run(&self, args: &[&str]) -> Ended {
         end(self.start(args)).await
     }
+}
+
+/// Waits until a binary that still runs has said something on its standard error.
+pub(crate) async fn said(child: &mut Child, wanted: &str) {
+    let from = child.stderr.as_mut().unwrap();
+    let search = async {
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(wanted) {
+            let Ok(byte) = from.read_u8().await else {
+                panic!("ended, having said {}", String::from_utf8_lossy(&heard));
+            };
+            heard.push(byte);
+        }
+    };
+    tokio::time::timeout(LONGEST, search)
+        .await
+        .expect("the binary never said it");
 }
 
 /// Waits for the binary to end.

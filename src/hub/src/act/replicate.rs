@@ -12,6 +12,7 @@ use lifeboat_core::{ClaimKey, Epoch, Outcome};
 use serde_json::{Value, json};
 
 use super::kinds::Kind;
+use super::newer::not_written_since;
 use super::object::{Whose, annotation, is_deleting, uid, whose};
 use super::parts::{Part, Pending, Trouble, each, refuse};
 use super::remote::Place;
@@ -244,6 +245,7 @@ async fn release_one(at: &At<'_>, claim: &ClaimKey) -> Part {
             "Delete it by hand if nobody needs it.",
         );
     }
+    not_written_since(at, &vr)?;
     // To let go must never switch off, whatever was once meant for it.
     if !is_deleting(&vr) {
         take_back_word(at, place, &vr).await?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::At;
 use super::kinds::Kind;
 use super::mark::{check_free, marking, unmarking};
+use super::newer::not_written_since;
 use super::object::{Whose, annotation, text, uid, version, whose};
 use super::parts::{Part, Pending, Trouble, each};
 use super::remote::Place;
@@ -119,6 +120,7 @@ async fn unprotect_one(at: &At<'_>, claim: &ClaimKey, volume: Option<&str>) -> P
     if let Some(vr) = at.remote.get(vr_at).await?
         && whose(&vr, &at.scope.uid) == Whose::Ours
     {
+        not_written_since(at, &vr)?;
         // Acknowledged before the deletion is sent: without this word the agent lets go and leaves replication on.
         if annotation(&vr, names::DISABLE) != Some("true") {
             let body = json!({ "metadata": { "uid": uid(&vr), "annotations": { names::DISABLE: "true" } } });

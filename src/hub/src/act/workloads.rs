@@ -12,6 +12,7 @@ use super::At;
 use super::capture::archive_trouble;
 use super::kinds::Kind;
 use super::mark::{check_free, marking};
+use super::newer::not_written_since;
 use super::object::{Whose, annotation, is_deleting, name, namespace, text, version, whose};
 use super::parts::{Part, Pending, each, outcome};
 use super::remote::Place;
@@ -33,6 +34,7 @@ async fn quiesce_one(at: &At<'_>, key: &WorkloadKey, seen: i32) -> Part {
         return Ok(());
     };
     check_free(at, &object)?;
+    not_written_since(at, &object)?;
     let live = object.pointer("/spec/replicas").and_then(Value::as_i64);
     let remembered = annotation(&object, names::REPLICAS).is_some();
     if live == Some(0) && remembered {
@@ -67,6 +69,7 @@ async fn resume_one(at: &At<'_>, key: &WorkloadKey, replicas: i32) -> Part {
         return Ok(());
     };
     check_free(at, &object)?;
+    not_written_since(at, &object)?;
     // Without the annotation it is not held down by us, and its count is the user's.
     if annotation(&object, names::REPLICAS).is_none() {
         return Ok(());
@@ -98,6 +101,7 @@ async fn remove_one(at: &At<'_>, key: &WorkloadKey) -> Part {
         return Ok(());
     };
     check_free(at, &object)?;
+    not_written_since(at, &object)?;
     at.remote
         .delete(Place::new(kind, &here, &key.name), &object)
         .await

@@ -10,17 +10,32 @@ use lifeboat_core::Journal;
 use serde_json::{Value, from_value, json};
 
 use super::*;
-use crate::archive::{Found, Version};
+use crate::archive::{Broken, Flaw, Found, Version};
 use crate::resolve::resolve;
 
-/// The newest version, or none: the archive does not answer. And how often it was read.
+const UID: &str = "u";
+
+/// What the archive answers, and how often it was read.
 #[derive(Default)]
-struct Shelf(Mutex<(Option<u64>, usize)>);
+struct Shelf(Mutex<(Holds, usize)>);
+
+#[derive(Clone, Copy, Default)]
+enum Holds {
+    /// It does not answer.
+    #[default]
+    Silence,
+    /// It is empty.
+    Nothing,
+    /// Its only version is incomplete.
+    Broken,
+    /// The newest complete version.
+    Newest(u64),
+}
 
 fn capture() -> Capture {
     let marks = Marks {
         placement: "shop/db".to_owned(),
-        placement_uid: "u".to_owned(),
+        placement_uid: UID.to_owned(),
         epoch: 1,
     };
     Capture::new(&marks, "east", jiff::Timestamp::UNIX_EPOCH)
@@ -36,13 +51,33 @@ fn stored(version: u64) -> Stored {
 }
 
 fn silent() -> ArchiveError {
-    let uid = "u".to_owned();
+    let uid = UID.to_owned();
     ArchiveError::BadUid { uid }
 }
 
+fn broken() -> Broken {
+    Broken {
+        version: 3,
+        epoch: Some(1),
+        why: Flaw::Missing {
+            name: "manifest".to_owned(),
+        },
+    }
+}
+
 impl Shelf {
+    /// The newest version, or none: it does not answer.
     fn holds(&self, newest: Option<u64>) {
-        self.0.lock().0 = newest;
+        self.0.lock().0 = newest.map_or(Holds::Silence, Holds::Newest);
+    }
+
+    /// It answers, and this is all that is left; none: nothing.
+    fn lacks(&self, newest: Option<u64>) {
+        self.0.lock().0 = newest.map_or(Holds::Nothing, Holds::Newest);
+    }
+
+    fn breaks(&self) {
+        self.0.lock().0 = Holds::Broken;
     }
 
     fn reads(&self) -> usize {
@@ -60,20 +95,32 @@ fn manifest((placement, uid, epoch): (&str, &str, u64)) -> Manifest {
 impl Archive for Shelf {
     fn put<'a>(&'a self, _: &'a Capture) -> BoxFuture<'a, Result<Put, ArchiveError>> {
         let mut kept = self.0.lock();
-        let next = kept.0.unwrap_or(0) + 1;
-        kept.0 = Some(next);
+        let next = match kept.0 {
+            Holds::Newest(newest) => newest + 1,
+            Holds::Silence | Holds::Nothing | Holds::Broken => 1,
+        };
+        kept.0 = Holds::Newest(next);
         async move { Ok(Put::Stored(stored(next))) }.boxed()
     }
 
     fn newest_complete<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Found, ArchiveError>> {
         let mut kept = self.0.lock();
         kept.1 += 1;
-        let found = kept.0.map(|version| Found {
-            capture: capture(),
-            stored: stored(version),
-            broken: Vec::new(),
-        });
-        async move { found.ok_or_else(silent) }.boxed()
+        let uid = UID.to_owned();
+        let found = match kept.0 {
+            Holds::Silence => Err(silent()),
+            Holds::Nothing => Err(ArchiveError::Nothing { uid }),
+            Holds::Broken => {
+                let broken = vec![broken()];
+                Err(ArchiveError::NoneComplete { uid, broken })
+            }
+            Holds::Newest(version) => Ok(Found {
+                capture: capture(),
+                stored: stored(version),
+                broken: Vec::new(),
+            }),
+        };
+        async move { found }.boxed()
     }
 
     fn list<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Version>, ArchiveError>> {
@@ -107,7 +154,7 @@ impl Archive for Shelf {
 fn scope() -> Arc<Scope> {
     let object = |kind: &str, name: &str, spec: Value| {
         json!({"apiVersion": "lifeboat.dev/v1alpha1", "kind": kind,
-            "metadata": {"namespace": "shop", "name": name, "uid": "u"}, "spec": spec})
+            "metadata": {"namespace": "shop", "name": name, "uid": UID}, "spec": spec})
     };
     let placement = json!({"policyRef": {"name": "gold"}, "preferredCluster": "east"});
     let policy = json!({"clusters": ["east", "west"],
@@ -154,6 +201,48 @@ async fn a_newer_version_in_the_journal_is_read_once() {
     shelf.holds(Some(7));
     tokio::time::advance(AGAIN).await;
     assert_eq!(version(&view.facts(&scope, 7).await), Some(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_put_back_into_the_archive_is_seen_after_a_while() {
+    let (shelf, view, scope) = view().await;
+    shelf.holds(Some(5));
+    // As a hub that has just begun, and finds less than its journal speaks of.
+    view.start_over();
+    for (least, shown, put_back) in [(6, Some(5), 6), (9, None, 9)] {
+        shelf.lacks(shown);
+        assert_eq!(version(&view.facts(&scope, least).await), shown);
+        shelf.holds(Some(put_back));
+        let wait = view.again_after(UID, least).unwrap();
+        assert!(wait <= LACKING_AGAIN, "{wait:?}");
+        tokio::time::advance(wait / 2).await;
+        assert_eq!(version(&view.facts(&scope, least).await), shown);
+        tokio::time::advance(wait / 2).await;
+        assert_eq!(version(&view.facts(&scope, least).await), Some(put_back));
+        assert_eq!(
+            view.again_after(UID, least),
+            None,
+            "it has all that it must"
+        );
+        view.start_over();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archive_with_a_broken_version_is_read_again_and_one_that_owes_nothing_is_not() {
+    let (shelf, view, scope) = view().await;
+    view.start_over();
+    shelf.lacks(None);
+    assert_eq!(version(&view.facts(&scope, 0).await), None);
+    assert_eq!(view.again_after(UID, 0), None, "nothing was ever captured");
+    assert!(view.again_after(UID, 1).is_some());
+    view.start_over();
+    shelf.breaks();
+    assert_eq!(version(&view.facts(&scope, 0).await), None);
+    let wait = view.again_after(UID, 0).unwrap();
+    shelf.holds(Some(3));
+    tokio::time::advance(wait).await;
+    assert_eq!(version(&view.facts(&scope, 0).await), Some(3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Leadership};
 use crate::connect::{Connect, ConnectError};
 use crate::metrics::Metrics;
 
@@ -63,7 +63,8 @@ async fn a_placement_needs_one_turn_on_a_cluster_and_not_two() {
     let (desk, _told) = crate::news::Desk::new(metrics.dropped_events());
     let parts = (metrics, desk, watch::channel(Held::No { holder: None }).1);
     let clock: lifeboat_kit::SharedClock = Arc::new(TokioClock::at(now));
-    let config = Config::new("hub-0");
+    let mut config = Config::new("hub-0");
+    config.leadership = Leadership::Alone;
     let context = crate::run::context(
         config,
         &hub.admin(),

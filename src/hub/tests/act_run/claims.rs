@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::world::{SPOKE, World};
 
 /// A claim on a cluster that can be protected.
-async fn claim(world: &World, on: &str) {
+pub(crate) async fn claim(world: &World, on: &str) {
     let member = &world.members[on];
     let apply = |object: Value| member.apply_yaml(&object.to_string()).unwrap();
     let driver = "disk.example.com";
@@ -43,7 +43,7 @@ async fn claim(world: &World, on: &str) {
 }
 
 /// Both clusters healthy, and an application on dr1 that is to be protected.
-async fn placed() -> World {
+pub(crate) async fn placed() -> World {
     let world = World::new();
     world.both_healthy().await;
     claim(&world, "dr1").await;
@@ -53,7 +53,7 @@ async fn placed() -> World {
 }
 
 /// The same, and the application was captured.
-async fn captured() -> World {
+pub(crate) async fn captured() -> World {
     let world = placed().await;
     world.until("it is captured", World::captures).await;
     world

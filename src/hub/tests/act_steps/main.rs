@@ -5,6 +5,7 @@
     reason = "in a test a panic is how a failure is told"
 )]
 
+mod newer;
 mod world;
 
 use std::collections::BTreeMap;

@@ -85,6 +85,21 @@ async fn a_forgotten_key_does_not_come() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_forgotten_by_its_own_work_comes_again_if_it_was_woken_meanwhile() {
+    let queue = queue(&["a"]);
+    let key = queue.next().await;
+    // Another object of that name is made, right after the work found none.
+    queue.wake("a");
+    queue.forget(&key);
+    queue.finish(&key, Next::Wait, 0);
+    let soon = tokio::time::timeout(Duration::from_secs(1), queue.next());
+    assert_eq!(soon.await, Ok("a"));
+    queue.forget(&key);
+    queue.finish(&key, Next::Wait, 0);
+    assert!(queue.is_empty(), "one more look, and no more");
+}
+
 type Log = Arc<Mutex<Vec<(u128, &'static str)>>>;
 
 async fn run_for(
