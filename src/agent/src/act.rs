@@ -15,7 +15,7 @@ use crate::agent::Agent;
 use crate::cache::Work;
 use crate::decide::{Decision, Refusal};
 use crate::outcome::Outcome;
-use crate::slots::{Errand, Slot};
+use crate::slots::Slot;
 use crate::view::{Class, Key, VolumeView};
 use crate::writes::Wrote;
 use crate::{ownership, pace, status, writes};
@@ -57,12 +57,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         | Decision::Resync { .. }
         | Decision::Ask
         | Decision::Disable => {
-            let errand = if decision == Decision::Ask {
-                Errand::Question
-            } else {
-                Errand::Change
-            };
-            let Some(_slot) = slot(agent, v, errand) else {
+            let Some(_slot) = slot(agent, v) else {
                 return Step::Rest(Next::Wait);
             };
             if let Decision::IssueResync { request, enable } = decision {
@@ -75,12 +70,12 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
 }
 
 /// A slot of the volume's driver, or a place in its line.
-fn slot<'a>(agent: &'a Agent, v: &VolumeView, errand: Errand) -> Option<Slot<'a>> {
+fn slot<'a>(agent: &'a Agent, v: &VolumeView) -> Option<Slot<'a>> {
     let Class::Ours(class) = &v.class else {
         return None;
     };
     let work = Work::Volume(v.key.clone());
-    agent.fleet.enter(&class.driver, &work, errand)
+    agent.fleet.enter(&class.driver, &work)
 }
 
 fn again(result: Result<(), CallError>, v: &VolumeView) -> Step {

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use crate::agent::Agent;
 use crate::cache::Work;
 use crate::config::{Config, Replication};
-use crate::slots::{Errand, Slot, Slots};
+use crate::slots::{Slot, Slots};
 use crate::turn::{Stand, Turn};
 use crate::view::DriverView;
 
@@ -89,13 +89,13 @@ impl Fleet {
     }
 
     /// A slot of a driver, or a place in its line.
-    pub(crate) fn enter(&self, driver: &str, work: &Work, errand: Errand) -> Option<Slot<'_>> {
+    pub(crate) fn enter(&self, driver: &str, work: &Work) -> Option<Slot<'_>> {
         let member = self.members.get(driver)?;
         let slots = match work {
             Work::Fence(_) => &member.fences,
             Work::Group(_) | Work::Ownership(_) | Work::Volume(_) => &member.slots,
         };
-        slots.enter(work, errand)
+        slots.enter(work)
     }
 
     /// Who finds a slot now that found none before.

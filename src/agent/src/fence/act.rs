@@ -16,7 +16,6 @@ use crate::act::Step;
 use crate::agent::Agent;
 use crate::cache::Work;
 use crate::persist::{edit_finalizers, nulled, write_status};
-use crate::slots::Errand;
 use crate::view::SecretView;
 use crate::writes::{add, remove};
 
@@ -82,7 +81,7 @@ async fn call(agent: &Agent, v: &FenceView) -> Step {
         return Step::Rest(Next::Failed);
     };
     let work = Work::Fence(v.name.clone());
-    let Some(_slot) = agent.fleet.enter(&means.driver, &work, Errand::Change) else {
+    let Some(_slot) = agent.fleet.enter(&means.driver, &work) else {
         return Step::Rest(Next::Wait);
     };
     let networks = Networks {

@@ -14,7 +14,6 @@ use crate::act::Step;
 use crate::agent::Agent;
 use crate::cache::Work;
 use crate::outcome::Outcome;
-use crate::slots::Errand;
 use crate::view::{Class, ClassFacts, DriverView, SecretView};
 use crate::writes::Wrote;
 
@@ -124,7 +123,7 @@ async fn call(agent: &Agent, v: &GroupView, decision: Decision) -> Step {
         return Step::Rest(Next::Failed);
     };
     let work = Work::Group(v.key.clone());
-    let Some(_slot) = agent.fleet.enter(&class.driver, &work, Errand::Change) else {
+    let Some(_slot) = agent.fleet.enter(&class.driver, &work) else {
         return Step::Rest(Next::Wait);
     };
     let context = GroupContext {
