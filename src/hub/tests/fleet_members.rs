@@ -1,7 +1,6 @@
 //! Clusters that come, go, fall silent and return.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "in a test a panic is how a failure is told"
 )]
 

@@ -1,7 +1,6 @@
 //! What is seen of one placement, and who is woken.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "in a test a panic is how a failure is told"
 )]
 
