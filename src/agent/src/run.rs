@@ -22,7 +22,7 @@ use crate::act::{Step, act};
 use crate::agent::Agent;
 use crate::cache::{Caches, Kind, Work};
 use crate::config::{Config, Replication};
-use crate::decide::decide;
+use crate::decide::{Decision, decide};
 use crate::fence;
 use crate::fleet::{Fleet, follow_turn, supervise};
 use crate::gather::gather;
@@ -303,12 +303,16 @@ fn caches_ready(agent: &Agent) -> bool {
 
 #[instrument(name = "reconcile", parent = None, skip_all, fields(volume = %key))]
 async fn volume(agent: &Agent, key: Key) -> Next {
-    for _ in 0..STEPS {
+    for step in 0..STEPS {
         let Some(view) = gather(agent, &key).await else {
             agent.forget(&key);
             return Next::Wait;
         };
         let decision = decide(&view, agent.clock.now());
+        if step > 0 && decision == Decision::Ask {
+            // Nobody waits for an answer as for a role: in a storm the other volumes come first.
+            return Next::Now;
+        }
         match act(agent, &view, decision).await {
             Step::Again => {}
             Step::Rest(next) => return next,

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use books::{Books, Cost};
 use ground::Ground;
+use watched::TOLD;
 
 /// How long the slow driver takes for each change.
 const SLOW: Duration = Duration::from_millis(50);
@@ -74,6 +75,8 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
     let agent = ground.start_agent()?;
     watched.until(volumes, "Primary", PATIENCE).await?;
     let took = start.elapsed();
+    // What follows a promotion belongs to what it costs: the agent asks the driver how replication goes, and says so.
+    watched.until(volumes, TOLD, PATIENCE).await?;
     let after = Books::open(&ground.client, agent.pid()).await?;
     line("fresh", volumes, took, after.since(&before)).print();
     agent.end().await?;

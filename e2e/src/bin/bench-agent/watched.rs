@@ -14,7 +14,10 @@ use kube::{
 use lifeboat_api::{VolumeReplication, common::condition};
 use tokio::{sync::watch, task::JoinHandle};
 
-/// How many volumes are in each state, of those whose present spec is served.
+/// Of a volume of which the driver was asked how it is called at the peer, and the status says so.
+pub(crate) const TOLD: &str = "told";
+
+/// How many volumes are in each state, of those whose present spec is served; and how many are told of.
 type Counts = BTreeMap<String, usize>;
 
 /// Kept up until this is dropped.
@@ -35,15 +38,15 @@ impl Watched {
                     continue;
                 };
                 let now = reached(&volume);
-                let before = states.insert(volume.name_any(), now.clone()).flatten();
-                if before == now {
+                let before = states.insert(volume.name_any(), now.clone());
+                if before.as_ref() == Some(&now) {
                     continue;
                 }
                 tell.send_modify(|counts| {
-                    if let Some(state) = before {
+                    for state in before.unwrap_or_default() {
                         *counts.entry(state).or_default() -= 1;
                     }
-                    if let Some(state) = now {
+                    for state in now {
                         *counts.entry(state).or_default() += 1;
                     }
                 });
@@ -72,10 +75,17 @@ impl Drop for Watched {
     }
 }
 
-/// The state of a volume whose present spec is served.
-fn reached(volume: &VolumeReplication) -> Option<String> {
-    let status = volume.status.as_ref()?;
+/// The state of a volume whose present spec is served, and whether it is told of.
+fn reached(volume: &VolumeReplication) -> Vec<String> {
+    let Some(status) = &volume.status else {
+        return Vec::new();
+    };
     let current = status.observed_generation == volume.metadata.generation;
     let done = condition(&status.conditions, "Completed").is_some_and(|c| c.status == "True");
-    status.state.clone().filter(|_| current && done)
+    let state = status.state.clone().filter(|_| current && done);
+    let told = status.destination_volume_id.as_ref();
+    state
+        .into_iter()
+        .chain(told.map(|_| TOLD.to_owned()))
+        .collect()
 }
