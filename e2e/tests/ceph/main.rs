@@ -1,0 +1,2 @@
+//! Lifeboat on real storage: Ceph clusters that mirror each other.
+
