@@ -5,21 +5,27 @@
 //! - [`Rbd`]: the `rbd` program with typed answers; every call ends in time, whatever the cluster does.
 //! - [`content`]: writing to images, and checksums of what they hold.
 //! - [`driver`]: the CSI-Addons driver that the agent talks to.
+//! - [`copying`]: waiting for copies.
+//! - [`sites`]: two Kubernetes clusters on the two Ceph clusters, with agents.
 //!
 //! Everything is a plain process on the loopback address. `e2e/ceph/install.sh` installs Ceph where it is missing.
 
 mod cluster;
 mod conf;
 pub mod content;
+pub mod copying;
 pub mod driver;
 mod pair;
 mod rbd;
+mod serve;
+pub mod sites;
 mod slot;
 mod status;
 
 pub use cluster::{Cluster, Part};
 pub use pair::Pair;
 pub use rbd::{Force, Rbd, RbdError, User};
+pub use serve::start_driver;
 pub use status::{
     Daemon, Info, MirrorStatus, Mirroring, Parent, PeerSite, Replay, Snapshot, SnapshotNamespace,
     State, Word, incomplete_copy,

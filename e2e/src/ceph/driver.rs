@@ -34,6 +34,8 @@ use volume::Busy;
 
 /// The name by which classes and volumes call this driver, as with Rook.
 pub const NAME: &str = "rook-ceph.rbd.csi.ceph.com";
+/// The cluster that handles name, as with Rook: the namespace that Ceph runs in, on both sides.
+pub const CLUSTER: &str = "rook-ceph";
 /// The keys of the Secret: who the driver is to Ceph.
 pub const USER_ID: &str = "userID";
 /// The key that belongs to [`USER_ID`].

@@ -1,2 +1,6 @@
-//! Lifeboat on real storage: Ceph clusters that mirror each other.
+//! Lifeboat on real storage: two Ceph clusters that mirror each other.
 
+mod clusters;
+mod disaster;
+mod driver;
+mod ground;

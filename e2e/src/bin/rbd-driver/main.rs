@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use lifeboat_e2e::ceph::driver::{Config, Driver, NAME};
+use lifeboat_e2e::ceph::driver::{CLUSTER, Config, Driver, NAME};
 
 /// Serves CSI-Addons for the images of one Ceph cluster.
 #[derive(Parser)]
@@ -16,7 +16,7 @@ struct Args {
     #[arg(long)]
     conf: PathBuf,
     /// The cluster that volume handles name.
-    #[arg(long, default_value = "rook-ceph")]
+    #[arg(long, default_value = CLUSTER)]
     cluster_id: String,
     /// A pool by the number that volume handles name, as NUMBER=NAME; may be repeated.
     #[arg(long = "pool", value_parser = pool, required = true)]
