@@ -116,6 +116,11 @@ impl Program {
         Ok(())
     }
 
+    /// All went well: its log is not shown at its end.
+    pub fn went_well(&mut self) {
+        self.done = true;
+    }
+
     /// Stops it in its tracks with SIGSTOP: a hung process, or a machine that pauses.
     pub async fn freeze(&self) -> Result<()> {
         self.signal("STOP").await

@@ -135,7 +135,17 @@ impl Cluster {
         let args = ["--create", "--fsid", fsid, "--addv", "a", &address, &map];
         tool("monmaptool", &args).await?;
         let conf = self.conf.display().to_string();
-        let args = ["-c", &conf, "-i", "a", "--mkfs", "--monmap", &map, "--keyring", &all];
+        let args = [
+            "-c",
+            &conf,
+            "-i",
+            "a",
+            "--mkfs",
+            "--monmap",
+            &map,
+            "--keyring",
+            &all,
+        ];
         tool("ceph-mon", &args).await?;
         self.start_part(Part::Monitor).await?;
         self.start_part(Part::Manager).await
@@ -157,7 +167,11 @@ impl Cluster {
         })
         .await?;
         let conf = self.conf.display().to_string();
-        tool("ceph-osd", &["-c", &conf, "-i", "0", "--mkfs", "--osd-uuid", &id]).await?;
+        tool(
+            "ceph-osd",
+            &["-c", &conf, "-i", "0", "--mkfs", "--osd-uuid", &id],
+        )
+        .await?;
         self.start_part(Part::Disk).await
     }
 

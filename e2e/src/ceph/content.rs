@@ -19,7 +19,11 @@ pub async fn write(rbd: &Rbd, image: &str, offset: u64, bytes: &[u8]) -> Result<
 /// The SHA-256, in hex, of all that an image holds.
 pub async fn sha256(rbd: &Rbd, image: &str) -> Result<String, RbdError> {
     let text = export(rbd, image, "sha256sum", "").await?;
-    Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
+    Ok(text
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 /// The first bytes of an image, as text; zeros are left out.

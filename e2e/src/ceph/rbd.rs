@@ -150,7 +150,9 @@ impl Rbd {
     /// Makes an image; `size` as `rbd` takes it, such as `64M`.
     pub async fn create(&self, image: &str, size: &str) -> Result<(), RbdError> {
         let spec = self.spec(image);
-        self.text(&["create", "--size", size, &spec]).await.map(drop)
+        self.text(&["create", "--size", size, &spec])
+            .await
+            .map(drop)
     }
 
     /// What an image is.
@@ -215,7 +217,9 @@ impl Rbd {
         interval: &str,
         start: Option<&str>,
     ) -> Result<(), RbdError> {
-        let mut args = vec!["mirror", "snapshot", "schedule", "add", "--pool", &self.pool];
+        let mut args = vec![
+            "mirror", "snapshot", "schedule", "add", "--pool", &self.pool,
+        ];
         args.extend(["--image", image, interval]);
         args.extend(start);
         self.text(&args).await.map(drop)
@@ -284,7 +288,10 @@ impl Rbd {
         input: Option<&[u8]>,
     ) -> Result<Vec<u8>, RbdError> {
         let all = self.arguments();
-        let all = all.iter().map(OsStr::new).chain(args.iter().map(OsStr::new));
+        let all = all
+            .iter()
+            .map(OsStr::new)
+            .chain(args.iter().map(OsStr::new));
         run("rbd", all, &format!("rbd {}", args.join(" ")), limit, input).await
     }
 }

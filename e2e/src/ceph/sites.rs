@@ -29,12 +29,13 @@ pub const NAMES: [&str; 2] = ["dr1", "dr2"];
 
 /// A Kubernetes cluster with its storage.
 pub struct Site {
+    // First, so that it does not live to see its API server and its driver go.
+    agent: Program,
+    driver: Program,
     /// Its API server.
     pub plane: ControlPlane,
     /// A client as administrator.
     pub client: Client,
-    agent: Program,
-    _driver: Program,
 }
 
 /// Both clusters; gone with this value, or with this process.
@@ -133,6 +134,14 @@ impl Sites {
         Ok(path)
     }
 
+    /// All went well: nobody needs the logs of the programs.
+    pub fn went_well(&mut self) {
+        for site in [&mut self.dr1, &mut self.dr2] {
+            site.agent.went_well();
+            site.driver.went_well();
+        }
+    }
+
     /// What the agents' programs have logged that speaks of a missing right.
     pub fn forbidden(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
@@ -176,7 +185,7 @@ impl Site {
             plane,
             client,
             agent,
-            _driver: driver,
+            driver,
         })
     }
 }

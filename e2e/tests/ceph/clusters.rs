@@ -48,9 +48,15 @@ async fn lost(ground: &Ground) -> Result<()> {
     content::write(&dr1.rbd(), &image, 0, b"kept").await?;
 
     dr1.freeze().await?;
-    ensure!(dr1.rbd().info(&image).await.is_err(), "a frozen cluster answers");
+    ensure!(
+        dr1.rbd().info(&image).await.is_err(),
+        "a frozen cluster answers"
+    );
     dr1.thaw().await?;
-    ensure!(dr1.rbd().info(&image).await?.is_primary(), "it is as before");
+    ensure!(
+        dr1.rbd().info(&image).await?.is_primary(),
+        "it is as before"
+    );
 
     dr1.kill_part(Part::Disk).await?;
     let read = content::beginning(&dr1.rbd(), &image, 4).await;
@@ -59,7 +65,10 @@ async fn lost(ground: &Ground) -> Result<()> {
 
     dr2.kill_part(Part::Mirror).await?;
     dr1.rbd().snapshot(&image).await?;
-    ensure!(dr2.rbd().info(&image).await.is_ok(), "only the copying stops");
+    ensure!(
+        dr2.rbd().info(&image).await.is_ok(),
+        "only the copying stops"
+    );
     dr2.start().await?;
     in_step(dr1, dr2, &image).await?;
 
@@ -89,7 +98,11 @@ async fn full(ground: &Ground) -> Result<()> {
     let refused = wait::until_answer("the pool is full", || {
         at += some.len() as u64;
         let (rbd, image, some) = (dr1.rbd(), &image, &some);
-        async move { Ok(content::write(&rbd, image, at % (64 << 20), some).await.err()) }
+        async move {
+            Ok(content::write(&rbd, image, at % (64 << 20), some)
+                .await
+                .err())
+        }
     })
     .await;
     dr1.quota(None).await?;

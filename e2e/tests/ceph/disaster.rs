@@ -55,7 +55,10 @@ async fn lost(ground: &Ground) -> Result<()> {
     let one = content::sha256(&dr1.rbd(), &image).await?;
     let two = content::sha256(&dr2.rbd(), &image).await?;
     ensure!(one == two, "the copy that was made anew differs");
-    ensure!(!here.resync(true).await?, "its peer is primary: not drained");
+    ensure!(
+        !here.resync(true).await?,
+        "its peer is primary: not drained"
+    );
 
     there.demote().await?;
     wait::until_answer("both have stepped down", || async {
@@ -142,7 +145,10 @@ async fn caught_in_the_middle(ground: &Ground, image: &str) -> Result<()> {
                 let newest = dr1.rbd().snapshots(image).await?;
                 let newest = newest.iter().map(|s| s.id).max();
                 let copied = snapshots.iter().map(|s| &s.namespace);
-                if copied.clone().any(|n| n.complete && n.primary_snap_id == newest) {
+                if copied
+                    .clone()
+                    .any(|n| n.complete && n.primary_snap_id == newest)
+                {
                     return Ok(None);
                 }
             }

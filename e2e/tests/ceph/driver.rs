@@ -228,7 +228,8 @@ async fn clone(ground: &Ground, image: &str, mirrored: bool) -> Result<String> {
         rbd.enable(&parent, "snapshot").await?;
     }
     let base = format!("{}@base", rbd.spec(&parent));
-    rbd.text(&["snap", "create", "--no-progress", &base]).await?;
+    rbd.text(&["snap", "create", "--no-progress", &base])
+        .await?;
     if mirrored {
         // The copy of the clone needs a copy of what it is a clone of.
         rbd.snapshot(&parent).await?;
@@ -322,7 +323,10 @@ fn a_promotion_sets_the_schedule_of_its_class() -> Result<()> {
             let mut caller = ground.caller("dr1", &image).await?;
             spoil(&mut caller, Parameter("schedulingInterval", "7m"));
             caller.enable().await?;
-            ensure!(!schedules(ground, &image).await?.contains("7m"), "too early");
+            ensure!(
+                !schedules(ground, &image).await?.contains("7m"),
+                "too early"
+            );
             caller.promote(false).await?;
             let set = schedules(ground, &image).await?;
             ensure!(set.contains("7m"), "the schedule is {set}");

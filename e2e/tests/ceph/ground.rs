@@ -17,7 +17,8 @@ use lifeboat_e2e::{
 use lifeboat_proto::replication::{
     DemoteVolumeRequest, DisableVolumeReplicationRequest, EnableVolumeReplicationRequest,
     GetVolumeReplicationInfoRequest, GetVolumeReplicationInfoResponse, PromoteVolumeRequest,
-    ReplicationSource, ResyncVolumeRequest, controller_client::ControllerClient,
+    ReplicationSource, ResyncVolumeRequest,
+    controller_client::ControllerClient,
     replication_source::{Type, VolumeSource},
 };
 use std::collections::HashMap;
@@ -208,4 +209,3 @@ impl Caller {
         done.map(tonic::Response::into_inner)
     }
 }
-

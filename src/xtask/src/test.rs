@@ -290,7 +290,9 @@ mod tests {
     fn everything_runs_unless_told_otherwise() {
         assert_eq!(
             names(None, None),
-            ["fmt", "build", "lint", "tidy", "unit", "demo", "e2e", "ceph"]
+            [
+                "fmt", "build", "lint", "tidy", "unit", "demo", "e2e", "ceph"
+            ]
         );
         assert_eq!(
             names(None, Some(Stage::Ceph)),

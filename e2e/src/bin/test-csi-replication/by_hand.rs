@@ -57,7 +57,9 @@ pub(crate) async fn story(sites: &Sites, report: &mut Report, keep: bool) -> Res
 }
 
 async fn clusters(sites: &Sites, report: &mut Report) -> Result<()> {
-    report.section("Clusters: two control planes, each with a Ceph cluster, an RBD driver and an agent");
+    report.section(
+        "Clusters: two control planes, each with a Ceph cluster, an RBD driver and an agent",
+    );
     for name in NAMES {
         let version = sites.site(name).client.apiserver_version().await;
         let version = version.map(|v| v.git_version).map_err(Into::into);
@@ -112,7 +114,10 @@ async fn claim(sites: &Sites, report: &mut Report) -> Result<String> {
 async fn replicate(sites: &Sites, report: &mut Report, image: &str) -> Result<()> {
     report.section("A VolumeReplication as primary");
     make_primary(&sites.dr1).await?;
-    report.check(format!("{ROLE}: {PRIMARY}"), until(&sites.dr1, PRIMARY).await)?;
+    report.check(
+        format!("{ROLE}: {PRIMARY}"),
+        until(&sites.dr1, PRIMARY).await,
+    )?;
 
     report.section("The image is mirrored");
     let (dr1, dr2) = (&sites.pair.dr1, &sites.pair.dr2);
@@ -176,7 +181,10 @@ async fn target(sites: &Sites, report: &mut Report, image: &str) -> Result<()> {
 async fn step_down(sites: &Sites, report: &mut Report, image: &str) -> Result<()> {
     report.section("A planned move: DR1 steps down");
     ask(&sites.dr1, "secondary").await?;
-    report.check(format!("{ROLE}: {DRAINED}"), until(&sites.dr1, DRAINED).await)?;
+    report.check(
+        format!("{ROLE}: {DRAINED}"),
+        until(&sites.dr1, DRAINED).await,
+    )?;
     let both = drained(&sites.pair, image).await;
     report.check("both images are up+unknown: neither is primary", both)?;
     for site in sites.pair.both() {
@@ -187,11 +195,16 @@ async fn step_down(sites: &Sites, report: &mut Report, image: &str) -> Result<()
 }
 
 async fn take_over(sites: &Sites, report: &mut Report, image: &str, written: &str) -> Result<()> {
-    report.section("DR2 takes over: claim and volume on the same image, and a VolumeReplication as primary");
+    report.section(
+        "DR2 takes over: claim and volume on the same image, and a VolumeReplication as primary",
+    );
     let bound = sites.claim("dr2", NAMESPACE, CLAIM, SIZE, image).await;
     report.check(format!("PVC {CLAIM} is Bound on dr2"), bound)?;
     make_primary(&sites.dr2).await?;
-    report.check(format!("{ROLE}: {PRIMARY}"), until(&sites.dr2, PRIMARY).await)?;
+    report.check(
+        format!("{ROLE}: {PRIMARY}"),
+        until(&sites.dr2, PRIMARY).await,
+    )?;
     let found = look::sha256(sites, "dr2", image).await?;
     let equal = (found == *written).then_some(());
     let equal = equal.ok_or_else(|| anyhow::anyhow!("sha256 {found}"));
@@ -219,7 +232,10 @@ async fn clean(sites: &Sites, report: &mut Report, image: &str) -> Result<()> {
     for site in [&sites.dr1, &sites.dr2] {
         let name = site.plane.name().to_owned();
         let gone = remove(site).await;
-        report.check(format!("{name}: VolumeReplication, PVC and PV are gone"), gone)?;
+        report.check(
+            format!("{name}: VolumeReplication, PVC and PV are gone"),
+            gone,
+        )?;
     }
     let copy = wait::until_answer("the copy goes", || async {
         let copy = sites.pair.dr1.rbd().info(image).await;

@@ -37,8 +37,8 @@ pub(crate) async fn ship(from: &Cluster, to: &Cluster, image: &str) -> Result<()
 /// The image is primary here, and the other side follows.
 pub(crate) async fn mirrors(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
     ensure!(from.rbd().info(image).await?.is_primary(), "not primary");
-    ensure!(!to.rbd().info(image).await?.is_primary(), "two primaries");
     follows(from, to, image).await?;
+    ensure!(!to.rbd().info(image).await?.is_primary(), "two primaries");
     wait::until_answer("the primary says up+stopped", || async {
         let state = from.rbd().status(image).await?.state;
         Ok((state.daemon == Daemon::Up && state.word == Word::Stopped).then_some(()))
@@ -61,7 +61,9 @@ pub(crate) async fn objects(site: &Site, namespace: &str) -> Result<[usize; 3]> 
     let claims = Api::<PersistentVolumeClaim>::namespaced(client.clone(), namespace);
     let volumes = Api::<PersistentVolume>::all(client).list(&all).await?;
     let of = |v: &PersistentVolume| v.spec.as_ref()?.claim_ref.as_ref()?.namespace.clone();
-    let volumes = volumes.iter().filter(|v| of(v).as_deref() == Some(namespace));
+    let volumes = volumes
+        .iter()
+        .filter(|v| of(v).as_deref() == Some(namespace));
     Ok([
         roles.list(&all).await?.items.len(),
         claims.list(&all).await?.items.len(),

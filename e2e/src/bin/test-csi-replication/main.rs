@@ -49,13 +49,16 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args, report: &mut Report) -> Result<()> {
     println!("Starting two control planes, two Ceph clusters, their drivers and agents ...");
-    let sites = Sites::start().await.context("the clusters did not start")?;
+    let mut sites = Sites::start().await.context("the clusters did not start")?;
     let ended = tokio::select! {
         ended = story(args, &sites, report) => ended,
         stop = tokio::signal::ctrl_c() => stop.map_err(Into::into),
     };
     if args.keep {
         keep(&sites, ended.as_ref().err()).await?;
+    }
+    if ended.is_ok() {
+        sites.went_well();
     }
     ended
 }

@@ -36,7 +36,7 @@ struct Hub {
 /// All of it; `keep` leaves out the clean-up.
 pub(crate) async fn story(sites: &Sites, report: &mut Report, keep: bool) -> Result<()> {
     report.section("With the hub: both clusters join");
-    let hub = report.check("the hub runs", Hub::start(sites).await)?;
+    let mut hub = report.check("the hub runs", Hub::start(sites).await)?;
     for name in NAMES {
         let ready = hub.until_ready(name).await;
         let what = format!("DRCluster {name} is reachable, its agent lives, its driver is ready");
@@ -47,7 +47,9 @@ pub(crate) async fn story(sites: &Sites, report: &mut Report, keep: bool) -> Res
     if !keep {
         end(sites, &hub, report, &image).await?;
     }
-    hub.rights(sites, report)
+    hub.rights(sites, report)?;
+    hub.program.went_well();
+    Ok(())
 }
 
 async fn protect(sites: &Sites, hub: &Hub, report: &mut Report) -> Result<String> {
@@ -60,7 +62,10 @@ async fn protect(sites: &Sites, hub: &Hub, report: &mut Report) -> Result<String
     objects::namespace(&hub.client, NAMESPACE).await?;
     apply_yaml(&hub.client, &placement()).await?;
     let settled = hub.until_settled("dr1").await;
-    report.check("DRPlacement is Steady on dr1, protected, with a peer", settled)?;
+    report.check(
+        "DRPlacement is Steady on dr1, protected, with a peer",
+        settled,
+    )?;
     let (dr1, dr2) = (&sites.pair.dr1, &sites.pair.dr2);
     let healthy = look::mirrors(dr1, dr2, &image).await;
     report.check("the image is mirrored from dr1 to dr2", healthy)?;
@@ -84,9 +89,15 @@ async fn relocate(sites: &Sites, hub: &Hub, report: &mut Report, image: &str) ->
     let phase = claim.status.and_then(|s| s.phase);
     let bound = (phase.as_deref() == Some("Bound")).then_some(());
     let bound = bound.ok_or_else(|| anyhow!("it is {phase:?}"));
-    report.check(format!("PVC {CLAIM} is Bound on dr2, made by the hub"), bound)?;
+    report.check(
+        format!("PVC {CLAIM} is Bound on dr2, made by the hub"),
+        bound,
+    )?;
     let settled = hub.until_settled("dr2").await;
-    report.check("DRPlacement is Steady on dr2, protected, with a peer", settled)?;
+    report.check(
+        "DRPlacement is Steady on dr2, protected, with a peer",
+        settled,
+    )?;
     let there = look::has(&sites.dr2, NAMESPACE, [1, 1, 1]).await;
     report.check("VolumeReplication, PVC and PV on dr2", there)?;
     let gone = look::has(&sites.dr1, NAMESPACE, [0, 0, 0]).await;
@@ -188,7 +199,11 @@ impl Hub {
     fn rights(&self, sites: &Sites, report: &mut Report) -> Result<()> {
         let log = self.program.log().context("no log of the hub")?;
         let mut refused = sites.forbidden()?;
-        refused.extend(log.lines().filter(|l| l.contains("forbidden")).map(str::to_owned));
+        refused.extend(
+            log.lines()
+                .filter(|l| l.contains("forbidden"))
+                .map(str::to_owned),
+        );
         let enough = (|| {
             ensure!(refused.is_empty(), "{refused:?}");
             Ok(())

@@ -105,7 +105,8 @@ impl FenceController for Driver {
     ) -> Result<Response<FenceClusterNetworkResponse>, Status> {
         let r = request.into_inner();
         let what = ["osd", "blocklist", "range", "add"];
-        self.change(&r.secrets, &r.cidrs, &what, &[FOR_GOOD]).await?;
+        self.change(&r.secrets, &r.cidrs, &what, &[FOR_GOOD])
+            .await?;
         Ok(Response::new(FenceClusterNetworkResponse {}))
     }
 

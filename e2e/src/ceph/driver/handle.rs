@@ -54,7 +54,10 @@ impl std::fmt::Display for Handle {
             uuid,
         } = self;
         let length = cluster.len();
-        write!(f, "{VERSION}-{length:04x}-{cluster}-{pool:0POOL_DIGITS$x}-{uuid}")
+        write!(
+            f,
+            "{VERSION}-{length:04x}-{cluster}-{pool:0POOL_DIGITS$x}-{uuid}"
+        )
     }
 }
 
@@ -78,15 +81,17 @@ pub fn handle_of(cluster: &str, pool: u64, image: &str) -> Option<Handle> {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "0001-0009-rook-ceph-000000000000001f-9a558698-8db1-406b-a79b-8e3d71bd5545";
+    const TEXT: &str = "0001-0009-rook-ceph-000000000000001f-9a558698-8db1-406b-a79b-8e3d71bd5545";
 
     #[test]
     fn a_handle_is_read_and_written() {
         let handle = Handle::parse(TEXT).unwrap();
         assert_eq!(handle.cluster, "rook-ceph");
         assert_eq!(handle.pool, 31);
-        assert_eq!(handle.image(), "csi-vol-9a558698-8db1-406b-a79b-8e3d71bd5545");
+        assert_eq!(
+            handle.image(),
+            "csi-vol-9a558698-8db1-406b-a79b-8e3d71bd5545"
+        );
         assert_eq!(handle.to_string(), TEXT);
         assert_eq!(handle_of("rook-ceph", 31, &handle.image()), Some(handle));
     }
@@ -95,7 +100,13 @@ mod tests {
     fn what_is_no_handle_of_ours_is_refused() {
         let cut = TEXT.len() - 1;
         let long = TEXT.replacen("0009", "ffff", 1);
-        for text in ["", "group-1", &TEXT[..cut], &long, &TEXT.replace("9a55", "zz/.")] {
+        for text in [
+            "",
+            "group-1",
+            &TEXT[..cut],
+            &long,
+            &TEXT.replace("9a55", "zz/."),
+        ] {
             assert_eq!(Handle::parse(text), None, "{text}");
         }
     }

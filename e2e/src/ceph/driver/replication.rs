@@ -52,7 +52,10 @@ async fn enable(volume: Volume, parameters: Parameters) -> Result<(), Status> {
             }
         }
     }
-    let done = volume.rbd.enable(&volume.image, parameters.mode.word()).await;
+    let done = volume
+        .rbd
+        .enable(&volume.image, parameters.mode.word())
+        .await;
     done.map_err(|e| refuse("could not enable mirroring", &e))
 }
 

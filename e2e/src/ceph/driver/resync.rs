@@ -53,7 +53,9 @@ pub(super) async fn resync(volume: Volume, force: Force) -> Result<bool, Status>
             "the copy is being made anew: not in step yet",
         ));
     }
-    let copied = status.replay().is_some_and(|r| r.local_snapshot_timestamp > 0);
+    let copied = status
+        .replay()
+        .is_some_and(|r| r.local_snapshot_timestamp > 0);
     if copied {
         return Ok(false);
     }

@@ -89,7 +89,9 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Parameters, tonic::Code> {
-        let all = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let all = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Parameters::read(&all.collect()).map_err(|s| s.code())
     }
 
