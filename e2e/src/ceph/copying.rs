@@ -1,9 +1,14 @@
 //! Waiting for a copy: that it has the newest snapshot, that it follows, that both sides have stepped down.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::{Cluster, Daemon, Pair, Word};
 use crate::wait;
+
+/// Between two questions about states, which are late anyway: each is a program that is started, and many wait at once.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until one side holds a complete copy of the newest mirror snapshot of the other.
 ///
@@ -36,7 +41,11 @@ pub async fn follows(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
         // The primary hears of it a moment later.
         let told = from.rbd().status(image).await?;
         let told = told.peer_sites.iter().any(|p| p.state == status.state);
-        Ok((follows && told).then_some(()))
+        let both = follows && told;
+        if !both {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(both.then_some(()))
     })
     .await
 }
@@ -47,7 +56,11 @@ pub async fn drained(pair: &Pair, image: &str) -> Result<()> {
     wait::until_answer(&what, || async {
         let one = pair.dr1.rbd().status(image).await?;
         let two = pair.dr2.rbd().status(image).await?;
-        Ok((one.drained() && two.drained()).then_some(()))
+        let both = one.drained() && two.drained();
+        if !both {
+            tokio::time::sleep(PAUSE).await;
+        }
+        Ok(both.then_some(()))
     })
     .await
 }

@@ -123,7 +123,7 @@ const TABLE: &[Row] = &[
     (Given::Mirrored, "dr1", Resync, With::Nothing, No(INVALID, "is primary")),
     (Given::Mirrored, "dr1", ResyncForced, With::Nothing, No(INVALID, "is primary")),
     (Given::Mirrored, "dr2", Resync, With::Nothing, Ready(false)),
-    (Given::Mirrored, "dr2", ResyncForced, With::Nothing, No(Code::Internal, "never stepped down")),
+    (Given::Mirrored, "dr2", ResyncForced, With::Nothing, Ready(false)),
     (Given::Drained, "dr1", Resync, With::Nothing, Ready(true)),
     (Given::Drained, "dr2", Resync, With::Nothing, Ready(true)),
     (Given::Drained, "dr2", ResyncForced, With::Nothing, Ready(true)),
@@ -208,7 +208,11 @@ async fn prepare(ground: &Ground, given: Given) -> Result<String> {
                 .await?;
             rbd.text(&["trash", "mv", &rbd.spec(&parent)]).await?;
         }
-        Given::Mirrored | Given::OwnMirrored => return ground.mirrored().await,
+        Given::Mirrored | Given::OwnMirrored => {
+            let image = ground.mirrored().await?;
+            ground.told(&image).await?;
+            return Ok(image);
+        }
         Given::Drained | Given::OwnDrained => {
             let image = ground.mirrored().await?;
             ground.caller("dr1", &image).await?.demote().await?;
@@ -374,6 +378,8 @@ fn one_call_at_a_time_per_volume() -> Result<()> {
         Box::pin(async {
             let image = ground.mirrored().await?;
             let other = ground.mirrored().await?;
+            ground.told(&other).await?;
+            ground.told(&image).await?;
             let busy = ground.caller("dr1", &image).await?;
             let free = ground.caller("dr1", &other).await?;
             // All at once: the first has the volume, and the calls behind it are told so.
@@ -407,7 +413,7 @@ fn a_primary_without_a_copy_has_no_last_sync() -> Result<()> {
             let known = [Code::NotFound, PRECONDITION];
             ensure!(known.contains(&code), "{refused:?}");
             ground.pair.dr2.start().await?;
-            ground.copied(&image).await?;
+            ground.told(&image).await?;
             caller.info().await?;
             rbd.disable(&image, Force::No).await?;
             Ok(())

@@ -100,21 +100,19 @@ impl Ground {
         Ok(endpoint.connect().await?)
     }
 
-    /// An image on dr1 that is mirrored; dr2 holds a complete copy of it and follows.
+    /// An image on dr1 that is mirrored; dr2 holds a complete copy of it. What the states tell of it comes up to 32 s later.
     pub(crate) async fn mirrored(&self) -> Result<String> {
         let image = self.pair.new_image()?;
         let rbd = self.pair.dr1.rbd();
         rbd.create(&image, "256M").await?;
         rbd.enable(&image, "snapshot").await?;
-        self.copied(&image).await?;
+        copying::in_step(&self.pair.dr1, &self.pair.dr2, &image).await?;
         Ok(image)
     }
 
-    /// Waits until dr2 holds a complete copy of the newest snapshot of dr1, and says that it follows.
-    pub(crate) async fn copied(&self, image: &str) -> Result<()> {
-        let (dr1, dr2) = (&self.pair.dr1, &self.pair.dr2);
-        copying::in_step(dr1, dr2, image).await?;
-        copying::follows(dr1, dr2, image).await
+    /// Waits until dr2 says of itself that it follows, and dr1 has heard of it.
+    pub(crate) async fn told(&self, image: &str) -> Result<()> {
+        copying::follows(&self.pair.dr1, &self.pair.dr2, image).await
     }
 }
 

@@ -93,6 +93,9 @@ async fn relocate(sites: &Sites, hub: &Hub, report: &mut Report, image: &str) ->
         format!("PVC {CLAIM} is Bound on dr2, made by the hub"),
         bound,
     )?;
+    // Protected again with the first snapshot that arrives on dr1; by the schedule that would take one to two minutes.
+    let shipped = look::ship(&sites.pair.dr2, &sites.pair.dr1, image).await;
+    report.check("a snapshot of it has arrived on dr1", shipped)?;
     let settled = hub.until_settled("dr2").await;
     report.check(
         "DRPlacement is Steady on dr2, protected, with a peer",

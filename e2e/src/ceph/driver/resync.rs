@@ -1,7 +1,8 @@
 //! Whether a copy is in step, and having it made anew.
 //!
 //! A resync deletes the image and copies it again, so one request must not become two: when an image steps down, the time it was made
-//! is noted on it. A forced resync is carried out only while it still has that time; the image that takes its place has another.
+//! is noted on it. A forced resync is carried out only while it still has that time; the image that takes its place has another, and no
+//! note.
 
 use tonic::Status;
 
@@ -69,9 +70,6 @@ pub(super) async fn resync(volume: Volume, force: Force) -> Result<bool, Status>
 async fn due(volume: &Volume, info: &Info, replay: Option<&Replay>) -> Result<bool, Status> {
     let noted = volume.rbd.note(&volume.image, MADE).await;
     let noted = noted.map_err(|e| refuse("could not read when the image was made", &e))?;
-    let noted = noted.ok_or_else(|| {
-        Status::internal("the image never stepped down on this side: no time is noted on it")
-    })?;
     let syncing = replay.is_some_and(|r| r.replay_state == "syncing");
-    Ok(noted == info.create_timestamp && !syncing)
+    Ok(noted.as_deref() == Some(info.create_timestamp.as_str()) && !syncing)
 }
