@@ -1,5 +1,5 @@
 //! A CSI-Addons driver for RBD over the `rbd` program, for tests. It answers as ceph-csi does: the same handles, codes and like
-//! words; and in one case better: see [`promote`](replication).
+//! words; and in one case better: a copy that is incomplete is not promoted by force.
 //!
 //! Services: `identity.Identity`, `replication.Controller`, `fence.FenceController`. Groups are not offered: consistent snapshots
 //! of several images are not mirrored by this Ceph, so `volumegroup.Controller` is UNIMPLEMENTED.

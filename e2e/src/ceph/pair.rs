@@ -33,13 +33,13 @@ impl Pair {
             async move { Cluster::create(name, &folder, ports).await }
         };
         let (dr1, dr2) = tokio::try_join!(make("dr1", 0), make("dr2", 1))?;
-        let made = Self {
+        let pair = Self {
             dr1,
             dr2,
             _slot: slot,
         };
-        made.mirror().await?;
-        Ok(made)
+        pair.mirror().await?;
+        Ok(pair)
     }
 
     async fn mirror(&self) -> Result<()> {

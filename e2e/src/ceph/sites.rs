@@ -182,10 +182,10 @@ impl Site {
         let file = file.display().to_string();
         let agent = Program::start(&format!("agent-{name}"), &args, &[("KUBECONFIG", &file)])?;
         Ok(Self {
-            plane,
-            client,
             agent,
             driver,
+            plane,
+            client,
         })
     }
 }

@@ -79,11 +79,11 @@ async fn anew_once(ground: &Ground, image: &str) -> Result<()> {
     let rbd = ground.pair.dr1.rbd();
     let here = ground.caller("dr1", image).await?;
     let old = rbd.info(image).await?.create_timestamp;
-    let seen = std::sync::Mutex::new(vec![old]);
+    let seen = tokio::sync::Mutex::new(vec![old]);
     wait::until_answer("the copy follows", || async {
         let ready = here.resync(true).await;
         if let Ok(info) = rbd.info(image).await {
-            let mut seen = seen.lock().expect("nobody panics with it");
+            let mut seen = seen.lock().await;
             if seen.last() != Some(&info.create_timestamp) {
                 seen.push(info.create_timestamp);
             }
@@ -91,7 +91,7 @@ async fn anew_once(ground: &Ground, image: &str) -> Result<()> {
         Ok(ready.is_ok().then_some(()))
     })
     .await?;
-    let seen = seen.into_inner()?;
+    let seen = seen.into_inner();
     ensure!(seen.len() == 2, "made anew more than once: {seen:?}");
     Ok(())
 }
@@ -206,12 +206,12 @@ async fn fenced(ground: &Ground) -> Result<()> {
         "a fenced client got: {written:?}"
     );
 
-    let lift = UnfenceClusterNetworkRequest {
+    let unfence = UnfenceClusterNetworkRequest {
         secrets: secrets(dr1),
         cidrs: networks,
         ..Default::default()
     };
-    fences.unfence_cluster_network(lift).await?;
+    fences.unfence_cluster_network(unfence).await?;
     let listed = fences.list_cluster_fence(list()).await?.into_inner();
     ensure!(listed.cidrs.is_empty(), "{listed:?}");
     content::write(&dr1.rbd(), &image, 0, b"x").await?;

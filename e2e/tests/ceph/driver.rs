@@ -384,7 +384,7 @@ fn one_call_at_a_time_per_volume() -> Result<()> {
             let free = ground.caller("dr1", &other).await?;
             // All at once: the first has the volume, and the calls behind it are told so.
             let calls = (0..6).map(|_| busy.info());
-            let mine = async { Ok::<_, Status>(free.info().await?) };
+            let mine = free.info();
             let (ended, mine) = tokio::join!(futures::future::join_all(calls), mine);
             mine?;
             let done = ended.iter().filter(|e| e.is_ok()).count();

@@ -83,12 +83,11 @@ impl Ground {
 
     /// A caller of the driver of a side, for an image.
     pub(crate) async fn caller(&self, side: &str, image: &str) -> Result<Caller> {
-        let site = self.pair.site(side);
         let handle = handle_of(CLUSTER, self.pair.dr1.pool(), image).context("no handle")?;
         Ok(Caller {
             channel: self.channel(side).await?,
             handle: handle.to_string(),
-            secrets: secrets(site),
+            secrets: secrets(self.pair.site(side)),
             parameters: HashMap::new(),
         })
     }
@@ -138,17 +137,17 @@ impl Caller {
         ControllerClient::new(self.channel.clone())
     }
 
-    fn source(&self) -> Option<ReplicationSource> {
+    fn source(&self) -> ReplicationSource {
         let volume_id = self.handle.clone();
         let r#type = Some(Type::Volume(VolumeSource { volume_id }));
-        Some(ReplicationSource { r#type })
+        ReplicationSource { r#type }
     }
 
     pub(crate) async fn enable(&self) -> Result<(), Status> {
         let request = EnableVolumeReplicationRequest {
             parameters: self.parameters.clone(),
             secrets: self.secrets.clone(),
-            replication_source: self.source(),
+            replication_source: Some(self.source()),
             ..Default::default()
         };
         let done = self.client().enable_volume_replication(request).await;
@@ -158,7 +157,7 @@ impl Caller {
     pub(crate) async fn disable(&self) -> Result<(), Status> {
         let request = DisableVolumeReplicationRequest {
             secrets: self.secrets.clone(),
-            replication_source: self.source(),
+            replication_source: Some(self.source()),
             ..Default::default()
         };
         let done = self.client().disable_volume_replication(request).await;
@@ -170,7 +169,7 @@ impl Caller {
             force,
             parameters: self.parameters.clone(),
             secrets: self.secrets.clone(),
-            replication_source: self.source(),
+            replication_source: Some(self.source()),
             ..Default::default()
         };
         self.client().promote_volume(request).await.map(drop)
@@ -190,7 +189,7 @@ impl Caller {
         let request = ResyncVolumeRequest {
             force,
             secrets: self.secrets.clone(),
-            replication_source: self.source(),
+            replication_source: Some(self.source()),
             ..Default::default()
         };
         let done = self.client().resync_volume(request).await;
@@ -200,7 +199,7 @@ impl Caller {
     pub(crate) async fn info(&self) -> Result<GetVolumeReplicationInfoResponse, Status> {
         let request = GetVolumeReplicationInfoRequest {
             secrets: self.secrets.clone(),
-            replication_source: self.source(),
+            replication_source: Some(self.source()),
             ..Default::default()
         };
         let done = self.client().get_volume_replication_info(request).await;

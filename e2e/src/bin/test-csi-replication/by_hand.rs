@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::{
     look::{self, SIZE},
-    report::Report,
+    report::{Report, explain},
 };
 
 const NAMESPACE: &str = "test-replication";
@@ -135,7 +135,7 @@ async fn data(sites: &Sites, report: &mut Report, image: &str) -> Result<String>
     report.section("Data");
     let written = look::write(sites, "dr1", image, "written on dr1\n").await;
     let written = report.check("written on dr1", written)?;
-    report.explain(&format!("sha256 {written}"));
+    explain(&format!("sha256 {written}"));
     let (dr1, dr2) = (&sites.pair.dr1, &sites.pair.dr2);
     let shipped = look::ship(dr1, dr2, image).await;
     report.check("a snapshot of it has arrived on dr2", shipped)?;
@@ -174,7 +174,7 @@ async fn target(sites: &Sites, report: &mut Report, image: &str) -> Result<()> {
     report.check("it is read-only", refused)?;
     let follows = lifeboat_e2e::ceph::copying::follows(&sites.pair.dr1, dr2, image).await;
     report.check("it is up+replaying", follows)?;
-    report.explain(MODEL);
+    explain(MODEL);
     Ok(())
 }
 

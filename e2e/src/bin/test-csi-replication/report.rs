@@ -34,13 +34,6 @@ impl Report {
         found
     }
 
-    /// Explains.
-    pub(crate) fn explain(&self, text: &str) {
-        for line in text.lines() {
-            println!("     {line}");
-        }
-    }
-
     /// The last lines.
     pub(crate) fn sum_up(&self, error: Option<&anyhow::Error>) {
         let Self {
@@ -53,5 +46,12 @@ impl Report {
             None => println!("✓ all is as it should be"),
             Some(error) => println!("✗ section {section}: {error:#}"),
         }
+    }
+}
+
+/// Explains what a check says.
+pub(crate) fn explain(text: &str) {
+    for line in text.lines() {
+        println!("     {line}");
     }
 }

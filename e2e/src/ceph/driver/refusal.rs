@@ -9,7 +9,7 @@ const NOT_THERE: i32 = 2;
 /// "Device or resource busy": the other side is primary, or cannot be asked.
 pub(super) const BUSY: i32 = 16;
 
-/// The answer for a failure: NOT_FOUND where something is missing, INTERNAL for all else. `what` is what was tried.
+/// The answer for a failure: `NOT_FOUND` where something is missing, `INTERNAL` for all else. `what` is what was tried.
 pub(super) fn refuse(what: &str, error: &RbdError) -> Status {
     let code = match error.code() {
         Some(NOT_THERE) => Code::NotFound,

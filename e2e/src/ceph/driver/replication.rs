@@ -3,7 +3,7 @@
 //! # Where this driver is more careful than ceph-csi
 //!
 //! A copy that was promoted by force in the middle of being brought up to date is silently older than the last good one, and empty if
-//! it was the first. Here such a promotion is refused with FAILED_PRECONDITION, and the words say what to do.
+//! it was the first. Here such a promotion is refused with `FAILED_PRECONDITION`, and the words say what to do.
 
 use std::collections::HashMap;
 

@@ -41,7 +41,7 @@ pub(super) enum Flatten {
 }
 
 impl Parameters {
-    /// Reads them; INVALID_ARGUMENT for what is not understood. A schedule is ignored in journal mode, which needs none.
+    /// Reads them; `INVALID_ARGUMENT` for what is not understood. A schedule is ignored in journal mode, which needs none.
     pub(super) fn read(all: &HashMap<String, String>) -> Result<Self, Status> {
         let get = |key: &str| all.get(key).map(String::as_str).filter(|v| !v.is_empty());
         let wrong = |key: &str, value: &str| {
