@@ -6,12 +6,14 @@
 //! - [`Program`]: the `lifeboat` binary as a child process, with its log.
 //! - [`access`]: kubeconfigs of other identities, and kubectl.
 //! - [`objects`]: namespaces, kinds and claims, ready to be used.
+//! - [`ceph`]: real storage, two Ceph clusters that mirror each other, and a CSI-Addons driver for it.
 //! - [`wait`]: conditions on a watch, with a deadline.
 //!
 //! The Go programs come from `e2e/build.sh`, which builds them once per machine. Nothing outlives the test process, not
 //! even one that is killed.
 
 pub mod access;
+pub mod ceph;
 mod control_plane;
 mod link;
 mod node;

@@ -68,16 +68,21 @@ impl Program {
         if let Some(path) = std::env::var_os("LIFEBOAT_BIN") {
             return Ok(PathBuf::from(path));
         }
-        let test = std::env::current_exe()?;
-        // target/debug/deps/NAME-HASH
-        let beside = test
-            .parent()
-            .and_then(Path::parent)
-            .context("no target directory")?
-            .join("lifeboat");
+        Self::beside("lifeboat")
+    }
+
+    /// A program of the workspace that was built together with this one.
+    pub fn beside(name: &str) -> Result<PathBuf> {
+        let own = std::env::current_exe()?;
+        // target/debug/NAME, or for a test target/debug/deps/NAME-HASH
+        let mut folder = own.parent().context("no target directory")?;
+        if folder.ends_with("deps") {
+            folder = folder.parent().context("no target directory")?;
+        }
+        let beside = folder.join(name);
         ensure!(
             beside.is_file(),
-            "no {}: build it first with cargo build, or set LIFEBOAT_BIN",
+            "no {}: build it first with cargo build --workspace --all-targets (for lifeboat: or set LIFEBOAT_BIN)",
             beside.display()
         );
         Ok(beside)
@@ -109,6 +114,11 @@ impl Program {
         ensure!(status.success(), "{} ended with {status}", self.name);
         self.done = true;
         Ok(())
+    }
+
+    /// All went well: its log is not shown at its end.
+    pub fn went_well(&mut self) {
+        self.done = true;
     }
 
     /// Stops it in its tracks with SIGSTOP: a hung process, or a machine that pauses.

@@ -30,7 +30,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &["api"]),
-    ("e2e", &["core", "api", "sim", "lab", "conformance"]),
+    (
+        "e2e",
+        &["core", "api", "proto", "sim", "lab", "conformance"],
+    ),
 ];
 
 /// What tests may import besides: the world that the programs run in.

@@ -4,6 +4,7 @@
 mod bench;
 mod command;
 mod control_plane;
+mod csi_replication;
 mod generate;
 mod imports;
 mod test;
@@ -30,6 +31,8 @@ enum Verb {
     Tidy,
     /// All checks and tests; what CI runs.
     Test(test::Args),
+    /// CSI volume replication shown step by step on real control planes and real Ceph.
+    TestCsiReplication(csi_replication::Args),
     /// The benchmarks; what follows is for them.
     Bench(bench::Args),
     /// Real Kubernetes control planes on this machine.
@@ -54,6 +57,7 @@ fn run(verb: &Verb) -> Result<()> {
         Verb::Gen(args) => generate::run(args),
         Verb::Tidy => tidy::run(),
         Verb::Test(args) => test::run(args),
+        Verb::TestCsiReplication(args) => csi_replication::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::ControlPlane(args) => control_plane::run(args),
         Verb::Kubectl(args) => control_plane::kubectl(args),

@@ -22,9 +22,12 @@ pub(crate) struct Args {
     /// Only this.
     #[arg(long)]
     only: Option<Stage>,
-    /// Leave out the tests against real control planes, which need a Go build of some minutes, once.
+    /// Leave out the tests against real control planes, which need a Go build of some minutes, once; and those on real storage.
     #[arg(long, conflicts_with = "only")]
     no_e2e: bool,
+    /// Leave out the tests on real storage, for which apt installs Ceph, once.
+    #[arg(long, conflicts_with = "only")]
+    no_ceph: bool,
     /// Also check licences, banned crates and sources; installs cargo-deny if it is missing.
     #[arg(long)]
     deny: bool,
@@ -51,6 +54,8 @@ enum Stage {
     Demo,
     /// The tests against real control planes.
     E2e,
+    /// The tests on real storage: two Ceph clusters, which apt installs if need be.
+    Ceph,
 }
 
 impl Stage {
@@ -65,21 +70,24 @@ impl Stage {
             Self::Lab => "lab",
             Self::Demo => "demo",
             Self::E2e => "e2e",
+            Self::Ceph => "ceph",
         }
     }
 }
 
-/// The Go programs of the e2e tests, being built beside everything else.
+/// What the e2e tests need besides Rust, being made ready beside everything else: the Go programs, and Ceph.
 type Programs = JoinHandle<Result<()>>;
 
 /// Runs the stages in order and prints a table. The first that fails ends the run.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let stages = stages(args);
     components(&stages)?;
-    if stages.contains(&Stage::E2e) {
+    let ceph = stages.contains(&Stage::Ceph);
+    let real = ceph || stages.contains(&Stage::E2e);
+    if real {
         go()?;
     }
-    let mut programs = stages.contains(&Stage::E2e).then(build_programs);
+    let mut programs = real.then(|| make_ready(ceph));
     let mut table = Vec::new();
     let mut end = Ok(());
     for stage in stages {
@@ -122,6 +130,9 @@ fn stages(args: &Args) -> Vec<Stage> {
     stages.extend([Stage::Unit, Stage::Demo]);
     if !args.no_e2e {
         stages.push(Stage::E2e);
+        if !args.no_ceph {
+            stages.push(Stage::Ceph);
+        }
     }
     stages
 }
@@ -147,24 +158,35 @@ fn run_stage(stage: Stage, programs: &mut Option<Programs>) -> Result<()> {
         }
         Stage::E2e => {
             step(&mut build())?;
-            if let Some(programs) = programs.take() {
-                println!("waiting for the Go programs, if they are not built yet");
-                programs
-                    .join()
-                    .map_err(|_| anyhow::anyhow!("the build of the Go programs panicked"))??;
-            }
+            wait_for(programs)?;
             step(&mut cargo("test --workspace --locked --test e2e"))
+        }
+        Stage::Ceph => {
+            step(&mut build())?;
+            wait_for(programs)?;
+            step(&mut cargo("test --workspace --locked --test ceph"))?;
+            step(&mut command(beside("test-csi-replication")?))
         }
     }
 }
 
+/// Waits for what is made ready in the background, if it is not yet.
+fn wait_for(programs: &mut Option<Programs>) -> Result<()> {
+    let Some(programs) = programs.take() else {
+        return Ok(());
+    };
+    println!("waiting for the Go programs and for Ceph, if they are not ready yet");
+    let ended = programs.join();
+    ended.map_err(|_| anyhow::anyhow!("what makes the programs ready panicked"))?
+}
+
 /// Compiles everything, also the binary. Not the binary alone: without the tests' own features it would be compiled anew.
-fn build() -> Command {
+pub(crate) fn build() -> Command {
     cargo("build --workspace --all-targets --locked")
 }
 
 /// Says what it runs, and runs it.
-fn step(command: &mut Command) -> Result<()> {
+pub(crate) fn step(command: &mut Command) -> Result<()> {
     println!("{}", shown(command));
     run_command(command)
 }
@@ -184,7 +206,7 @@ fn components(stages: &[Stage]) -> Result<()> {
 }
 
 /// Go builds the control planes. That it is missing is said now, and not after all other stages.
-fn go() -> Result<()> {
+pub(crate) fn go() -> Result<()> {
     // Where e2e/build.sh finds what was built before; whether that is of today it says itself.
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let user = std::env::var_os("XDG_CACHE_HOME")
@@ -202,19 +224,23 @@ fn go() -> Result<()> {
     Ok(())
 }
 
-/// Builds what the e2e tests need in the background, at low priority: it is wanted last.
-fn build_programs() -> Programs {
-    std::thread::spawn(|| {
-        let log = cache().join("programs.log");
+/// Makes ready in the background, at low priority, what the e2e tests need: it is wanted last. Ceph first, which is seconds.
+fn make_ready(ceph: bool) -> Programs {
+    std::thread::spawn(move || {
         std::fs::create_dir_all(cache())?;
-        let out = File::create(&log)?;
-        for program in ["control-plane", "kubectl"] {
-            let mut build = command("nice");
-            build.arg(root().join("e2e/build.sh")).arg(program);
-            build.stdout(out.try_clone()?).stderr(out.try_clone()?);
-            if !build.status().context("could not run nice")?.success() {
+        let install = ceph.then_some(("Ceph", "e2e/ceph/install.sh", None));
+        let build = "e2e/build.sh";
+        let plane = ("control-plane", build, Some("control-plane"));
+        let programs = [plane, ("kubectl", build, Some("kubectl"))];
+        for (what, script, argument) in install.into_iter().chain(programs) {
+            let log = cache().join(format!("{what}.log"));
+            let out = File::create(&log)?;
+            let mut make = command("nice");
+            make.arg(root().join(script)).args(argument);
+            make.stdout(out.try_clone()?).stderr(out);
+            if !make.status().context("could not run nice")?.success() {
                 let text = std::fs::read_to_string(&log).unwrap_or_default();
-                bail!("could not build {program}:\n{text}");
+                bail!("{what} could not be made ready:\n{text}");
             }
         }
         Ok(())
@@ -248,10 +274,11 @@ fn now() -> Instant {
 mod tests {
     use super::*;
 
-    fn names(only: Option<Stage>, no_e2e: bool) -> Vec<&'static str> {
+    fn names(only: Option<Stage>, left_out: Option<Stage>) -> Vec<&'static str> {
         stages(&Args {
             only,
-            no_e2e,
+            no_e2e: left_out == Some(Stage::E2e),
+            no_ceph: left_out == Some(Stage::Ceph),
             deny: false,
         })
         .into_iter()
@@ -262,13 +289,19 @@ mod tests {
     #[test]
     fn everything_runs_unless_told_otherwise() {
         assert_eq!(
-            names(None, false),
+            names(None, None),
+            [
+                "fmt", "build", "lint", "tidy", "unit", "demo", "e2e", "ceph"
+            ]
+        );
+        assert_eq!(
+            names(None, Some(Stage::Ceph)),
             ["fmt", "build", "lint", "tidy", "unit", "demo", "e2e"]
         );
         assert_eq!(
-            names(None, true),
+            names(None, Some(Stage::E2e)),
             ["fmt", "build", "lint", "tidy", "unit", "demo"]
         );
-        assert_eq!(names(Some(Stage::Lab), false), ["lab"]);
+        assert_eq!(names(Some(Stage::Ceph), None), ["ceph"]);
     }
 }
