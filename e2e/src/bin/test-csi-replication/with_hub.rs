@@ -61,14 +61,22 @@ async fn protect(sites: &Sites, hub: &Hub, report: &mut Report) -> Result<String
     report.check("data is written", written)?;
     objects::namespace(&hub.client, NAMESPACE).await?;
     apply_yaml(&hub.client, &placement()).await?;
+    let (dr1, dr2) = (&sites.pair.dr1, &sites.pair.dr2);
+    let mirrored = wait::until_answer("the hub has it mirrored", || async {
+        let primary = dr1.rbd().info(&image).await?.is_primary();
+        Ok(primary.then_some(()))
+    });
+    mirrored.await?;
+    let healthy = look::mirrors(dr1, dr2, &image).await;
+    report.check("the image is mirrored from dr1 to dr2", healthy)?;
+    // The first snapshot counts for nothing: the hub asks for a copy from after the claim came under protection.
+    let shipped = look::ship(dr1, dr2, &image).await;
+    report.check("a snapshot of it has arrived on dr2", shipped)?;
     let settled = hub.until_settled("dr1").await;
     report.check(
         "DRPlacement is Steady on dr1, protected, with a peer",
         settled,
     )?;
-    let (dr1, dr2) = (&sites.pair.dr1, &sites.pair.dr2);
-    let healthy = look::mirrors(dr1, dr2, &image).await;
-    report.check("the image is mirrored from dr1 to dr2", healthy)?;
     let nothing = look::has(&sites.dr2, NAMESPACE, [0, 0, 0]).await;
     report.check("no VolumeReplication, PVC or PV on dr2", nothing)?;
     Ok(image)
