@@ -14,7 +14,7 @@ use kube::{
 use lifeboat_api::{VolumeReplication, common::condition};
 use tokio::{sync::watch, task::JoinHandle};
 
-/// Of a volume of which the driver was asked how it is called at the peer, and the status says so.
+/// Of a volume of which the driver was asked how replication goes, and the status says what it answered.
 pub(crate) const TOLD: &str = "told";
 
 /// How many volumes are in each state, of those whose present spec is served; and how many are told of.
@@ -83,7 +83,7 @@ fn reached(volume: &VolumeReplication) -> Vec<String> {
     let current = status.observed_generation == volume.metadata.generation;
     let done = condition(&status.conditions, "Completed").is_some_and(|c| c.status == "True");
     let state = status.state.clone().filter(|_| current && done);
-    let told = status.destination_volume_id.as_ref();
+    let told = condition(&status.conditions, "Replicating");
     state
         .into_iter()
         .chain(told.map(|_| TOLD.to_owned()))
