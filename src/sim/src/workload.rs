@@ -88,32 +88,28 @@ impl Ledger {
 
     /// What became of a volume's records, as an application would find them now.
     pub fn report(&self, volume: &str) -> Report {
+        // Before the content: what is written in between is there, and not acknowledged yet.
+        let lines = self.acknowledged(volume);
         let content = self.fabric.current(volume);
         let found: BTreeSet<&Record> = content.iter().map(|e| &e.record).collect();
         let numbers: BTreeSet<u64> = content.iter().map(|e| e.record.number).collect();
-        let acked = self.acked.lock();
-        let lines = acked.get(volume).map(Vec::as_slice).unwrap_or_default();
         let present = lines.iter().filter(|l| found.contains(&l.record)).count();
         Report {
             acked: lines.len(),
             present,
             lost: lines.len() - present,
             doubled: content.len() - numbers.len(),
-            forked: forked(lines),
+            forked: forked(&lines),
         }
     }
 
     /// The acknowledged records of a volume that an application would not find now.
     pub fn lost(&self, volume: &str) -> Vec<Acknowledged> {
+        let mut lines = self.acknowledged(volume);
         let content = self.fabric.current(volume);
         let found: BTreeSet<&Record> = content.iter().map(|e| &e.record).collect();
-        let acked = self.acked.lock();
-        let lines = acked.get(volume).map(Vec::as_slice).unwrap_or_default();
+        lines.retain(|l| !found.contains(&l.record));
         lines
-            .iter()
-            .filter(|l| !found.contains(&l.record))
-            .cloned()
-            .collect()
     }
 
     /// All volumes summed up.
@@ -261,5 +257,37 @@ impl Workload {
             tokio::time::sleep(self.every).await;
             self.tick();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        reason = "in a test a panic is how a failure is told"
+    )]
+
+    use super::*;
+    use crate::storage::FabricSpec;
+
+    #[test]
+    fn a_record_that_is_written_while_somebody_counts_is_not_lost() {
+        let fabric = Fabric::new(
+            FabricSpec::new(["east"]),
+            Arc::new(|| Timestamp::UNIX_EPOCH),
+        );
+        let array = fabric.array("east").unwrap();
+        array.create("v").unwrap();
+        let ledger = Ledger::new(fabric);
+        let pods = Workload::new(array, ledger.clone(), Duration::from_secs(1));
+        pods.start("db-0", ["v".to_owned()]);
+        std::thread::scope(|scope| {
+            let writes = scope.spawn(|| (0..3_000).for_each(|_| pods.tick()));
+            while !writes.is_finished() {
+                assert_eq!(ledger.total().lost, 0);
+                assert_eq!(ledger.lost("v"), []);
+            }
+        });
+        assert_eq!(ledger.count(), 3_000);
     }
 }
