@@ -262,11 +262,6 @@ impl Workload {
 
 #[cfg(test)]
 mod tests {
-    #![expect(
-        clippy::unwrap_used,
-        reason = "in a test a panic is how a failure is told"
-    )]
-
     use super::*;
     use crate::storage::FabricSpec;
 
@@ -282,12 +277,12 @@ mod tests {
         let pods = Workload::new(array, ledger.clone(), Duration::from_secs(1));
         pods.start("db-0", ["v".to_owned()]);
         std::thread::scope(|scope| {
-            let writes = scope.spawn(|| (0..3_000).for_each(|_| pods.tick()));
+            let writes = scope.spawn(|| (0..30_000).for_each(|_| pods.tick()));
             while !writes.is_finished() {
                 assert_eq!(ledger.total().lost, 0);
                 assert_eq!(ledger.lost("v"), []);
             }
         });
-        assert_eq!(ledger.count(), 3_000);
+        assert_eq!(ledger.count(), 30_000);
     }
 }
