@@ -5,6 +5,7 @@
 //! - [`Link`]: a TCP relay between one client and one control plane, to cut or stall.
 //! - [`Program`]: the `lifeboat` binary as a child process, with its log.
 //! - [`access`]: kubeconfigs of other identities, and kubectl.
+//! - [`Kept`]: what tests stand on, made once.
 //! - [`objects`]: namespaces, kinds and claims, ready to be used.
 //! - [`ceph`]: real storage, two Ceph clusters that mirror each other, and a CSI-Addons driver for it.
 //! - [`wait`]: conditions on a watch, with a deadline.
@@ -15,6 +16,7 @@
 pub mod access;
 pub mod ceph;
 mod control_plane;
+mod kept;
 mod link;
 mod node;
 pub mod objects;
@@ -23,6 +25,7 @@ mod tools;
 pub mod wait;
 
 pub use control_plane::{ControlPlane, Part, StartOptions, client};
+pub use kept::{Kept, Story};
 pub use link::Link;
 pub use node::Node;
 pub use program::Program;

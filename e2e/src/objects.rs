@@ -54,6 +54,22 @@ pub async fn apply_yaml(client: &Client, yaml: &str) -> Result<()> {
     Ok(())
 }
 
+/// A DRPolicy over these clusters, as YAML: one storage class, replicated as that class of replication says.
+pub fn policy(name: &str, clusters: &[&str], storage: &str, replication: &str) -> String {
+    format!(
+        "\
+apiVersion: lifeboat.dev/v1alpha1
+kind: DRPolicy
+metadata: {{name: {name}}}
+spec:
+  clusters: [{}]
+  rpo: 1m
+  classes: [{{storageClassName: {storage}, volumeReplicationClassName: {replication}}}]
+",
+        clusters.join(", ")
+    )
+}
+
 /// Makes a namespace and waits until pods can be made in it: before its default service account is there they are refused.
 pub async fn namespace(client: &Client, name: &str) -> Result<()> {
     let body = json!({"apiVersion": "v1", "kind": "Namespace"});

@@ -100,7 +100,19 @@ where
 }
 
 /// Asks again, ten times a second, until the answer is `Some`: for what cannot be watched.
-pub async fn until_answer<T, F>(what: &str, mut ask: impl FnMut() -> F) -> Result<T>
+pub async fn until_answer<T, F>(what: &str, ask: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Option<T>>>,
+{
+    until_answer_every(Duration::from_millis(100), what, ask).await
+}
+
+/// The same with another time between two questions, where asking takes more than a moment.
+pub async fn until_answer_every<T, F>(
+    pause: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {
@@ -113,7 +125,7 @@ where
             Ok(Err(error)) => last = format!("{error:#}"),
             Err(_) => "the last try did not return".clone_into(&mut last),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(pause).await;
     }
     bail!("not in time: {what}; {last}")
 }

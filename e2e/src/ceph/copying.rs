@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Asked of the snapshots and not of the states, which are late and may tell of a copy that is older.
 pub async fn in_step(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
     let what = format!("{} has the newest of {image}", to.name());
-    wait::until_answer(&what, || async {
+    wait::until_answer_every(PAUSE, &what, || async {
         let theirs = from.rbd().snapshots(image).await?;
         let theirs = theirs.iter().filter(|s| s.namespace.kind == "mirror");
         let newest = theirs.map(|s| s.id).max();
@@ -31,7 +31,7 @@ pub async fn in_step(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
 /// Waits until a side says of itself that it follows and holds a copy, and the other side has heard of it.
 pub async fn follows(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
     let what = format!("{} follows with {image}", to.name());
-    wait::until_answer(&what, || async {
+    wait::until_answer_every(PAUSE, &what, || async {
         let status = to.rbd().status(image).await?;
         let follows = status.state.daemon == Daemon::Up
             && status.state.word == Word::Replaying
@@ -42,9 +42,6 @@ pub async fn follows(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
         let told = from.rbd().status(image).await?;
         let told = told.peer_sites.iter().any(|p| p.state == status.state);
         let both = follows && told;
-        if !both {
-            tokio::time::sleep(PAUSE).await;
-        }
         Ok(both.then_some(()))
     })
     .await
@@ -53,13 +50,10 @@ pub async fn follows(from: &Cluster, to: &Cluster, image: &str) -> Result<()> {
 /// Waits until both sides have stepped down and say so.
 pub async fn drained(pair: &Pair, image: &str) -> Result<()> {
     let what = format!("{image} is drained");
-    wait::until_answer(&what, || async {
+    wait::until_answer_every(PAUSE, &what, || async {
         let one = pair.dr1.rbd().status(image).await?;
         let two = pair.dr2.rbd().status(image).await?;
         let both = one.drained() && two.drained();
-        if !both {
-            tokio::time::sleep(PAUSE).await;
-        }
         Ok(both.then_some(()))
     })
     .await

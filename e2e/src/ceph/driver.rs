@@ -15,7 +15,7 @@ use lifeboat_proto::{
     },
     replication::controller_server::ControllerServer,
 };
-use lifeboat_sim::csi_addons::{Identities, Who, replicates};
+use lifeboat_sim::csi_addons::{Busy, Identities, Who, replicates};
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -29,8 +29,6 @@ mod schedule;
 mod volume;
 
 pub use handle::{Handle, handle_of, image_of};
-
-use volume::Busy;
 
 /// The name by which classes and volumes call this driver, as with Rook.
 pub const NAME: &str = "rook-ceph.rbd.csi.ceph.com";

@@ -1,14 +1,10 @@
 //! What the tests stand on: one pair of clusters, and a driver on each side, made once.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use lifeboat_e2e::{
-    Program,
+    Kept, Program, Story,
     ceph::{
         self, Cluster, Pair, copying,
         driver::{CLUSTER, USER_ID, USER_KEY, handle_of},
@@ -21,40 +17,16 @@ use lifeboat_proto::replication::{
     controller_client::ControllerClient,
     replication_source::{Type, VolumeSource},
 };
-use std::collections::HashMap;
 use tempfile::TempDir;
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
 };
 
-/// What a test is given: it borrows the ground until it ends.
-pub(crate) type Story<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
-
 /// Runs a test on the ground, alone. It is made once for all tests, and anew after a test that failed.
-///
-/// All tests use one runtime: the daemons are children of it.
 pub(crate) fn on_ceph(test: impl for<'a> FnOnce(&'a Ground) -> Story<'a>) -> Result<()> {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    static GROUND: Mutex<Option<Ground>> = Mutex::new(None);
-    let runtime = if let Some(made) = RUNTIME.get() {
-        made
-    } else {
-        let made = tokio::runtime::Runtime::new()?;
-        RUNTIME.get_or_init(|| made)
-    };
-    let mut kept = GROUND.lock().unwrap_or_else(PoisonError::into_inner);
-    runtime.block_on(async {
-        let ground = match kept.take() {
-            Some(ground) => ground,
-            None => Ground::start().await?,
-        };
-        let ended = test(&ground).await;
-        if ended.is_ok() {
-            *kept = Some(ground);
-        }
-        ended
-    })
+    static GROUND: Kept<Ground> = Kept::new();
+    GROUND.lend(Ground::start, |ground| test(ground))
 }
 
 /// Two clusters and their drivers.

@@ -1,17 +1,12 @@
 //! Two sites with mirrored storage and a hub, all real but the storage: installed and registered as the quick start says.
 
-use std::{
-    future::Future,
-    path::PathBuf,
-    pin::Pin,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use kube::Client;
 use lifeboat_api::names;
 use lifeboat_e2e::{
-    ControlPlane, Program,
+    ControlPlane, Kept, Program, Story,
     access::{merged, service_account},
     objects::{self, apply_yaml},
 };
@@ -37,35 +32,20 @@ const AGENT: &str = "lifeboat-agent";
 /// The policy of all placements here.
 const POLICY: &str = "gold";
 
-/// What a test is given: it borrows the sites until it ends.
-pub(crate) type Story<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
-
 /// Runs a test on the sites, alone. The sites are made once for all tests, and anew after a test that failed.
-///
-/// All tests use one runtime: arrays, nodes and sockets live in it, and must outlive the test that made them.
-pub(crate) fn on_sites(test: impl for<'a> FnOnce(&'a mut Sites) -> Story<'a>) -> Result<()> {
-    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
-    static SITES: Mutex<Option<Sites>> = Mutex::new(None);
-    let runtime = if let Some(made) = RUNTIME.get() {
-        made
-    } else {
-        let made = tokio::runtime::Runtime::new()?;
-        RUNTIME.get_or_init(|| made)
-    };
-    let mut kept = SITES.lock().unwrap_or_else(PoisonError::into_inner);
-    runtime.block_on(async {
-        let mut sites = match kept.take() {
-            Some(sites) => sites,
-            None => Sites::start().await?,
-        };
-        let ended = test(&mut sites).await.and_then(|()| sites.clean());
-        if ended.is_ok() {
-            *kept = Some(sites);
-        } else {
-            // Dropped, the programs show the end of their logs.
-            sites.show().await;
-        }
-        ended
+pub(crate) fn on_sites(
+    test: impl (for<'a> FnOnce(&'a mut Sites) -> Story<'a>) + 'static,
+) -> Result<()> {
+    static SITES: Kept<Sites> = Kept::new();
+    SITES.lend(Sites::start, |sites| {
+        Box::pin(async move {
+            let ended = test(sites).await.and_then(|()| sites.clean());
+            if ended.is_err() {
+                // Dropped, the programs show the end of their logs.
+                sites.show().await;
+            }
+            ended
+        })
     })
 }
 
@@ -125,7 +105,11 @@ impl Sites {
             sites.start_agent(cluster).await?;
             sites.register(cluster).await?;
         }
-        apply_yaml(&sites.hub_client, &policy()).await?;
+        apply_yaml(
+            &sites.hub_client,
+            &objects::policy(POLICY, &CLUSTERS, "fast", "fast-mirror"),
+        )
+        .await?;
         for cluster in CLUSTERS {
             sites.until_ready(cluster).await?;
         }
@@ -221,19 +205,4 @@ impl Sites {
         ensure!(lost.is_empty(), "data was destroyed: {lost:?}");
         Ok(())
     }
-}
-
-fn policy() -> String {
-    format!(
-        "\
-apiVersion: lifeboat.dev/v1alpha1
-kind: DRPolicy
-metadata: {{name: {POLICY}}}
-spec:
-  clusters: [{}]
-  rpo: 1m
-  classes: [{{storageClassName: fast, volumeReplicationClassName: fast-mirror}}]
-",
-        CLUSTERS.join(", ")
-    )
 }

@@ -26,11 +26,13 @@ use tonic::{
 
 use crate::storage::Array;
 
+mod busy;
 mod calls;
 mod identities;
 mod script;
 mod service;
 
+pub use busy::{Busy, Hold};
 pub use calls::{Call, Force, Rpc};
 pub use identities::{Identities, Who, replicates};
 pub use script::{Fault, Script};
@@ -38,7 +40,7 @@ pub use script::{Fault, Script};
 pub use tonic::Code;
 
 use calls::CallLog;
-use service::{Busy, Service};
+use service::Service;
 
 /// All codes of gRPC with which a call fails.
 pub const CODES: [Code; 16] = [

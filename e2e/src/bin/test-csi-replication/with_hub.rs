@@ -152,7 +152,11 @@ impl Hub {
             let args = [&args[..], &["--hub-context", "hub"]].concat();
             Program::run(&args, &[("KUBECONFIG", &person)]).await?;
         }
-        apply_yaml(&client, &policy()).await?;
+        apply_yaml(
+            &client,
+            &objects::policy(POLICY, &NAMES, STORAGE_CLASS, REPLICATION_CLASS),
+        )
+        .await?;
         Ok(Self {
             client,
             program,
@@ -234,21 +238,6 @@ fn on(placement: &DRPlacement, cluster: &str) -> bool {
     let current = status.and_then(|s| s.observed_generation) == placement.metadata.generation;
     let there = status.and_then(|s| s.cluster.as_deref()) == Some(cluster);
     current && there && has(placement, "Available")
-}
-
-fn policy() -> String {
-    format!(
-        "\
-apiVersion: lifeboat.dev/v1alpha1
-kind: DRPolicy
-metadata: {{name: {POLICY}}}
-spec:
-  clusters: [{}]
-  rpo: 1m
-  classes: [{{storageClassName: {STORAGE_CLASS}, volumeReplicationClassName: {REPLICATION_CLASS}}}]
-",
-        NAMES.join(", ")
-    )
 }
 
 fn placement() -> String {

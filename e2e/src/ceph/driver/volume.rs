@@ -1,32 +1,13 @@
 //! The volume that a call means: who asks, which image, and that nobody else is at it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    future::Future,
-    sync::Arc,
-};
+use std::{collections::HashMap, future::Future};
 
 use lifeboat_proto::replication::{ReplicationSource, replication_source};
-use parking_lot::Mutex;
 use tonic::{Response, Status};
 
 use super::{Driver, Handle, USER_ID, USER_KEY, refusal::refuse};
 use crate::ceph::rbd::{Rbd, User};
 use crate::ceph::status::Info;
-
-/// Volumes on which something is under way, whether or not anybody waits for it.
-pub(super) type Busy = Arc<Mutex<BTreeSet<String>>>;
-
-struct Hold {
-    busy: Busy,
-    handle: String,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.busy.lock().remove(&self.handle);
-    }
-}
 
 /// An image, and who asks.
 #[derive(Clone, Debug)]
@@ -91,7 +72,7 @@ impl Driver {
             if handle.is_empty() {
                 return Err(Status::invalid_argument("empty volume id in request"));
             }
-            let _hold = me.hold(&handle)?;
+            let _hold = me.busy.hold(&handle)?;
             let volume = me.find(&handle, &asked.secrets)?;
             let done = work(volume).await;
             if let Err(status) = &done {
@@ -103,19 +84,6 @@ impl Driver {
         let done =
             done.unwrap_or_else(|e| Err(Status::internal(format!("the driver crashed: {e}"))));
         done.map(Response::new)
-    }
-
-    fn hold(&self, handle: &str) -> Result<Hold, Status> {
-        if self.busy.lock().insert(handle.to_owned()) {
-            Ok(Hold {
-                busy: Arc::clone(&self.busy),
-                handle: handle.to_owned(),
-            })
-        } else {
-            Err(Status::aborted(format!(
-                "an operation with the given volume id {handle} already exists"
-            )))
-        }
     }
 
     fn find(&self, handle: &str, secrets: &HashMap<String, String>) -> Result<Volume, Status> {

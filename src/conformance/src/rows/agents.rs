@@ -128,8 +128,7 @@ pub(crate) async fn an_agent_stands_aside_while_a_csi_addons_sidecar_serves_the_
     assert!(world.driver.seen().is_empty());
     assert_eq!(world.volume("db").await.status, None);
     assert_eq!(world.volume("db").await.metadata.finalizers, None);
-    let reasons = world.event_reasons_in_system().await;
-    assert!(reasons.contains(&"StandsAside".to_owned()), "{reasons:?}");
+    world.until_told_in_system("StandsAside").await;
 
     world.sidecar_lease("").await;
     let start = Instant::now();

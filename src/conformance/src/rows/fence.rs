@@ -186,8 +186,7 @@ pub(crate) async fn row_79_a_class_whose_kind_is_not_installed_is_said_and_waite
         ))
         .await;
     // Events about what has no namespace are in this one.
-    let reasons = world.event_reasons_of("default").await;
-    assert!(reasons.contains(&"FailedToFence".to_owned()), "{reasons:?}");
+    world.until_told_in("default", "FailedToFence").await;
     world.pass(60).await;
     assert!(world.driver.seen().is_empty());
     world.install_all().await;

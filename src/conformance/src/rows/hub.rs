@@ -31,7 +31,7 @@ pub(crate) async fn promotion_waits_for_the_grant_and_stores_the_epoch_first(on:
     let world = world(on).await;
     world.ask_as_hub("db", "primary", 7).await;
     world.until_status("db", "epoch 7 is not granted").await;
-    assert!(world.event_reasons().await.contains(&"NoGrant".to_owned()));
+    world.until_told("NoGrant").await;
     let (admin, ns) = (world.admin.clone(), world.ns.clone());
     *world.driver.before.lock().await = Some(Box::new(move |_| {
         let api: kube::Api<lifeboat_api::DROwnership> = kube::Api::namespaced(admin.clone(), &ns);
@@ -69,11 +69,7 @@ pub(crate) async fn a_stale_or_foreign_epoch_is_refused_without_a_call(on: &On) 
         world
             .until_status("db", "Completed=False/FailedToPromote")
             .await;
-        world
-            .until("told", async |w| {
-                w.event_reasons().await.contains(&reason.to_owned())
-            })
-            .await;
+        world.until_told(reason).await;
         world.pass(60).await;
         assert_eq!(
             world.driver.full_trace("h-db"),
@@ -229,11 +225,7 @@ pub(crate) async fn an_order_to_resync_that_has_lapsed_is_not_carried_out_until_
         world
             .until_status("db", "the order to throw this copy away")
             .await;
-        world
-            .until("told", async |w| {
-                w.event_reasons().await.contains(&"ResyncLapsed".to_owned())
-            })
-            .await;
+        world.until_told("ResyncLapsed").await;
         world.pass(120).await;
         assert!(!world.driver.trace("h-db").contains('R'), "{holds:?}");
         world.order_as_hub("db", "resync", 2, Some(300)).await;
@@ -424,8 +416,7 @@ pub(crate) async fn a_grant_of_another_cluster_is_refused_until_the_hub_writes_i
     world
         .until_status("db", "it was written for east with the uid elsewhere")
         .await;
-    let reasons = world.event_reasons().await;
-    assert!(reasons.contains(&"ForeignGrant".to_owned()), "{reasons:?}");
+    world.until_told("ForeignGrant").await;
     let accepted = async |w: &World| {
         let status = w.ownership().await.status.unwrap_or_default();
         let all = status.conditions.iter();

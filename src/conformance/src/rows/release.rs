@@ -82,12 +82,7 @@ pub(crate) async fn row_52_a_driver_that_does_not_let_go_is_asked_again_and_no_c
         volume.metadata.finalizers.unwrap(),
         ["replication.storage.openshift.io"]
     );
-    assert!(
-        world
-            .event_reasons()
-            .await
-            .contains(&"DeletionBlocked".to_owned())
-    );
+    world.until_told("DeletionBlocked").await;
     let tries = world.driver.times("D").len();
     assert!((4..=12).contains(&tries), "{tries} tries in a minute");
     world.driver.always("D", Answer::Ok);
@@ -141,13 +136,7 @@ pub(crate) async fn row_55_a_claim_that_is_gone_by_force_holds_nobody(on: &On) {
     world.delete_volume("db").await;
     gone(&world).await;
     assert_eq!(world.driver.trace("h-db"), "E P", "no handle to name");
-    world
-        .until("told", async |w| {
-            w.event_reasons()
-                .await
-                .contains(&"ReleasedWithoutDisable".to_owned())
-        })
-        .await;
+    world.until_told("ReleasedWithoutDisable").await;
 }
 
 pub(crate) async fn row_56_a_volume_replication_without_our_finalizer_just_goes(on: &On) {
@@ -197,13 +186,7 @@ pub(crate) async fn a_hub_managed_volume_deleted_by_hand_stays_on_and_says_so_un
     gone(&world).await;
     assert_eq!(world.driver.trace("h-db"), "E P");
     assert_claim_is_free(&world).await;
-    world
-        .until("told", async |w| {
-            w.event_reasons()
-                .await
-                .contains(&"ReleasedWithoutDisable".to_owned())
-        })
-        .await;
+    world.until_told("ReleasedWithoutDisable").await;
     world.ask_as_hub("db", "primary", 1).await;
     world.until_status("db", PROMOTED).await;
     assert_eq!(world.driver.trace("h-db"), "E P E P");
@@ -228,6 +211,7 @@ pub(crate) async fn the_volume_of_a_cluster_that_was_left_goes_quietly_and_never
     gone(&world).await;
     assert!(!world.driver.trace("h-db").contains('D'));
     assert_claim_is_free(&world).await;
+    world.pass(60).await;
     let told = world.event_reasons().await;
     assert!(
         !told.contains(&"ReleasedWithoutDisable".to_owned()),

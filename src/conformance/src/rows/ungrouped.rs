@@ -139,12 +139,7 @@ pub(crate) async fn row_76_a_group_that_the_driver_does_not_make_is_tried_again_
     assert_eq!(world.driver.trace("g-1"), "");
     world.driver.always("Create", Answer::Ok);
     world.until_group(PROMOTED).await;
-    assert!(
-        world
-            .event_reasons()
-            .await
-            .contains(&"FailedToGroup".to_owned())
-    );
+    world.until_told("FailedToGroup").await;
 
     let mut world = World::cold(on).await;
     world.driver.lacks("VOLUME_GROUP");

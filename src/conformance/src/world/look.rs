@@ -129,12 +129,25 @@ impl World {
         self.event_reasons_of(&self.ns).await
     }
 
-    /// Reasons of the events about the agent's Leases.
-    pub(crate) async fn event_reasons_in_system(&self) -> Vec<String> {
-        self.event_reasons_of(&self.ground.system()).await
+    /// An event is written beside the status it speaks of, not before: a row waits for it.
+    pub(crate) async fn until_told(&self, reason: &str) {
+        self.until_told_in(&self.ns, reason).await;
     }
 
-    pub(crate) async fn event_reasons_of(&self, namespace: &str) -> Vec<String> {
+    /// The same for events about the agent's Leases.
+    pub(crate) async fn until_told_in_system(&self, reason: &str) {
+        self.until_told_in(&self.ground.system(), reason).await;
+    }
+
+    pub(crate) async fn until_told_in(&self, namespace: &str, reason: &str) {
+        self.until(&format!("event {reason}"), async |w| {
+            let reasons = w.event_reasons_of(namespace).await;
+            reasons.iter().any(|told| told == reason)
+        })
+        .await;
+    }
+
+    async fn event_reasons_of(&self, namespace: &str) -> Vec<String> {
         use k8s_openapi::api::events::v1::Event;
         let api: Api<Event> = Api::namespaced(self.admin.clone(), namespace);
         let all = api.list(&kube::api::ListParams::default()).await.unwrap();

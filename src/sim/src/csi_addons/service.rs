@@ -1,6 +1,6 @@
 //! The replication calls: find the volume, meet the script, ask the array, answer with the code that ceph-csi has for it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use lifeboat_proto::replication::{
     DemoteVolumeRequest, DemoteVolumeResponse, DisableVolumeReplicationRequest,
@@ -12,7 +12,6 @@ use lifeboat_proto::replication::{
     controller_server::Controller, get_volume_replication_info_response::Status as InfoStatus,
     replication_destination, replication_source,
 };
-use parking_lot::Mutex;
 use tonic::{Code, Request, Response, Status};
 
 use super::{
@@ -28,20 +27,6 @@ use crate::storage::{
 #[derive(Clone)]
 pub(super) struct Service {
     driver: Arc<Driver>,
-}
-
-/// Volumes on which something is under way, whether or not anybody waits for it.
-pub(super) type Busy = Arc<Mutex<BTreeSet<String>>>;
-
-struct Hold {
-    busy: Busy,
-    handle: String,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.busy.lock().remove(&self.handle);
-    }
 }
 
 impl Service {
@@ -82,7 +67,7 @@ impl Service {
         if handle.is_empty() {
             return Err(Status::invalid_argument("empty volume id in request"));
         }
-        let _hold = self.hold(handle)?;
+        let _hold = self.driver.busy.hold(handle)?;
         let array = &self.driver.array;
         match self.driver.script.take(rpc, handle) {
             None => {}
@@ -97,19 +82,6 @@ impl Service {
             }
         }
         work(array, handle).map_err(|e| Status::new(code(&e), e.to_string()))
-    }
-
-    fn hold(&self, handle: &str) -> Result<Hold, Status> {
-        if self.driver.busy.lock().insert(handle.to_owned()) {
-            Ok(Hold {
-                busy: Arc::clone(&self.driver.busy),
-                handle: handle.to_owned(),
-            })
-        } else {
-            Err(Status::aborted(format!(
-                "an operation with the given volume id {handle} already exists"
-            )))
-        }
     }
 }
 
