@@ -32,6 +32,9 @@ pub struct DriverState {
     pub left_to: String,
 }
 
+/// Of what a driver offers: it says whether a copy is complete, before that is promoted by force.
+pub const COPY_STATE: &str = "CopyState";
+
 /// Takes the description off an enum's schema: in an optional field it would replace the field's own, which is what
 /// `kubectl explain` should print.
 pub(crate) fn let_the_field_speak(schema: &mut schemars::Schema) {

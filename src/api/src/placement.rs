@@ -59,6 +59,13 @@ pub struct DRPlacementSpec {
     /// that is fit. Without action Failover it means nothing, and may stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover_cluster: Option<String>,
+    /// What may go wrong in a failover and is accepted, now and in later ones for as long as it stands here. UnverifiedCopy: the storage
+    /// driver of the target cannot say whether its copies are complete; one that its source was just bringing up to date may, once
+    /// promoted by force, silently be older than the last good copy, or empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub accept_risks: Vec<AcceptedRisk>,
     /// Any text. A new value asks again for what the other fields already say. If they say where the application already
     /// runs, or if it answers there while its old copies are being brought back in step, a new value alone moves nothing;
     /// copies that could not be brought back are asked for three more times.
@@ -86,6 +93,13 @@ pub enum Action {
     Relocate,
     /// From the last synced copy, accepting the loss.
     Failover,
+}
+
+/// What may go wrong in a failover.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum AcceptedRisk {
+    /// Nobody can say whether the copy is complete.
+    UnverifiedCopy,
 }
 
 /// The workloads that move with the volumes.
@@ -141,6 +155,9 @@ pub struct DRPlacementStatus {
     /// those of a move that was asked for and cannot begin yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<Gate>,
+    /// What clusters that lost the application had written and never sent, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub divergence: Vec<DivergenceStatus>,
     /// The last moves with their times, newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<ActionRecord>,
@@ -214,6 +231,41 @@ pub struct Gate {
     pub state: String,
     /// What was seen.
     pub message: String,
+}
+
+/// What a cluster that lost the application had written to a volume and never sent.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DivergenceStatus {
+    /// The cluster.
+    pub cluster: String,
+    /// Namespace of the claim.
+    pub namespace: String,
+    /// Name of the claim.
+    pub name: String,
+    /// The epoch at which the volume there was to be made anew.
+    pub epoch: i64,
+    /// When it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured_at: Option<Time>,
+    /// How much, in bytes; absent: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// Why it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Driver of the independent copy of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_by: Option<String>,
+    /// Handle of the independent copy of it, on that cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_as: Option<String>,
+    /// How long that copy is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Time>,
+    /// When that copy was dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_at: Option<Time>,
 }
 
 /// A move that was made, or is being made.

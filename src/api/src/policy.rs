@@ -90,6 +90,21 @@ pub struct FailoverPolicy {
     #[serde(default = "default_grace")]
     #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
     pub grace_period: String,
+    /// Keeps what a lost cluster had written and never sent, before its copy is made anew from the new owner. Without it that is
+    /// measured, where the driver can, and thrown away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage: Option<Salvage>,
+}
+
+/// What is done with the data of a former primary before it is thrown away.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = crate::common::let_the_field_speak)]
+pub struct Salvage {
+    /// How long an independent copy of it is kept on the cluster that had it, such as `168h`. status.divergence of the DRPlacement
+    /// names it. A driver that can make no such copy holds the resync back.
+    #[schemars(regex(pattern = r"^([0-9]+(ms|s|m|h))+$"))]
+    pub retention: String,
 }
 
 impl Default for FailoverPolicy {
@@ -97,6 +112,7 @@ impl Default for FailoverPolicy {
         Self {
             mode: FailoverMode::default(),
             grace_period: default_grace(),
+            salvage: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use lifeboat_api::placement::Action;
+use lifeboat_api::placement::{AcceptedRisk, Action};
 use lifeboat_api::{DRCluster, DRPlacement, DRPlacementSpec, DRPolicy};
 use lifeboat_kit::{CallError, deadline};
 use serde_json::{Value, json};
@@ -88,6 +88,8 @@ pub(crate) struct Wish {
     pub(crate) action: Action,
     /// Where to.
     pub(crate) to: String,
+    /// What may go wrong with it and is accepted, beside what the spec accepts already.
+    pub(crate) accept: Vec<AcceptedRisk>,
 }
 
 impl Wish {
@@ -99,6 +101,17 @@ impl Wish {
             }
             Action::Failover => json!({ "action": "Failover", "failoverCluster": self.to }),
         };
+        let mut accepted = spec.accept_risks.clone();
+        accepted.extend(
+            self.accept
+                .iter()
+                .filter(|r| !spec.accept_risks.contains(r)),
+        );
+        if accepted != spec.accept_risks
+            && let Some(fields) = fields.as_object_mut()
+        {
+            fields.insert("acceptRisks".to_owned(), json!(accepted));
+        }
         if self.stands_in(spec)
             && let Some(fields) = fields.as_object_mut()
         {
@@ -142,6 +155,7 @@ mod tests {
         Wish {
             action,
             to: to.to_owned(),
+            accept: Vec::new(),
         }
     }
 
@@ -174,6 +188,20 @@ mod tests {
             Some(&json!("t2"))
         );
         assert_eq!(relocate.patch(&spec, "t2").pointer("/spec/requestID"), None);
+    }
+
+    #[test]
+    fn what_is_accepted_is_added_to_what_the_spec_accepts_once() {
+        let mut spec = placement("db").spec;
+        let mut failover = wish(Action::Failover, "west");
+        failover.accept.push(AcceptedRisk::UnverifiedCopy);
+        let accepted = |spec: &DRPlacementSpec| {
+            let patch = failover.patch(spec, "t");
+            patch.pointer("/spec/acceptRisks").cloned()
+        };
+        assert_eq!(accepted(&spec), Some(json!(["UnverifiedCopy"])));
+        spec.accept_risks = failover.accept.clone();
+        assert_eq!(accepted(&spec), None);
     }
 
     #[test]

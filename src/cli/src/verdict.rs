@@ -129,6 +129,7 @@ mod tests {
         Wish {
             action,
             to: "west".to_owned(),
+            accept: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the user asked for, and the policy that applies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -77,8 +77,28 @@ pub struct Intent {
     pub request: Request,
     /// Whether the placement is to move workloads.
     pub workloads: Workloads,
+    /// What the user has said may go wrong.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accepted: BTreeSet<Risk>,
     /// Whether the DRPlacement is being deleted.
     pub life: Life,
+}
+
+/// What may go wrong in a failover, and keeps it waiting until a person accepts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Risk {
+    /// The driver cannot say whether the copy is complete. Promoted by force in the middle of being brought up to date, a copy may
+    /// silently be older than the last one that was complete, or empty.
+    UnverifiedCopy,
+}
+
+impl Risk {
+    /// The word users know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnverifiedCopy => "UnverifiedCopy",
+        }
+    }
 }
 
 /// Whose uid a placement is known by.
@@ -120,6 +140,9 @@ pub struct Policy {
     pub classes: BTreeMap<String, String>,
     /// Whether failovers are allowed at all.
     pub failover: Failovers,
+    /// How many seconds an independent copy of a former primary is kept whose data is thrown away; absent: none is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salvage_seconds: Option<i64>,
 }
 
 /// Whether failovers are allowed at all.

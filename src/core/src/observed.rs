@@ -41,6 +41,9 @@ pub struct ClusterFacts {
     pub replicator: Replicator,
     /// DROwnership of this placement.
     pub record: Option<RecordFacts>,
+    /// What the agent has found out about volumes that were to be thrown away here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diverged: Vec<DivergedFacts>,
     /// DROwnerships that are of this placement by name or by uid, and not by both.
     #[serde(default)]
     pub namesakes: Vec<NamesakeFacts>,
@@ -71,6 +74,7 @@ impl Default for ClusterFacts {
             agent: AgentFacts::Unseen,
             replicator: Replicator::Agent,
             record: None,
+            diverged: Vec::new(),
             namesakes: Vec::new(),
             namespaces: BTreeMap::new(),
             volumes: BTreeMap::new(),
@@ -106,6 +110,9 @@ pub enum AgentFacts {
         /// Name of each driver whose own agent is silent to its last renewal.
         #[serde(default)]
         silent: BTreeMap<String, Timestamp>,
+        /// Names of the drivers that tell whether a copy is complete. Of the others nobody knows what a forced promotion brings back.
+        #[serde(default)]
+        telling: BTreeSet<String>,
     },
     /// All have run out or were given up.
     Silent {
@@ -128,6 +135,34 @@ pub struct RecordFacts {
     pub force: Option<Epoch>,
     /// Fingerprint of the request that led there.
     pub served: Option<String>,
+}
+
+/// What a volume held, when another took over, that had never reached the other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DivergedFacts {
+    /// Its claim.
+    pub claim: ClaimKey,
+    /// The epoch at which it was to be thrown away.
+    pub epoch: Epoch,
+    /// When it was measured.
+    pub measured_at: Timestamp,
+    /// How much; absent: not known.
+    pub bytes: Option<u64>,
+    /// Why it is not known.
+    pub message: Option<String>,
+    /// The independent copy of it.
+    pub kept: Option<KeptFacts>,
+}
+
+/// An independent copy of a volume's content.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeptFacts {
+    /// Driver and handle.
+    pub csi: Csi,
+    /// How long it is kept.
+    pub until: Timestamp,
+    /// When it was dropped.
+    pub dropped: Option<Timestamp>,
 }
 
 /// A DROwnership that another DRPlacement of the same name has left, or one of the same uid of a placement of another name.
@@ -245,7 +280,7 @@ pub struct PvFacts {
 }
 
 /// Where a volume's data is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Csi {
     /// Name of the driver.
     pub driver: String,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::MoveKind;
+use crate::observed::DivergedFacts;
 use crate::wait::Blocker;
 
 /// What is told about a placement.
@@ -22,6 +23,9 @@ pub struct Report {
     pub conditions: Vec<ConditionReport>,
     /// The oldest sync over all volumes; absent if one was never synced.
     pub last_sync: Option<Timestamp>,
+    /// What former primaries held that never reached another cluster.
+    #[serde(default)]
+    pub diverged: Vec<DivergedReport>,
     /// What has just happened.
     pub events: Vec<EventReport>,
 }
@@ -65,6 +69,15 @@ pub struct VolumeReport {
     pub last_sync: Option<Timestamp>,
     /// What is wrong with it.
     pub message: Option<String>,
+}
+
+/// What a former primary held that never reached another cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DivergedReport {
+    /// Where.
+    pub cluster: ClusterId,
+    /// What its agent has found out.
+    pub facts: DivergedFacts,
 }
 
 /// The conditions of a DRPlacement.

@@ -55,6 +55,8 @@ pub enum Step {
         epoch: Epoch,
         /// How long the order holds, unless it is renewed.
         until: Timestamp,
+        /// How many seconds an independent copy of what is thrown away is to be kept; absent: none is to be made.
+        salvage: Option<i64>,
     },
     /// Reads volumes, claims, workloads and what they name from the cluster, and stores a complete capture.
     /// *If interrupted*: the manifest is written last, so the capture before it stays the newest.

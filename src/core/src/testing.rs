@@ -67,6 +67,7 @@ pub fn policy() -> Policy {
         rpo_seconds: 300,
         classes: BTreeMap::from([(CLASS.to_owned(), VRC.to_owned())]),
         failover: Failovers::Allowed,
+        salvage_seconds: None,
     }
 }
 
@@ -79,6 +80,7 @@ pub fn intent(request: Request) -> Intent {
         identity: Identity::Own,
         request,
         workloads: Workloads::Selected,
+        accepted: BTreeSet::new(),
         life: Life::Wanted,
     }
 }
@@ -95,6 +97,7 @@ pub fn empty_cluster() -> ClusterFacts {
         agent: AgentFacts::Alive {
             drivers: BTreeMap::from([(DRIVER.to_owned(), String::new())]),
             silent: BTreeMap::new(),
+            telling: BTreeSet::from([DRIVER.to_owned()]),
         },
         namespaces: BTreeMap::from([("shop".to_owned(), NamespaceFacts::Active)]),
         storage_classes: BTreeMap::from([(CLASS.to_owned(), DRIVER.to_owned())]),

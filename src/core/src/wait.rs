@@ -53,6 +53,10 @@ pub enum Reason {
     ClaimedByOther,
     /// A volume has not been copied completely yet.
     NotSynced,
+    /// Nobody can say whether a copy is complete, and nobody has accepted that.
+    UnverifiedCopy,
+    /// What is to be thrown away cannot be kept, as the policy asks.
+    SalvageImpossible,
     /// There is no complete capture.
     NoCapture,
     /// The archive does not answer.

@@ -148,7 +148,8 @@ impl Executor {
                 claims,
                 epoch,
                 until,
-            } => replicate::resync(&at, claims, *epoch, *until).await,
+                salvage,
+            } => replicate::resync(&at, claims, *epoch, (*until, *salvage)).await,
             Step::Capture {
                 cluster: _,
                 epoch,

@@ -392,13 +392,13 @@ fn agent_alive(member: &MemberStatus) -> Answer {
             "HeartbeatOnly",
             "an agent renews its Lease, and leaves the volumes to the controllers of the CSI-Addons project".to_owned(),
         ),
-        AgentFacts::Alive { drivers: _, silent } if silent.is_empty() => (
+        AgentFacts::Alive { silent, .. } if silent.is_empty() => (
             Tri::True,
             "Renews",
             "every agent renews its Lease".to_owned(),
         ),
         // Whoever watches this condition must learn that volumes are looked after by nobody.
-        AgentFacts::Alive { drivers: _, silent } => {
+        AgentFacts::Alive { silent, .. } => {
             let each = silent.iter().map(|(d, at)| format!("{d} since {at}"));
             let each: Vec<String> = each.collect();
             let message = format!(
@@ -421,7 +421,10 @@ fn agent_alive(member: &MemberStatus) -> Answer {
 }
 
 fn drivers_ready(member: &MemberStatus) -> Answer {
-    let AgentFacts::Alive { drivers, silent } = &member.agent else {
+    let AgentFacts::Alive {
+        drivers, silent, ..
+    } = &member.agent
+    else {
         return (
             Tri::Unknown,
             "AgentNotAlive",

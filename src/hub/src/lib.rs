@@ -12,6 +12,7 @@ mod cluster;
 pub mod config;
 pub mod connect;
 mod context;
+mod diverged;
 pub mod fleet;
 mod index;
 mod metrics;

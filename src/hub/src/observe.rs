@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use kube::core::SelectorExt;
 use lifeboat_api::placement::WorkloadKind;
 use lifeboat_core::observed::{
-    ArchiveFacts, ClaimFacts, Contact, Deleting, Holder, Managed, NamesakeFacts, NamespaceFacts,
-    PvFacts, RecordFacts, Selected, VolumeFacts, VrFacts, WorkloadFacts,
+    ArchiveFacts, ClaimFacts, Contact, Deleting, DivergedFacts, Holder, Managed, NamesakeFacts,
+    NamespaceFacts, PvFacts, RecordFacts, Selected, VolumeFacts, VrFacts, WorkloadFacts,
 };
 use lifeboat_core::{ClaimKey, ClusterFacts, ClusterId, Epoch, Observed, WorkloadKey};
 use tokio::time::Instant;
 
+use crate::diverged;
 use crate::fleet::Fleet;
 use crate::fleet::print::digest;
 use crate::fleet::rows::{ClaimRow, OwnershipRow, VolumeRow, WorkloadRow};
@@ -129,6 +130,7 @@ impl<'a> Look<'a> {
             agent: self.view.agent(Instant::now()),
             replicator: self.view.replicator(Instant::now()),
             record: self.record(),
+            diverged: self.diverged(),
             namesakes: self.namesakes(),
             namespaces: self.namespaces(),
             volumes: volumes.collect(),
@@ -276,6 +278,19 @@ impl<'a> Look<'a> {
         }
         all.into_iter()
             .min_by_key(|r| (r.written_to.is_none(), r.epoch, r.force, r.served.clone()))
+    }
+
+    /// What the agent has noted in the records of this placement, by the home names of their namespaces.
+    fn diverged(&self) -> Vec<DivergedFacts> {
+        let records = self.view.tables.ownerships.marked(&self.scope.uid);
+        let mut all = Vec::new();
+        for ((there, _), row) in records {
+            if let Some(home) = self.scope.home_namespace(self.id, there) {
+                all.extend(row.diverged.iter().map(|d| diverged::facts(&home, d)));
+            }
+        }
+        all.sort();
+        all
     }
 
     /// A record of another cluster that was copied here, by a restore from a backup say, tells who it was written to: by its

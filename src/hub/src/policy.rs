@@ -146,6 +146,7 @@ fn probe(name: &str, policy: &DRPolicy) -> DRPlacement {
         workload: None,
         action: None,
         failover_cluster: None,
+        accept_risks: Vec::new(),
         request_id: None,
         priority: 0,
     };

@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use kube::core::{ParseExpressionError, Selector};
-use lifeboat_api::placement::{Action, WorkloadKind};
+use lifeboat_api::placement::{AcceptedRisk, Action, WorkloadKind};
 use lifeboat_api::policy::{FailoverMode, NameMapping};
 use lifeboat_api::{DRPlacement, DRPolicy, names};
 use lifeboat_core::intent::{
-    Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Workloads,
+    Failovers, Identity, Intent, Life, MoveKind, Policy, Request, Risk, Workloads,
 };
 use lifeboat_core::{ClusterId, Epoch, Journal, Phase};
 use thiserror::Error;
@@ -212,6 +212,7 @@ pub fn resolve(
                 Some(_) => Workloads::Selected,
                 None => Workloads::None,
             },
+            accepted: p.spec.accept_risks.iter().map(|r| risk(*r)).collect(),
             life: if leaving { Life::Leaving } else { Life::Wanted },
         },
         scope: Arc::new(scope),
@@ -265,6 +266,12 @@ fn request(p: &DRPlacement) -> Request {
     }
 }
 
+fn risk(accepted: AcceptedRisk) -> Risk {
+    match accepted {
+        AcceptedRisk::UnverifiedCopy => Risk::UnverifiedCopy,
+    }
+}
+
 fn named_in_policy(request: &Request, clusters: &[ClusterId], policy: &str) -> Result<(), Invalid> {
     let wished = [Some(&request.preferred), request.failover_cluster.as_ref()];
     match wished.into_iter().flatten().find(|c| !clusters.contains(c)) {
@@ -278,12 +285,18 @@ fn named_in_policy(request: &Request, clusters: &[ClusterId], policy: &str) -> R
 }
 
 fn core_policy(policy: &DRPolicy, clusters: Vec<ClusterId>) -> Result<Policy, Invalid> {
-    for (field, text) in [
-        ("rpo", &policy.spec.rpo),
-        ("rto", &policy.spec.rto),
-        ("gracePeriod", &policy.spec.failover.grace_period),
-    ] {
-        if seconds(text).is_none() {
+    let failover = &policy.spec.failover;
+    let retention = failover.salvage.as_ref().map(|s| &s.retention);
+    let durations = [
+        ("rpo", Some(&policy.spec.rpo)),
+        ("rto", Some(&policy.spec.rto)),
+        ("gracePeriod", Some(&failover.grace_period)),
+        ("failover.salvage.retention", retention),
+    ];
+    for (field, text) in durations {
+        if let Some(text) = text
+            && seconds(text).is_none()
+        {
             return Err(invalid(
                 "BadDuration",
                 format!("{field} of the policy is no duration: {text}"),
@@ -302,7 +315,8 @@ fn core_policy(policy: &DRPolicy, clusters: Vec<ClusterId>) -> Result<Policy, In
         clusters,
         rpo_seconds: seconds(&policy.spec.rpo).unwrap_or_default(),
         classes: classes.collect(),
-        failover: match policy.spec.failover.mode {
+        salvage_seconds: retention.and_then(|text| seconds(text)),
+        failover: match failover.mode {
             FailoverMode::Disabled => Failovers::Disabled,
             FailoverMode::Observe | FailoverMode::Recommend | FailoverMode::Automatic => {
                 Failovers::Allowed

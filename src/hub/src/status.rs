@@ -14,6 +14,7 @@ use lifeboat_core::report::{
 use lifeboat_core::{Blocker, Journal};
 use serde_json::Value;
 
+use crate::diverged;
 use crate::pace::Weight;
 use crate::resolve::Invalid;
 
@@ -61,6 +62,7 @@ pub(crate) fn status(told: &Told<'_>, before: Option<&DRPlacementStatus>) -> DRP
         volumes,
         conditions,
         last_sync,
+        diverged: former,
         events: _,
     } = told.report;
     let mut held: Vec<Condition> = before.map(|s| s.conditions.clone()).unwrap_or_default();
@@ -88,6 +90,7 @@ pub(crate) fn status(told: &Told<'_>, before: Option<&DRPlacementStatus>) -> DRP
         volumes: volumes.iter().map(volume).collect(),
         blockers: blockers.iter().chain(told.trouble).map(blocker).collect(),
         gates: gates.iter().map(gate).collect(),
+        divergence: former.iter().map(diverged::status).collect(),
         actions: journal.moves.iter().map(action).collect(),
         journal: stands.cloned().or_else(fresh),
         conditions: held,

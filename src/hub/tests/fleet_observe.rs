@@ -316,6 +316,39 @@ async fn an_answer_to_a_write_is_seen_before_the_watch_tells() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_agent_found_out_before_a_resync_is_seen_by_home_names() {
+    let (world, dr2) = shop().await;
+    let at = "2026-01-01T00:00:00Z";
+    let told = json!({"status": {"divergence": [
+        {"claim": "db", "epoch": 4, "measuredAt": at, "bytes": 4096, "kept": {"driver": "d", "volumeHandle": "k-1",
+            "bytes": 1, "keptAt": at, "keepUntil": "2026-01-08T00:00:00Z"}},
+        {"claim": "db", "epoch": 2, "measuredAt": at, "message": "the peer has no snapshot"},
+    ]}});
+    let records: Api<DROwnership> = Api::namespaced(dr2.server.admin(), "shop-dr");
+    records
+        .patch_status(
+            &names::ownership_name("db", UID),
+            &kube::api::PatchParams::default(),
+            &kube::api::Patch::Merge(told),
+        )
+        .await
+        .unwrap();
+    let found = || {
+        let seen = world.observe(&scope(&known(4)));
+        seen.clusters[&id("dr2")].diverged.clone()
+    };
+    world.until("it is seen", || found().len() == 2).await;
+    let found = found();
+    let (old, new) = (&found[0], &found[1]);
+    assert_eq!(new.claim.to_string(), "shop/db");
+    assert_eq!((old.epoch, new.epoch), (Epoch(2), Epoch(4)));
+    assert_eq!((old.bytes, new.bytes), (None, Some(4096)));
+    assert_eq!(old.message.as_deref(), Some("the peer has no snapshot"));
+    let kept = new.kept.as_ref().unwrap();
+    assert_eq!((kept.csi.handle.as_str(), kept.dropped), ("k-1", None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_of_an_earlier_placement_of_the_name_are_seen_until_it_is_decided_on() {
     let (world, dr2) = shop().await;
     let here = record(&dr2, "shop-dr", 9).await;

@@ -1,6 +1,6 @@
 //! `lifeboat failover`.
 
-use lifeboat_api::placement::Action;
+use lifeboat_api::placement::{AcceptedRisk, Action};
 use lifeboat_api::policy::FailoverMode;
 use lifeboat_kit::{Clock, SystemClock};
 
@@ -23,6 +23,9 @@ pub(crate) struct FailoverArgs {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// Accept that this may go wrong, now and in later failovers; adds to acceptRisks of the spec. Can be repeated.
+    #[arg(long, value_name = "RISK")]
+    accept_risk: Vec<Risk>,
     /// Only show what would be lost.
     #[arg(long, conflicts_with_all = ["yes", "wait"])]
     dry_run: bool,
@@ -30,6 +33,22 @@ pub(crate) struct FailoverArgs {
     wait: WaitArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// What may go wrong, as the spec says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Risk {
+    /// The driver cannot say whether its copies are complete; one that is not may be older than the last good one, or empty.
+    #[value(name = "UnverifiedCopy")]
+    UnverifiedCopy,
+}
+
+impl From<Risk> for AcceptedRisk {
+    fn from(risk: Risk) -> Self {
+        match risk {
+            Risk::UnverifiedCopy => Self::UnverifiedCopy,
+        }
+    }
 }
 
 /// Shows what a failover would lose, asks, and asks the hub for it.
@@ -65,6 +84,11 @@ pub(crate) async fn run(args: FailoverArgs) -> Result<(), Failure> {
     let wish = Wish {
         action: Action::Failover,
         to: args.to,
+        accept: args
+            .accept_risk
+            .into_iter()
+            .map(AcceptedRisk::from)
+            .collect(),
     };
     request(&subject, &placement, &wish, &args.wait, format).await
 }

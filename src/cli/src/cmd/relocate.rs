@@ -30,6 +30,7 @@ pub(crate) async fn run(args: RelocateArgs) -> Result<(), Failure> {
     let wish = Wish {
         action: Action::Relocate,
         to: args.to,
+        accept: Vec::new(),
     };
     known_target(&subject, &placement, &wish.to).await?;
     if wish.is_fulfilled(&placement) {

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lifeboat_api::placement::{Action, ActionRecord, Gate, StepRecord, VolumeStatus};
+use lifeboat_api::placement::{
+    Action, ActionRecord, DivergenceStatus, Gate, StepRecord, VolumeStatus,
+};
 use lifeboat_api::{DRCluster, DRPlacement, DRPlacementStatus};
 
 use super::fleet;
@@ -27,6 +29,10 @@ pub(crate) fn detail(
     section(&mut text, "Volumes", &volumes(&status.volumes, now));
     section(&mut text, "Gates", &gates(&status.gates));
     section(&mut text, "Blockers", &blockers(status));
+    if !status.divergence.is_empty() {
+        let never_sent = divergence(&status.divergence, now);
+        section(&mut text, "Written and never sent", &never_sent);
+    }
     section(&mut text, "Last moves", &moves(&status.actions));
     if let Some(clusters) = clusters {
         section(&mut text, "Clusters", &fleet::clusters(clusters, now));
@@ -129,6 +135,34 @@ pub(crate) fn volumes(all: &[VolumeStatus], now: Timestamp) -> String {
         })
         .collect();
     table(&["CLAIM", "STATE", "LAST-SYNC", "HANDLE", "MESSAGE"], &rows)
+}
+
+/// What lost clusters had written and never sent, one line for each volume.
+fn divergence(all: &[DivergenceStatus], now: Timestamp) -> String {
+    let kept = |d: &DivergenceStatus| match (&d.kept_as, &d.dropped_at, &d.kept_until) {
+        (None, _, _) => "-".to_owned(),
+        (Some(handle), Some(dropped), _) => format!("{handle}, dropped {} ago", age(dropped, now)),
+        (Some(handle), None, Some(until)) => format!("{handle} until {}", until.0),
+        (Some(handle), None, None) => handle.clone(),
+    };
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|d| {
+            let size = d.bytes.map(|b| format!("{b} bytes"));
+            vec![
+                d.cluster.clone(),
+                format!("{}/{}", d.namespace, d.name),
+                d.epoch.to_string(),
+                size.or_else(|| d.message.clone())
+                    .unwrap_or_else(|| "not known".to_owned()),
+                kept(d),
+            ]
+        })
+        .collect();
+    table(
+        &["CLUSTER", "CLAIM", "EPOCH", "NEVER-SENT", "KEPT-AS"],
+        &rows,
+    )
 }
 
 /// Gates, one line each.
@@ -242,7 +276,7 @@ pub(crate) fn took(milliseconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::testing::{blocker, cluster, moved, now, steady};
+    use crate::view::testing::{ago, blocker, cluster, moved, now, steady};
 
     #[test]
     fn a_placement_in_full() {
@@ -250,6 +284,21 @@ mod tests {
         let status = p.status.as_mut().unwrap();
         status.blockers.push(blocker("TargetUnreachable"));
         status.actions.push(moved("Failover", "west", "east"));
+        let diverged = |name: &str, bytes, kept: Option<&str>| DivergenceStatus {
+            cluster: "west".to_owned(),
+            namespace: "default".to_owned(),
+            name: name.to_owned(),
+            epoch: 3,
+            bytes,
+            message: bytes.is_none().then(|| "no common snapshot".to_owned()),
+            kept_as: kept.map(str::to_owned),
+            kept_until: kept.map(|_| ago(-60)),
+            ..DivergenceStatus::default()
+        };
+        status.divergence = vec![
+            diverged("data-0", Some(4096), Some("vol-9")),
+            diverged("data-1", None, None),
+        ];
         let clusters = [cluster("east", "Healthy"), cluster("west", "Lost")];
         let expected = "\
 Placement: default/db
@@ -279,6 +328,11 @@ Gates
 Blockers
   TargetUnreachable: something is wrong
     what to do: mend it
+
+Written and never sent
+  CLUSTER  CLAIM           EPOCH  NEVER-SENT          KEPT-AS
+  west     default/data-0  3      4096 bytes          vol-9 until 2026-01-02T03:05:05Z
+  west     default/data-1  3      no common snapshot  -
 
 Last moves
   Failover west -> east, epoch 3, began 2026-01-02T02:00:00Z, available after 4s, over after 1m, gave up 7s of work: Succeeded

@@ -1,5 +1,7 @@
 //! The questions asked before a move. Each is answered Pass, Fail or Unknown; only a Pass lets a move go on.
 
+mod copy_state;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId};
@@ -128,7 +130,7 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
 /// Is the cluster fit to take the application from its last copy? An old copy there that was not cleaned up yet may
 /// be that copy, unless it is being rebuilt.
 fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {
-    let mut g = fitness(v, to, Leftovers::Allowed);
+    let mut g = fitness(v, to, Leftovers::Allowed).and(copy_state::told(v, to));
     let asked = unproven::asked(v);
     let captured = |k: &&ClaimKey| v.capture().is_some_and(|c| c.volumes.contains_key(*k));
     let rebuilding: Vec<&ClaimKey> = v

@@ -146,6 +146,10 @@ pub(super) fn resync(
                 .blocked(blocker),
             );
         }
+        if let Some(blocker) = salvage_impossible(v, id) {
+            let message = format!("the copy on {id} is kept as it is: {}", blocker.message);
+            return Some(Draft::wait(message).blocked(blocker));
+        }
         if left.resync.is_none() {
             let said = format!(
                 "{id} takes the data of {} (epoch {})",
@@ -210,6 +214,20 @@ pub(super) fn resync(
     })
 }
 
+/// Why what is thrown away there cannot be kept, if the policy asks for that. Agents say it themselves, for each volume.
+fn salvage_impossible(v: &View<'_>, id: &ClusterId) -> Option<Blocker> {
+    v.policy.salvage_seconds?;
+    (v.at(id).replicator == Replicator::Upstream).then(|| {
+        Blocker::new(
+            Reason::SalvageImpossible,
+            format!(
+                "the policy asks to keep what is thrown away, and the controllers of the CSI-Addons project, which work the volumes on {id}, make no copies"
+            ),
+            "copy by hand what you need, and remove failover.salvage from the DRPolicy; or let an agent work the volumes there",
+        )
+    })
+}
+
 /// How long an order to resync holds. An agent may be out of reach, and come to it when its copy is the last one: then it
 /// must have lapsed. Its clock may be behind by less than this.
 const ORDER: SignedDuration = SignedDuration::from_secs(300);
@@ -233,6 +251,7 @@ pub(super) fn order<'k>(
         claims: asks.into_iter().filter_map(order).collect(),
         epoch: v.journal.epoch,
         until: Timestamp::from_second(whole).unwrap_or(v.now),
+        salvage: v.policy.salvage_seconds,
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::Workloads;
 use crate::journal::{Before, Phase};
-use crate::observed::{AgentFacts, Replicator, VrStatus};
-use crate::report::{ConditionKind, ConditionReport, Report, Tri, VolumeReport};
+use crate::observed::{AgentFacts, ClusterFacts, Replicator, VrStatus};
+use crate::report::{ConditionKind, ConditionReport, DivergedReport, Report, Tri, VolumeReport};
 
 use super::draft::Draft;
 use super::protect::{self, protectable, unsynced};
@@ -38,6 +38,7 @@ pub(super) fn finish(v: &View<'_>, mut draft: Draft) -> Plan {
         conditions: conditions(&told, draft.blockers.first(), &draft.text),
         volumes: volumes(&told),
         last_sync: told.oldest_sync(),
+        diverged: diverged(&told),
         step: draft.text,
         blockers: draft.blockers,
         gates: draft.gates,
@@ -87,6 +88,24 @@ fn conditions(
     ]
 }
 
+/// What the agents have found out about the data of former primaries, newest first. Of a cluster that is not seen: as it was last seen.
+fn diverged(v: &View<'_>) -> Vec<DivergedReport> {
+    let of = |(cluster, facts): (&ClusterId, &ClusterFacts)| {
+        let all = facts.diverged.iter().cloned();
+        all.map(|facts| DivergedReport {
+            cluster: cluster.clone(),
+            facts,
+        })
+        .collect::<Vec<_>>()
+    };
+    let mut all: Vec<DivergedReport> = v.observed.clusters.iter().flat_map(of).collect();
+    all.sort_by(|a, b| {
+        let newest = |x: &DivergedReport| std::cmp::Reverse(x.facts.epoch);
+        (newest(a), &a.facts.claim, &a.cluster).cmp(&(newest(b), &b.facts.claim, &b.cluster))
+    });
+    all
+}
+
 /// The word of a reason, as in conditions.
 fn reason_word(reason: crate::wait::Reason) -> &'static str {
     use crate::wait::Reason as R;
@@ -104,6 +123,8 @@ fn reason_word(reason: crate::wait::Reason) -> &'static str {
         R::VolumeUnprotectable => "VolumeUnprotectable",
         R::ClaimedByOther => "ClaimedByOther",
         R::NotSynced => "NotSynced",
+        R::UnverifiedCopy => "UnverifiedCopy",
+        R::SalvageImpossible => "SalvageImpossible",
         R::NoCapture => "NoCapture",
         R::ArchiveUnreadable => "ArchiveUnreadable",
         R::Collision => "Collision",

@@ -96,6 +96,7 @@ pub(super) fn act(model: &mut Model, step: &Step) -> Outcome {
             epoch,
             until,
             cluster: _,
+            salvage: _,
         } => {
             let classes = claims.iter().map(|(k, o)| (k.clone(), o.class.clone()));
             let done = replicate(site, &classes.collect(), (Role::Resync, *epoch), now);

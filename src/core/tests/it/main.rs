@@ -21,6 +21,7 @@ mod invariants;
 mod left_policy;
 mod older_capture;
 mod repeat;
+mod risks;
 mod silence;
 mod standing;
 mod unproven;

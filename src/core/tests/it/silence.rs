@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use lifeboat_core::Plan;
 use lifeboat_core::ids::{ClaimKey, Epoch, ResyncRequest};
-use lifeboat_core::intent::{Life, MoveKind};
+use lifeboat_core::intent::{Life, MoveKind, Risk};
 use lifeboat_core::journal::{Anew, Cancelled, Journal, Phase};
 use lifeboat_core::observed::{
     AgentFacts, ClusterFacts, Contact, Mark, Observed, Replicator, Role, VrStatus,
@@ -190,6 +190,7 @@ fn nobody_fails_over_to_a_copy_that_is_being_rebuilt() {
             why: why(),
         };
         fail_over(&mut model, "a");
+        model.intent.accepted.insert(Risk::UnverifiedCopy);
         let plan = replan(&model, &observed);
         assert_eq!(commits(&plan, &model), whole, "row {n}: {plan:#?}");
         let told = plan.report.gates.iter().any(|g| g.name == "TargetCopy");
@@ -321,6 +322,7 @@ fn a_placement_says_that_the_agent_of_its_driver_is_silent_and_not_that_another_
             facts(&mut observed, name).agent = AgentFacts::Alive {
                 drivers: served.map(|d| (d, String::new())).collect(),
                 silent: [(silent.to_owned(), since)].into(),
+                telling: [DRIVER.to_owned()].into(),
             };
         }
         let report = replan(&model, &observed).report;

@@ -22,8 +22,18 @@ use super::{At, stale};
 pub(crate) struct Asked {
     pub(crate) role: Role,
     pub(crate) epoch: Epoch,
-    /// How long the order holds, if it is one to throw a copy away, and which of its epoch it is.
-    pub(crate) order: Option<(Timestamp, u32)>,
+    /// The order to throw the copy away, if it is one.
+    pub(crate) order: Option<Order>,
+}
+
+/// The order to throw a copy away.
+pub(crate) struct Order {
+    /// How long it holds.
+    pub(crate) until: Timestamp,
+    /// Which of its epoch it is.
+    pub(crate) number: u32,
+    /// How many seconds an independent copy of what is thrown away is to be kept.
+    pub(crate) salvage: Option<i64>,
 }
 
 /// Has copies thrown away and taken anew.
@@ -31,13 +41,17 @@ pub(crate) async fn resync(
     at: &At<'_>,
     claims: &BTreeMap<ClaimKey, ResyncOrder>,
     epoch: Epoch,
-    until: Timestamp,
+    (until, salvage): (Timestamp, Option<i64>),
 ) -> Outcome {
     let one = async |claim, order: &ResyncOrder| {
         let asked = Asked {
             role: Role::Resync,
             epoch,
-            order: Some((until, order.number)),
+            order: Some(Order {
+                until,
+                number: order.number,
+                salvage,
+            }),
         };
         replicate_one(at, claim, &order.class, &asked).await
     };
@@ -98,11 +112,15 @@ async fn replicate_one(at: &At<'_>, claim: &ClaimKey, class: &str, asked: &Asked
             "autoResync": false,
         },
     });
-    if let Some((until, number)) = asked.order {
-        let order = json!({
-            names::RESYNC_UNTIL: until.to_string(),
-            names::RESYNC_REQUEST: number.to_string(),
+    if let Some(asked) = &asked.order {
+        let mut order = json!({
+            names::RESYNC_UNTIL: asked.until.to_string(),
+            names::RESYNC_REQUEST: asked.number.to_string(),
         });
+        if let Some(seconds) = asked.salvage {
+            let salvage = json!({ names::SALVAGE: seconds.to_string() });
+            lifeboat_kit::apply::merge(&mut order, salvage);
+        }
         lifeboat_kit::apply::merge(&mut body, json!({ "metadata": { "annotations": order } }));
     }
     if let Some(vr) = &existing {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
-use lifeboat_api::common::DriverState;
+use lifeboat_api::common::{COPY_STATE, DriverState};
 use lifeboat_api::names;
 use lifeboat_core::observed::{AgentFacts, Replicator};
 use lifeboat_kit::WatchEvent;
@@ -89,6 +89,11 @@ impl Agents {
         let served = self.drivers(now).into_iter();
         let served = served.filter(|driver| !silent.contains_key(&driver.name));
         AgentFacts::Alive {
+            telling: served
+                .clone()
+                .filter(|driver| driver.capabilities.iter().any(|c| c == COPY_STATE))
+                .map(|driver| driver.name)
+                .collect(),
             drivers: served.map(trouble).collect(),
             silent,
         }
@@ -187,6 +192,8 @@ fn long_over(renew_time: Option<Timestamp>, ttl: Duration, now: Timestamp) -> bo
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use serde_json::json;
 
@@ -215,6 +222,7 @@ mod tests {
         AgentFacts::Alive {
             drivers: drivers.collect(),
             silent: BTreeMap::new(),
+            telling: BTreeSet::new(),
         }
     }
 
@@ -237,6 +245,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_driver_tells_of_its_copies_only_if_its_agent_says_so_and_lives() {
+        let start = Instant::now();
+        let offers = json!({"name": "d1", "state": "Ready", "capabilities": ["volume_replication.VOLUME_REPLICATION", COPY_STATE]});
+        let at = "2026-01-01T12:00:00.000000Z";
+        let mut leases = [lease("d1", "a", at, ""), lease("d2", "a", at, "")];
+        let annotations = leases[0].metadata.annotations.as_mut().unwrap();
+        annotations.insert(names::DRIVER.to_owned(), offers.to_string());
+        let mut agents = Agents::default();
+        agents.take(&WatchEvent::Synced(leases.to_vec()), now(), start);
+        let telling = |at| match agents.facts(at) {
+            AgentFacts::Alive { telling, .. } => telling,
+            AgentFacts::Unseen | AgentFacts::Silent { .. } => BTreeSet::new(),
+        };
+        assert_eq!(telling(start), BTreeSet::from(["d1".to_owned()]));
+        assert_eq!(telling(start + Duration::from_secs(15)), BTreeSet::new());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn each_driver_is_as_well_as_the_agent_that_serves_it() {
         let start = Instant::now();
         let late = |s| start + Duration::from_secs(s);
@@ -252,6 +278,7 @@ mod tests {
         let one_silent = AgentFacts::Alive {
             drivers: [("d1".to_owned(), String::new())].into(),
             silent: [("d2".to_owned(), now())].into(),
+            telling: BTreeSet::new(),
         };
         assert_eq!(agents.facts(late(16)), one_silent);
         assert_eq!(agents.drivers(late(16))[1].state, "Unknown");

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, PersistentVolumeCl
 use k8s_openapi::api::storage::v1::{StorageClass, VolumeAttachment};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::core::Selector;
-use lifeboat_api::{DROwnership, VolumeReplication, VolumeReplicationClass, names};
+use lifeboat_api::{DROwnership, Divergence, VolumeReplication, VolumeReplicationClass, names};
 use lifeboat_core::observed::{
     ClaimPhase, Csi, Deleting, Mark, NamespaceFacts, RecordFacts, Retained, VrFacts,
 };
@@ -208,6 +208,8 @@ pub(crate) struct OwnershipRow {
     pub(crate) cluster: String,
     /// uid of that cluster.
     pub(crate) cluster_uid: String,
+    /// What the agent has found out about volumes that were to be thrown away.
+    pub(crate) diverged: Vec<Divergence>,
     pub(crate) facts: RecordFacts,
 }
 
@@ -220,6 +222,11 @@ impl Row for OwnershipRow {
             placement: spec.placement.clone(),
             cluster: spec.cluster.clone(),
             cluster_uid: spec.cluster_uid.clone(),
+            diverged: record
+                .status
+                .as_ref()
+                .map(|s| s.divergence.clone())
+                .unwrap_or_default(),
             facts: RecordFacts {
                 written_to: None,
                 owner: ClusterId::new(&spec.owner),

@@ -310,7 +310,7 @@ impl View {
             now.at,
         );
         let (state, words) = match &agent {
-            AgentFacts::Alive { drivers: _, silent } => match silent.first_key_value() {
+            AgentFacts::Alive { silent, .. } => match silent.first_key_value() {
                 None => ("Up", "renews its Lease".to_owned()),
                 Some((driver, at)) => {
                     let words = format!("that of {driver} was last renewed at {at}");

@@ -99,11 +99,28 @@ fn what_cannot_be_followed_is_named() {
         reason(&placement(), json!({"rpo": "soon"}), &fresh),
         Some("BadDuration")
     );
+    let salvage = |retention: &str| json!({"failover": {"salvage": {"retention": retention}}});
+    let bad = salvage("a week");
+    assert_eq!(reason(&placement(), bad, &fresh), Some("BadDuration"));
+    let good = resolve(&placement(), policy(&salvage("168h")), &fresh).unwrap();
+    assert_eq!(good.policy.salvage_seconds, Some(604_800));
     let twice = json!({"namespaceMapping": [{"cluster": "dr2", "from": "a", "to": "b"}, {"cluster": "dr2", "from": "c", "to": "b"}]});
     assert_eq!(
         reason(&placement(), twice, &fresh),
         Some("AmbiguousMapping")
     );
+}
+
+#[test]
+fn a_risk_is_accepted_by_name_only() {
+    let accepted = |p: &DRPlacement| {
+        let resolved = resolve(p, policy(&json!({})), &Journal::default()).unwrap();
+        resolved.intent.accepted
+    };
+    let mut p = placement();
+    assert_eq!(accepted(&p), BTreeSet::new());
+    p.spec.accept_risks = vec![AcceptedRisk::UnverifiedCopy];
+    assert_eq!(accepted(&p), BTreeSet::from([Risk::UnverifiedCopy]));
 }
 
 #[test]

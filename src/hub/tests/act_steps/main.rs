@@ -348,13 +348,17 @@ async fn what_is_not_ours_is_never_touched() {
 async fn an_order_to_resync_says_how_long_it_holds_is_renewed_and_is_taken_back_with_its_end() {
     let world = World::new();
     world.twice(replicate("dr1", Role::Secondary, 2)).await;
-    for (number, until) in [(1, "2026-01-01T00:05:00Z"), (2, "2026-01-01T00:07:30Z")] {
-        world.twice(resync("dr1", 2, until, number)).await;
+    let (first, second) = ("2026-01-01T00:05:00Z", "2026-01-01T00:07:30Z");
+    for (number, until, salvage) in [(1, first, Some(3_600)), (2, second, None)] {
+        let order = resync("dr1", 2, until, (number, salvage));
+        world.twice(order).await;
         let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();
         assert_eq!(vr["spec"]["replicationState"], "resync");
         assert_eq!(vr["metadata"]["annotations"][names::RESYNC_UNTIL], until);
         let asked = &vr["metadata"]["annotations"][names::RESYNC_REQUEST];
         assert_eq!(*asked, number.to_string());
+        let keep = &vr["metadata"]["annotations"][names::SALVAGE];
+        assert_eq!(*keep, json!(salvage.map(|s| s.to_string())));
     }
     world.twice(replicate("dr1", Role::Secondary, 2)).await;
     let vr = world.get("dr1", "VolumeReplication", "db").await.unwrap();

@@ -291,13 +291,19 @@ pub(crate) fn replicate(cluster: &str, role: Role, epoch: i64) -> Step {
         epoch: Epoch(epoch),
     }
 }
-pub(crate) fn resync(cluster: &str, epoch: i64, until: &str, number: u32) -> Step {
+pub(crate) fn resync(
+    cluster: &str,
+    epoch: i64,
+    until: &str,
+    (number, salvage): (u32, Option<i64>),
+) -> Step {
     let class = "gold".to_owned();
     Step::Resync {
         cluster: id(cluster),
         claims: BTreeMap::from([(claim(), ResyncOrder { class, number })]),
         epoch: Epoch(epoch),
         until: until.parse().unwrap(),
+        salvage,
     }
 }
 pub(crate) fn capture() -> Step {

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod by_hand;
+mod copies;
 mod crash_every_step;
 mod deterministic;
 mod many;
