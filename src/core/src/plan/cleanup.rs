@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ClaimKey, ClusterId, WorkloadKey};
-use crate::journal::Phase;
+use crate::journal::{Journal, Phase};
 use crate::observed::{ClusterFacts, Contact, Deleting};
 use crate::report::Severity;
 use crate::step::Step;
@@ -26,7 +26,7 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
     if let Some(draft) = runs_after_all(v, left) {
         return draft;
     }
-    let keep = steady::keep(v, left.to);
+    let mut keep = steady::keep(v, left.to);
     if keep.journal.is_some() {
         return keep;
     }
@@ -52,8 +52,7 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
                 ..Draft::act(text, back)
             }
         }
-        None if keep.steps.is_empty() => old_sides(v, left),
-        None => Draft::act(keep.text, keep.steps),
+        None => beside_the_owner(v, left, &mut keep),
     };
     draft.gates = keep.gates;
     draft.blockers.extend(keep.blockers);
@@ -63,6 +62,34 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
         draft.blockers.extend(held.blockers);
     }
     draft
+}
+
+/// What is to be done on the old sides, and beside it on the owner: a step there that fails for ever keeps no copy from being made.
+/// What takes objects away there, and the end of the move, wait for the owner: it is captured first.
+fn beside_the_owner(v: &View<'_>, left: &Left<'_>, keep: &mut Draft) -> Draft {
+    let sides = old_sides(v, left);
+    let ends = |j: &Journal| j.phase == Phase::Steady;
+    if keep.steps.is_empty() || sides.journal.as_ref().is_some_and(|j| !ends(j)) {
+        return sides;
+    }
+    let steps = std::mem::take(&mut keep.steps);
+    let takes_away = |s: &Step| {
+        matches!(
+            s,
+            Step::RemoveWorkloads { .. } | Step::Release { .. } | Step::RemoveClaims { .. }
+        )
+    };
+    if sides.steps.is_empty() || sides.steps.iter().any(takes_away) {
+        let text = std::mem::take(&mut keep.text);
+        return Draft {
+            blockers: sides.blockers,
+            ..Draft::act(text, steps)
+        };
+    }
+    Draft {
+        aside: beside_rivals(v, left.to, steps),
+        ..sides
+    }
 }
 
 /// One that was not ready in time is noted when it is.

@@ -8,6 +8,32 @@ use lifeboat_core::testing::{Link, id};
 use crate::drive::{calm, fail_over, protected};
 
 #[test]
+fn a_step_that_fails_for_ever_on_the_owner_keeps_no_copy_from_being_made_anew() {
+    let mut model = protected();
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
+    calm(&mut model);
+    model.link("a", Link::Up);
+    let data = ClaimKey::new("shop", "data");
+    let mut asked = false;
+    for _ in 0..40 {
+        // Somebody changes the reclaim policy back as often as it is set.
+        let b = model.sites.get_mut(&id("b")).unwrap();
+        let x = b.truth.volumes.get_mut(&data).unwrap();
+        x.volume.as_mut().unwrap().retained = Retained::No;
+        let plan = model.plan().1;
+        asked |= plan.steps.iter().any(|s| matches!(s, Step::Resync { .. }));
+        assert_ne!(
+            plan.journal.as_ref().map(|j| j.phase.as_str()),
+            Some("Steady")
+        );
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    assert!(asked, "{:#?}", model.plan().1);
+}
+
+#[test]
 fn a_returned_site_that_takes_no_quarantine_does_not_keep_the_owner_from_its_protection() {
     let mut model = protected();
     model.link("a", Link::Dead);

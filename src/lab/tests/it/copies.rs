@@ -7,7 +7,8 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use lifeboat_api::placement::DivergenceStatus;
 use lifeboat_api::{DRPlacement, DRPolicy};
-use lifeboat_lab::{Lab, LabSpec, POLICY};
+use lifeboat_lab::lab::POLICY;
+use lifeboat_lab::{Lab, LabSpec};
 use lifeboat_sim::storage::{Array, Event, Record, RoleChange};
 use serde_json::json;
 
