@@ -300,6 +300,20 @@ pub(super) fn runs(v: &View<'_>, on: &ClusterId) -> bool {
     capture.is_some_and(|c| unready(v, on, &wanted(v, c)).is_empty())
 }
 
+/// An application that was not ready in time: noted when it is.
+pub(super) fn runs_after_all(v: &View<'_>, on: &ClusterId) -> Option<Draft> {
+    let late = v.journal.arrival().is_some_and(|m| m.available.is_none());
+    (late && runs(v, on)).then(|| {
+        let said = format!("{} runs on {on}", v.intent.placement);
+        Draft::journal(v, |j| {
+            if let Some(record) = j.arrival_mut() {
+                record.available = Some(v.now);
+            }
+        })
+        .event(Severity::Normal, "Ready", said)
+    })
+}
+
 /// How long a start may take before the application is protected whether it is ready or not.
 const START: SignedDuration = SignedDuration::from_mins(2);
 

@@ -23,7 +23,7 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
         Wish::Held(draft) => Some(draft),
         Wish::None => None,
     };
-    if let Some(draft) = runs_after_all(v, left) {
+    if let Some(draft) = arrive::runs_after_all(v, left.to) {
         return draft;
     }
     let mut keep = steady::keep(v, left.to);
@@ -90,20 +90,6 @@ fn beside_the_owner(v: &View<'_>, left: &Left<'_>, keep: &mut Draft) -> Draft {
         aside: beside_rivals(v, left.to, steps),
         ..sides
     }
-}
-
-/// One that was not ready in time is noted when it is.
-fn runs_after_all(v: &View<'_>, left: &Left<'_>) -> Option<Draft> {
-    let late = v.journal.arrival().is_some_and(|m| m.available.is_none());
-    (late && arrive::runs(v, left.to)).then(|| {
-        let said = format!("{} runs on {}", v.intent.placement, left.to);
-        Draft::journal(v, |j| {
-            if let Some(record) = j.arrival_mut() {
-                record.available = Some(v.now);
-            }
-        })
-        .event(Severity::Normal, "Ready", said)
-    })
 }
 
 /// Every cluster but the owner that still has something of ours, the one that was left last among them.

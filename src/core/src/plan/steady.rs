@@ -9,7 +9,7 @@ use crate::wait::{Blocker, Reason};
 
 use super::draft::{Draft, Wish};
 use super::view::{View, our_claims, with_volumes};
-use super::{again, failover, gates, protect};
+use super::{again, arrive, failover, gates, protect};
 
 pub(super) fn next(v: &View<'_>) -> Draft {
     let Some(owner) = v.journal.owner.clone() else {
@@ -28,6 +28,9 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         });
     }
     let wish = wish(v, &owner);
+    if let (Wish::Held(_) | Wish::None, Some(draft)) = (&wish, arrive::runs_after_all(v, &owner)) {
+        return draft;
+    }
     match wish {
         Wish::Begin(draft) => draft,
         Wish::Held(held) => {

@@ -268,6 +268,25 @@ fn a_hub_that_does_not_remember_the_move_looks_whether_the_application_runs() {
     kept_until_it_runs(&mut model);
 }
 
+#[test]
+fn an_application_that_is_ready_late_is_noted_also_at_rest() {
+    let (mut model, _) = owned_by_b(Phase::Steady);
+    model.journal.phase = Phase::Steady;
+    model.journal.arrival_mut().unwrap().available = None;
+    model.link("a", Link::Up);
+    let mut observed = model.observe();
+    for id in ["a", "c"] {
+        facts(&mut observed, id).volumes.clear();
+    }
+    let ready = replan(&model, &observed);
+    let noted = ready.journal.as_ref().and_then(|j| j.arrival());
+    assert_eq!(noted.unwrap().available, Some(model.now), "{ready:#?}");
+    for workload in facts(&mut observed, "b").workloads.values_mut() {
+        workload.ready = 0;
+    }
+    assert_eq!(replan(&model, &observed).journal, None);
+}
+
 /// `b` owns the application, which is not ready there, and `a` returns.
 fn kept_until_it_runs(model: &mut Model) {
     model.journal.phase = phases()[1].clone();
