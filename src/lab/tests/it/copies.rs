@@ -115,7 +115,7 @@ fn a_failover_to_a_driver_that_cannot_say_whether_a_copy_is_whole_waits_for_a_wo
             wait settled on east within 2m
             kill site east
             failover to west
-            wait blocker UnverifiedCopy naming acceptRisks within 2m
+            wait blocker UnverifiedCopy naming complete within 2m
             pass 5m
             expect cluster east
             expect epoch 1",
