@@ -177,6 +177,8 @@ fn adopt(v: &View<'_>, record: &RecordFacts) -> Draft {
         j.phase = phase;
         j.served = served;
         j.protected_since = Some(v.now);
+        // Should it become unreadable later, that is known.
+        j.capture = v.capture().map_or(0, |c| c.version);
     })
     .event(Severity::Normal, "OwnershipRecovered", said)
 }

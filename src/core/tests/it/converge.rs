@@ -363,7 +363,9 @@ fn a_rebuilt_journal_follows_the_record_that_the_owner_itself_holds() {
             served: None,
         });
     }
+    let newest = observed.archive.newest.as_ref().map(|c| c.version);
     let rebuilt = replan(&model, &observed).journal.unwrap();
+    assert_eq!(Some(rebuilt.capture), newest);
     assert!(matches!(
         rebuilt.phase,
         Phase::Promoting {
