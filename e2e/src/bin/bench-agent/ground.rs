@@ -21,7 +21,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{count, watched::Watched};
+use super::{
+    PATIENCE, count,
+    watched::{SEEN, Watched},
+};
 
 const NAMESPACE: &str = "shop";
 const AGENT: &str = "lifeboat-agent";
@@ -106,7 +109,8 @@ impl Ground {
         })
     }
 
-    /// How many writes a second the API server does: statuses of `VolumeReplications` that nobody serves.
+    /// How many writes a second the API server does: statuses of `VolumeReplications` that nobody serves, and that are followed as by
+    /// an agent.
     pub(crate) async fn write_rate(&self) -> Result<f64> {
         let api = self.replications();
         let names: Vec<String> = (0..PROBES).map(|n| format!("probe-{n:05}")).collect();
@@ -114,6 +118,8 @@ impl Ground {
             make(&api, replication(name, "nobody")).await
         })
         .await?;
+        let follows = self.watch();
+        follows.until(PROBES, SEEN, PATIENCE).await?;
         let start = Instant::now();
         let params = PatchParams::default();
         each(&names, async |name| {

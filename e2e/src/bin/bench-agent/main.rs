@@ -59,6 +59,7 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
             ground.driver.script().always(rpc, Fault::Delay(delay));
         }
     }
+    let watched = ground.watch();
     let rate = ground.write_rate().await?;
     let line = |what: &'static str, count: usize, took: Duration, cost: Cost| Line {
         what,
@@ -69,7 +70,6 @@ async fn bench(volumes: usize, delay: Duration) -> Result<()> {
         cost,
     };
 
-    let watched = ground.watch();
     let before = Books::open(&ground.client, None).await?;
     let start = Instant::now();
     let agent = ground.start_agent()?;

@@ -17,6 +17,9 @@ use tokio::{sync::watch, task::JoinHandle};
 /// Of a volume of which the driver was asked how replication goes, and the status says what it answered.
 pub(crate) const TOLD: &str = "told";
 
+/// Of every volume that the watch has shown.
+pub(crate) const SEEN: &str = "seen";
+
 /// How many volumes are in each state, of those whose present spec is served; and how many are told of.
 type Counts = BTreeMap<String, usize>;
 
@@ -75,17 +78,17 @@ impl Drop for Watched {
     }
 }
 
-/// The state of a volume whose present spec is served, and whether it is told of.
+/// That it is there, the state of a volume whose present spec is served, and whether it is told of.
 fn reached(volume: &VolumeReplication) -> Vec<String> {
+    let seen = std::iter::once(SEEN.to_owned());
     let Some(status) = &volume.status else {
-        return Vec::new();
+        return seen.collect();
     };
     let current = status.observed_generation == volume.metadata.generation;
     let done = condition(&status.conditions, "Completed").is_some_and(|c| c.status == "True");
     let state = status.state.clone().filter(|_| current && done);
     let told = condition(&status.conditions, "Replicating");
-    state
-        .into_iter()
+    seen.chain(state)
         .chain(told.map(|_| TOLD.to_owned()))
         .collect()
 }
