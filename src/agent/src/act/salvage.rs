@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lifeboat_api::common::to_time;
 use lifeboat_api::{Divergence, KeptCopy, KeptSecret};
-use lifeboat_drivers::{Capability, Kept};
+use lifeboat_drivers::{Capability, Kept, Retry};
 use lifeboat_kit::Next;
 use tracing::{info, warn};
 
@@ -30,7 +30,6 @@ pub(super) async fn salvage(
     v: &VolumeView,
     (epoch, number): (i64, u32),
 ) -> Result<(), Step> {
-    // What a later request of an epoch throws away is what the one before it has begun to copy.
     let Rule::Hub(hub) = &v.rule else {
         return Ok(());
     };
@@ -39,7 +38,9 @@ pub(super) async fn salvage(
     };
     let caller = Caller::of(agent, v).ok_or(Step::Rest(Next::Failed))?;
     let measures = caller.offers(Capability::Divergence);
-    if number > 1 || (!measures && hub.salvage == Salvage::Nothing) {
+    // What a later request of an epoch throws away is what the one before it has begun to copy.
+    let sent = hub.resync_issued.is_some_and(|(before, _)| before == epoch);
+    if sent || (!measures && hub.salvage == Salvage::Nothing) {
         return Ok(());
     }
     let begun = agent.clock.now();
@@ -52,6 +53,10 @@ pub(super) async fn salvage(
     let all = record.status.iter().flat_map(|status| &status.divergence);
     let mut all = all.filter(|d| d.claim == claim && d.epoch == epoch);
     let known = all.next().cloned();
+    // The note of the one before may be gone with its VolumeReplication; what was kept for it is not replaced.
+    if number > 1 && known.as_ref().is_some_and(|known| known.kept.is_some()) {
+        return Ok(());
+    }
     let mut entry = measured(&caller, epoch, known).await?;
     // Said first, so that people see what is at stake while the copy cannot be made.
     store(agent, v, &at, &entry).await?;
@@ -87,9 +92,18 @@ pub(super) async fn salvage(
             store(agent, v, &at, &entry).await
         }
         Err(error) => {
-            let why = format!("{HELD}, and that failed; see to the storage, {LET_GO}");
             let failed = caller.failed(Aim::Resync, &error).await;
-            held(agent, v, failed.because(FAILED, &why), begun).await
+            let failed = match error.retry() {
+                Retry::Busy | Retry::InDoubt => {
+                    let event = failed.event;
+                    failed.because(event, &format!("{HELD}, and it is not made yet"))
+                }
+                Retry::Soon | Retry::AfterChange | Retry::AfterCredentials | Retry::Never => {
+                    let why = format!("{HELD}, and that failed; see to the storage, {LET_GO}");
+                    failed.because(FAILED, &why)
+                }
+            };
+            held(agent, v, failed, begun).await
         }
     }
 }
