@@ -4,3 +4,4 @@ mod clusters;
 mod disaster;
 mod driver;
 mod ground;
+mod hub;
