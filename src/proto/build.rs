@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "fence.proto",
         "identity.proto",
         "csi.proto",
+        "copies.proto",
     ];
     tonic_prost_build::configure().compile_fds(protox::compile(files, [root])?)?;
     Ok(())

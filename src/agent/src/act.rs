@@ -22,6 +22,7 @@ use crate::{ownership, pace, status, writes};
 
 mod call;
 mod resync;
+mod salvage;
 
 /// What follows a step.
 pub(crate) enum Step {
@@ -181,7 +182,7 @@ async fn settle(agent: &Agent, v: &VolumeView, outcome: Outcome, begun: Timestam
     memory.unwritten = None;
     agent.remember(&v.key, memory);
     if let Outcome::Failed(failed) = outcome {
-        warn_about(agent, v, failed.aim.reason(), "Replicate", failed.message).await;
+        warn_about(agent, v, failed.event, "Replicate", failed.message).await;
     }
     Step::Again
 }

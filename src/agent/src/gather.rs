@@ -12,7 +12,7 @@ use crate::ownership;
 use crate::parameters;
 use crate::view::{
     Backing, ClaimView, Class, ClassFacts, DriverView, Grant, GrantFacts, GroupHandle, GroupSource,
-    HubRule, Key, Life, Mark, Owner, Rule, SecretView, SourceView, VolumeView,
+    HubRule, Key, Life, Mark, Owner, Rule, Salvage, SecretView, SourceView, VolumeView,
 };
 
 /// Everything that bears on one volume now; `None` if it does not exist.
@@ -98,7 +98,7 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
         .and_then(|group| caches.content(&content_name(&group)))
         .map(|content| format!("{:?}", content.spec.volume_group_replication_handle));
     Some(fnv(&format!(
-        "{:?}|{:?}|{:?}|{}|{}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
+        "{:?}|{:?}|{:?}|{}|{}|{}|{}|{}|{}|{grant:?}|{class:?}|{pv:?}|{group:?}",
         volume.metadata.uid,
         volume.metadata.generation,
         volume.metadata.deletion_timestamp.is_some(),
@@ -107,6 +107,7 @@ pub(crate) fn fingerprint(caches: &Caches, key: &Key) -> Option<u64> {
         annotation(names::DISABLE),
         annotation(names::RESYNC_UNTIL),
         annotation(names::RESYNC_REQUEST),
+        annotation(names::SALVAGE),
     )))
 }
 
@@ -143,6 +144,7 @@ fn rule(agent: &Agent, key: &Key, volume: &VolumeReplication) -> Rule {
             .and_then(names::read_resync_request),
         resync_failed: annotation(volume, names::RESYNC_FAILED)
             .and_then(names::read_resync_request),
+        salvage: Salvage::read(annotation(volume, names::SALVAGE)),
         grant: grant(agent, key, ownership_name(volume).unwrap_or_default()),
     })
 }

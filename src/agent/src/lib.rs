@@ -5,7 +5,7 @@
 //! stored before the first call for it; an epoch is stored before anything is done at it; a hub-managed volume is
 //! promoted only at the epoch that the ownership record grants, and by force only with a grant for that epoch; one call
 //! in flight per volume or group; a fence that is deleted is never lifted for it; no call is repeated because a status could not be written; nothing a driver or the API server
-//! does ends the process.
+//! does ends the process; what a resync is to throw away is kept first where that is asked for, and recorded.
 
 mod act;
 mod agent;
@@ -17,6 +17,7 @@ mod fleet;
 mod gather;
 mod group;
 mod identity;
+mod kept;
 mod metrics;
 mod outcome;
 mod ownership;

@@ -93,6 +93,8 @@ pub(crate) struct Failed {
     /// For `status.message`.
     pub(crate) message: String,
     pub(crate) retry: Retry,
+    /// Reason of the event.
+    pub(crate) event: &'static str,
 }
 
 impl Failed {
@@ -103,6 +105,29 @@ impl Failed {
             text: error.upstream_text(),
             message: error.message.clone(),
             retry: error.retry(),
+            event: aim.reason(),
+        }
+    }
+
+    /// The same of what was not called for, with a reason of its own; it is looked at again at the usual pace.
+    pub(crate) fn held(aim: Aim, event: &'static str, why: String) -> Self {
+        Self {
+            aim,
+            prerequisite: Prerequisite::Met,
+            text: why.clone(),
+            message: why,
+            retry: Retry::Soon,
+            event,
+        }
+    }
+
+    /// Says first what was not done because of it.
+    pub(crate) fn because(self, event: &'static str, why: &str) -> Self {
+        Self {
+            text: format!("{why}: {}", self.text),
+            message: format!("{why}: {}", self.message),
+            event,
+            ..self
         }
     }
 }

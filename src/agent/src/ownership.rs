@@ -1,13 +1,17 @@
 //! Ownership records: the highest epoch seen is stored before anything is done at it.
 
+use std::sync::Arc;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use lifeboat_api::common::{set_condition, to_time};
 use lifeboat_api::{DROwnership, DROwnershipSpec, DROwnershipStatus, names};
-use lifeboat_kit::{CallError, apply_status};
+use lifeboat_kit::apply::WRITE_DEADLINE;
+use lifeboat_kit::{CallError, apply_status, deadline};
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::persist::persist;
 use crate::view::Key;
 
 /// Stores the epoch of a record in its status, or that it is refused.
@@ -24,20 +28,62 @@ pub(crate) async fn store(agent: &Agent, key: &Key) -> Result<(), CallError> {
     if old == new {
         return Ok(());
     }
+    match write(agent, key, &record, &new).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a status, if the record is still as it is known.
+async fn write(
+    agent: &Agent,
+    key: &Key,
+    record: &DROwnership,
+    status: &DROwnershipStatus,
+) -> Result<(), CallError> {
     let body = json!({
         "apiVersion": DROwnership::api_version(&()),
         "kind": DROwnership::kind(&()),
         "metadata": { "name": key.name, "namespace": key.namespace },
-        "status": new,
+        "status": status,
     });
     let api = agent.ownerships(&key.namespace);
     let version = record.metadata.resource_version.as_deref();
-    match apply_status(&api, &key.name, names::AGENT_MANAGER, body, version).await {
-        Ok(written) => agent.caches.wrote_ownership(written),
-        Err(error) if error.is_not_found() => {}
-        Err(error) => return Err(error),
-    }
+    let written = apply_status(&api, &key.name, names::AGENT_MANAGER, body, version).await?;
+    agent.caches.wrote_ownership(written);
     Ok(())
+}
+
+/// Changes the status of a record as it is now; `None` if the record is gone.
+/// Idempotent because nothing is written when the change changes nothing.
+pub(crate) async fn edit(
+    agent: &Agent,
+    key: &Key,
+    change: impl Fn(&mut DROwnershipStatus),
+) -> Result<Option<()>, CallError> {
+    let known = agent.caches.ownership(key).map(|(record, _)| record);
+    let uid = known.as_ref().and_then(|known| known.metadata.uid.clone());
+    let store = |record: Arc<DROwnership>| {
+        let mut status = record.status.clone().unwrap_or_default();
+        change(&mut status);
+        async move {
+            if record.status.as_ref() != Some(&status) {
+                write(agent, key, &record, &status).await?;
+            }
+            Ok(Some(()))
+        }
+    };
+    let read = || {
+        let (api, uid) = (agent.ownerships(&key.namespace), uid.clone());
+        async move {
+            let what = format!("get drownership {key}");
+            let read = deadline(what, WRITE_DEADLINE, api.get_opt(&key.name)).await?;
+            let same = read.filter(|record| record.metadata.uid == uid);
+            Ok(same.map(Arc::new))
+        }
+    };
+    persist(known, store, read).await
 }
 
 /// Why a record that was written for another cluster than the one with the uid `here` grants nothing. Pure.

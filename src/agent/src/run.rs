@@ -28,6 +28,7 @@ use crate::fleet::{Fleet, follow_turn, supervise};
 use crate::gather::gather;
 use crate::group;
 use crate::identity;
+use crate::kept;
 use crate::metrics::Metrics;
 use crate::ownership;
 use crate::secrets::SecretReader;
@@ -280,7 +281,7 @@ async fn pass(agent: Arc<Agent>, work: Work) -> Next {
         Work::Group(key) => group::pass(&agent, key).await,
         Work::Fence(name) => fence::pass(&agent, name).await,
         Work::Ownership(key) => match ownership::store(&agent, &key).await {
-            Ok(()) => Next::Wait,
+            Ok(()) => kept::drop_due(&agent, &key).await,
             Err(error) => {
                 warn!(ownership = %key, error = %error.full(), "epoch not stored");
                 Next::Failed

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lifeboat_api::replication::{ReplicationState, VolumeReplicationStatus};
@@ -94,9 +95,32 @@ pub(crate) struct HubRule {
     pub(crate) resync_number: u32,
     /// The request, epoch and number, that a forced resync was already sent for.
     pub(crate) resync_issued: Option<(i64, u32)>,
+    /// What is to be kept of what the resync throws away.
+    pub(crate) salvage: Salvage,
     /// The request that we said had not brought the copy about.
     pub(crate) resync_failed: Option<(i64, u32)>,
     pub(crate) grant: Grant,
+}
+
+/// What is to be kept of what a resync throws away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Salvage {
+    /// Nothing.
+    Nothing,
+    /// An independent copy, for this long.
+    Copy(Duration),
+    /// This cannot be read.
+    Unreadable(String),
+}
+
+impl Salvage {
+    pub(crate) fn read(text: Option<&str>) -> Self {
+        match text.map(|text| (text, text.trim().parse())) {
+            None => Self::Nothing,
+            Some((_, Ok(seconds))) => Self::Copy(Duration::from_secs(seconds)),
+            Some((text, Err(_))) => Self::Unreadable(text.to_owned()),
+        }
+    }
 }
 
 /// What the ownership record on this cluster says.

@@ -27,7 +27,9 @@ pub use fence::{NetworkFence, NetworkFenceClass};
 pub use group::{
     VolumeGroupReplication, VolumeGroupReplicationClass, VolumeGroupReplicationContent,
 };
-pub use ownership::{DROwnership, DROwnershipSpec, DROwnershipStatus};
+pub use ownership::{
+    DROwnership, DROwnershipSpec, DROwnershipStatus, Divergence, KeptCopy, KeptSecret,
+};
 pub use placement::{DRPlacement, DRPlacementSpec, DRPlacementStatus};
 pub use policy::{DRPolicy, DRPolicySpec, DRPolicyStatus};
 pub use replication::{VolumeReplication, VolumeReplicationClass};

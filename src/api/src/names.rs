@@ -33,6 +33,9 @@ pub const RESYNC_REQUEST: &str = "lifeboat.dev/resync-request";
 /// Annotation on a hub-managed VolumeReplication that asks for a resync: how long the order holds (RFC 3339). The agent
 /// throws no copy away after that, nor without it; the hub renews it while it sees that the owner is primary.
 pub const RESYNC_UNTIL: &str = "lifeboat.dev/resync-until";
+/// Annotation on a hub-managed VolumeReplication that asks for a resync: how long an independent copy of what is thrown away
+/// is kept, whole seconds as text. No resync is sent before that copy is made. Absent: none is made.
+pub const SALVAGE: &str = "lifeboat.dev/salvage";
 /// Annotation on a PersistentVolume: the reclaim policy it had before protection.
 pub const RECLAIM_POLICY: &str = "lifeboat.dev/reclaim-policy";
 /// Annotation on an object made from a capture: the epoch it was made at.

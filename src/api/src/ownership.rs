@@ -1,7 +1,8 @@
 //! DROwnership: on a managed cluster, who may write a placement's volumes, and since which epoch.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// DROwnership says which cluster owns a placement, and at which epoch.
@@ -62,8 +63,66 @@ pub struct DROwnershipStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What this cluster held that never reached the one that took over, claim by claim; a resync throws it away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["claim".into(), "epoch".into()]))]
+    pub divergence: Vec<Divergence>,
     /// `Accepted`: whether the agent follows this record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What one volume held that never reached the cluster that took over.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Divergence {
+    /// The claim, in the namespace of this record.
+    pub claim: String,
+    /// The epoch at which its copy was ordered to be taken anew.
+    pub epoch: i64,
+    /// When the driver was asked.
+    pub measured_at: Time,
+    /// How many bytes. Absent if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<i64>,
+    /// Why it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The independent copy that was made before it was thrown away. Absent: none was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<KeptCopy>,
+}
+
+/// An independent copy of a volume as it was before a resync. Only the agent drops it, when its time is over; without this
+/// record it stays until somebody deletes it on the storage.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptCopy {
+    /// Name of the driver that has it.
+    pub driver: String,
+    /// What the driver calls it.
+    pub volume_handle: String,
+    /// The size of the volume in bytes: what the copy takes at most.
+    pub bytes: i64,
+    /// When it was made.
+    pub kept_at: Time,
+    /// When it is dropped.
+    pub keep_until: Time,
+    /// When it was dropped. Absent: it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_at: Option<Time>,
+    /// Where the credentials are that the driver wants for dropping it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<KeptSecret>,
+}
+
+/// A Secret on this cluster.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptSecret {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }

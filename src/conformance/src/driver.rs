@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 mod connection;
+mod copies;
 mod groups;
 mod identities;
-
 mod replication;
 mod seen;
 
+pub(crate) use copies::{DIVERGED, SIZE};
 pub(crate) use seen::{Said, Seen};
 
 /// What the driver does when called.
@@ -52,6 +53,7 @@ struct State {
     probes: usize,
     unready: bool,
     lacks: Vec<&'static str>,
+    copies: Vec<lifeboat_proto::copies::Capability>,
     destination: Option<Result<String, Code>>,
 }
 

@@ -1,6 +1,7 @@
 //! The rows, by what they are about. The number of a row stands in the name of its test.
 
 pub(crate) mod agents;
+pub(crate) mod copies;
 pub(crate) mod demote;
 pub(crate) mod fence;
 pub(crate) mod group;
@@ -162,6 +163,17 @@ macro_rules! each_row {
                 the_owner_is_never_resynced_and_auto_resync_means_nothing,
                 a_grant_of_another_cluster_is_refused_until_the_hub_writes_its_own,
                 a_volume_of_another_clusters_grant_is_never_switched_off,
+            }
+            copies {
+                a_driver_that_offers_nothing_for_its_copies_is_asked_nothing_about_them,
+                a_whole_copy_is_promoted_by_force_and_half_a_one_is_not_until_it_is_whole,
+                half_a_copy_is_promoted_as_soon_as_that_needs_no_force,
+                a_copy_whose_state_the_driver_does_not_say_is_not_promoted_by_force,
+                what_never_reached_the_owner_is_recorded_before_it_is_thrown_away,
+                what_is_thrown_away_is_kept_once_across_a_crash_at_each_point,
+                what_cannot_be_kept_is_not_thrown_away,
+                a_kept_copy_is_dropped_when_its_time_is_over_by_a_restarted_agent_too,
+                a_copy_is_kept_until_its_resync_was_sent_and_from_then_on_for_its_time,
             }
         }
     };

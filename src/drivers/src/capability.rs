@@ -30,10 +30,16 @@ pub enum Capability {
     GetVolumeGroup,
     /// It lists groups.
     ListVolumeGroups,
+    /// It says whether a copy has arrived whole.
+    CopyState,
+    /// It says how much of a volume never reached the peer.
+    Divergence,
+    /// It makes independent copies of what a resync would throw away.
+    Salvage,
 }
 
 impl Capability {
-    /// The name that CSI-Addons objects show, such as `volume_replication.VOLUME_REPLICATION`.
+    /// The name that is published: the one that CSI-Addons objects show, such as `volume_replication.VOLUME_REPLICATION`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ControllerService => "service.CONTROLLER_SERVICE",
@@ -50,6 +56,19 @@ impl Capability {
             Self::ModifyVolumeGroup => "volume_group.MODIFY_VOLUME_GROUP",
             Self::GetVolumeGroup => "volume_group.GET_VOLUME_GROUP",
             Self::ListVolumeGroups => "volume_group.LIST_VOLUME_GROUPS",
+            Self::CopyState => "CopyState",
+            Self::Divergence => "Divergence",
+            Self::Salvage => "Salvage",
+        }
+    }
+
+    /// Reads one of our own contract from the wire.
+    pub(crate) fn from_copies(capability: i32) -> Option<Self> {
+        match lifeboat_proto::copies::Capability::try_from(capability).ok()? {
+            lifeboat_proto::copies::Capability::CopyState => Some(Self::CopyState),
+            lifeboat_proto::copies::Capability::Divergence => Some(Self::Divergence),
+            lifeboat_proto::copies::Capability::Keep => Some(Self::Salvage),
+            lifeboat_proto::copies::Capability::Unknown => None,
         }
     }
 

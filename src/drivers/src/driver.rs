@@ -130,8 +130,15 @@ impl Driver {
         &self.inner.config.endpoint
     }
 
-    /// Asks who the driver is: the CSI-Addons identity first, then, if it has none, the CSI one.
+    /// Asks who the driver is: the CSI-Addons identity first, then, if it has none, the CSI one; and what it offers for its
+    /// copies.
     pub async fn identify(&self) -> Result<Identity, DriverError> {
+        let mut identity = self.who().await?;
+        identity.capabilities.extend(self.copies().await?);
+        Ok(identity)
+    }
+
+    async fn who(&self) -> Result<Identity, DriverError> {
         let rpc = Rpc::Identify;
         let addons = self
             .about(rpc, async |channel| {
@@ -215,7 +222,7 @@ impl Driver {
         })
     }
 
-    async fn about<T>(
+    pub(crate) async fn about<T>(
         &self,
         rpc: Rpc,
         call: impl AsyncFnOnce(Channel) -> Result<T, Status>,

@@ -31,6 +31,14 @@ pub enum Rpc {
     Fence,
     /// Let them reach it again.
     Unfence,
+    /// Ask whether a copy has arrived whole.
+    CopyState,
+    /// Ask how much never reached the peer.
+    Divergence,
+    /// Make an independent copy.
+    KeepCopy,
+    /// Delete one.
+    DropCopy,
     /// Ask who the driver is.
     Identify,
     /// Ask whether it is ready.
@@ -53,6 +61,10 @@ impl Rpc {
             Self::DeleteGroup => "DeleteVolumeGroup",
             Self::Fence => "FenceClusterNetwork",
             Self::Unfence => "UnfenceClusterNetwork",
+            Self::CopyState => "GetCopyState",
+            Self::Divergence => "GetDivergence",
+            Self::KeepCopy => "KeepCopy",
+            Self::DropCopy => "DropCopy",
             Self::Identify => "GetIdentity",
             Self::Probe => "Probe",
         }

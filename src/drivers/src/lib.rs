@@ -1,10 +1,11 @@
-//! Clients of CSI-Addons storage drivers.
+//! Clients of CSI-Addons storage drivers, and of what such a driver may offer beyond that for its copies.
 //!
 //! Invariants of this crate: one call in flight per handle of a volume or group; every call has a deadline and, when that passes, its
 //! outcome is unknown rather than failed; secrets never appear in `Debug` output, errors or logs; a driver that is away
 //! is an answer like any other, and the next call dials again.
 
 mod capability;
+mod copies;
 mod driver;
 mod endpoint;
 mod error;
@@ -14,6 +15,7 @@ mod identity;
 mod volume;
 
 pub use capability::Capability;
+pub use copies::{Arrival, CopyState, Kept};
 pub use driver::{Driver, DriverConfig, Observer, ReplicationDriver};
 pub use endpoint::{Connect, ConnectError, Endpoint, connector};
 pub use error::{Delivery, DriverError, Retry, Rpc};

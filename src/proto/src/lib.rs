@@ -1,4 +1,4 @@
-//! CSI-Addons messages and services, generated from `proto/`.
+//! Messages and services of CSI-Addons and of our own contract for copies, generated from `proto/`.
 //!
 //! Invariant: nothing is written by hand here but the module names; what a field means is said in the `.proto` files.
 //! `Debug` of a request prints its secrets: never log a request, log its handle.
@@ -28,4 +28,8 @@ pub mod csi {
     pub mod v1 {
         pub use super::Volume;
     }
+}
+/// `lifeboat.copies.v1.Copies`: what a driver may say of its copies.
+pub mod copies {
+    tonic::include_proto!("lifeboat.copies.v1");
 }

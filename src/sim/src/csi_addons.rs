@@ -12,7 +12,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
-use lifeboat_proto::{csi, identity, replication};
+use lifeboat_proto::{copies as proto, csi, identity, replication};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream},
     net::UnixListener,
@@ -28,9 +29,13 @@ use crate::storage::Array;
 
 mod busy;
 mod calls;
+mod copies;
 mod identities;
 mod script;
 mod service;
+
+/// What a driver may offer for its copies.
+pub use lifeboat_proto::copies::Capability as CopyCapability;
 
 pub use busy::{Busy, Hold};
 pub use calls::{Call, Force, Rpc};
@@ -94,6 +99,8 @@ pub struct Driver {
     socket: watch::Sender<Socket>,
     /// Volumes on which something is under way, over all connections.
     busy: Busy,
+    /// What it offers for its copies; nothing: it has never heard of that service.
+    copies: Mutex<Vec<copies::Capability>>,
 }
 
 impl Driver {
@@ -112,6 +119,7 @@ impl Driver {
             calls: CallLog::default(),
             socket: watch::Sender::new(Socket::There),
             busy: Busy::default(),
+            copies: Mutex::new(copies::ALL.to_vec()),
         })
     }
 
@@ -123,6 +131,11 @@ impl Driver {
     /// The array behind it.
     pub fn array(&self) -> &Array {
         &self.array
+    }
+
+    /// From now on it offers this for its copies. Nothing: it does not have the service, as other drivers.
+    pub fn offer_copies(&self, offered: &[CopyCapability]) {
+        *self.copies.lock() = offered.to_vec();
     }
 
     /// What goes wrong next.
@@ -188,6 +201,7 @@ impl Driver {
         let routes = Routes::new(replication::controller_server::ControllerServer::new(
             service.clone(),
         ));
+        let routes = routes.add_service(proto::copies_server::CopiesServer::new(service.clone()));
         let who = Identities(service);
         let routes = match self.flavour {
             Flavour::Addons => {

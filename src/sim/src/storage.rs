@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 mod array;
+mod copies;
 mod error;
 mod info;
 mod log;
@@ -20,6 +21,7 @@ mod state;
 mod volume;
 
 pub use array::Array;
+pub use copies::Arrival;
 pub use error::{StorageError, WriteError};
 pub use info::{Health, PeerSync, SyncInfo};
 pub(crate) use log::fnv;

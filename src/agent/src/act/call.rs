@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use lifeboat_api::replication::ReplicationState;
 use lifeboat_drivers::{
-    Capability, Code, Delivery, Driver, DriverError, Force, Readiness, ReplicationDriver, Retry,
-    Source, Volume,
+    Arrival, Capability, Code, Delivery, Driver, DriverError, Force, Readiness, ReplicationDriver,
+    Retry, Source, Volume,
 };
 use lifeboat_kit::Next;
 use tracing::info;
@@ -24,7 +24,7 @@ use crate::{status, writes};
 /// So many failed checks of a copy in a row, the last of them a refusal, and the resync has failed.
 const REFUSALS: u32 = 5;
 
-/// The driver and what to tell it; `None` cannot happen after a decision to call it, and means to look again.
+/// The driver and what to tell it.
 fn target<'a>(agent: &'a Agent, v: &VolumeView) -> Option<(&'a Driver, Volume)> {
     let (Class::Ours(class), SecretView::Present(secrets)) = (&v.class, &v.secret) else {
         return None;
@@ -49,20 +49,43 @@ fn target<'a>(agent: &'a Agent, v: &VolumeView) -> Option<(&'a Driver, Volume)> 
     Some((agent.fleet.driver(&class.driver)?, volume))
 }
 
+/// What people call the volume: its claim, or its group.
+pub(super) fn source_name(v: &VolumeView) -> &str {
+    match &v.source {
+        SourceView::Claim(claim) => &claim.name,
+        SourceView::Group(group) => &group.name,
+        SourceView::NoClaim { name } | SourceView::NoGroup { name } => name,
+        SourceView::UnsupportedKind | SourceView::Unread => &v.key.name,
+    }
+}
+
 /// What is called, and on whose behalf.
-struct Caller<'a> {
-    agent: &'a Agent,
-    v: &'a VolumeView,
-    driver: &'a Driver,
-    volume: Volume,
+pub(super) struct Caller<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) v: &'a VolumeView,
+    pub(super) driver: &'a Driver,
+    pub(super) volume: Volume,
 }
 
 /// A call was not made because what it was for has changed.
-struct Superseded;
+pub(super) struct Superseded;
+
+impl<'a> Caller<'a> {
+    /// `None` cannot happen after a decision to call, and means to look again.
+    pub(super) fn of(agent: &'a Agent, v: &'a VolumeView) -> Option<Self> {
+        let (driver, volume) = target(agent, v)?;
+        Some(Self {
+            agent,
+            v,
+            driver,
+            volume,
+        })
+    }
+}
 
 impl Caller<'_> {
     /// Before each call: whether the spec, the grant and the volume are still those that were decided on.
-    fn still(&self) -> Result<(), Superseded> {
+    pub(super) fn still(&self) -> Result<(), Superseded> {
         let now = fingerprint(&self.agent.caches, &self.v.key);
         if now == Some(self.v.memory.fingerprint) && self.agent.fleet.serves(self.driver.name()) {
             Ok(())
@@ -87,12 +110,14 @@ impl Caller<'_> {
             Err(error) => return Ok(Outcome::Failed(self.failed(Aim::Promote, &error).await)),
         };
         if let ForceRule::Denied { epoch } = rule {
-            let mut failed = self.failed(Aim::Promote, &refused).await;
+            let failed = self.failed(Aim::Promote, &refused).await;
             let why = format!(
                 "the peer still looks primary, and there is no force grant for epoch {epoch}"
             );
-            failed.text = format!("{why}: {}", failed.text);
-            failed.message = format!("{why}: {}", failed.message);
+            let event = failed.event;
+            return Ok(Outcome::Failed(failed.because(event, &why)));
+        }
+        if let Some(failed) = self.incomplete().await? {
             return Ok(Outcome::Failed(failed));
         }
         self.still()?;
@@ -101,6 +126,40 @@ impl Caller<'_> {
             Ok(()) => Ok(Outcome::Promoted),
             Err(error) => Ok(Outcome::Failed(self.failed(Aim::Promote, &error).await)),
         }
+    }
+
+    /// Why the copy here is not to be promoted by force: forced in the middle of a copy, storage answers OK and brings back
+    /// what is older than the last good copy, or nothing at all. A driver that does not offer to say has it promoted.
+    async fn incomplete(&self) -> Result<Option<Failed>, Superseded> {
+        if !self.offers(Capability::CopyState) {
+            return Ok(None);
+        }
+        self.still()?;
+        let what = format!("{} ({})", source_name(self.v), self.volume.source.handle());
+        match self.driver.copy_state(&self.volume).await {
+            Ok(state) if state.arrival == Arrival::Complete => Ok(None),
+            Ok(state) => {
+                let why = format!(
+                    "not promoted by force: the copy of {what} has not arrived whole ({}); it would come up older than its last good copy, or empty. Bring the source back, so that the copy is completed, or go to another cluster; it is promoted as soon as the copy is whole",
+                    state.message
+                );
+                let held = Failed::held(Aim::Promote, "CopyIncomplete", why);
+                Ok(Some(held))
+            }
+            Err(error) => {
+                let failed = self.failed(Aim::Promote, &error).await;
+                let why = format!(
+                    "not promoted by force: the driver does not say whether the copy of {what} has arrived whole; it is asked again"
+                );
+                let event = failed.event;
+                Ok(Some(failed.because(event, &why)))
+            }
+        }
+    }
+
+    /// Whether the driver said that it offers this.
+    pub(super) fn offers(&self, capability: Capability) -> bool {
+        matches!(&self.v.driver, DriverView::Ready(all) if all.contains(&capability))
     }
 
     async fn demote(&self, enable: Mark) -> Result<Outcome, Superseded> {
@@ -186,7 +245,7 @@ impl Caller<'_> {
     }
 
     /// A failed call as an outcome; on the way, what it says about driver and credentials is passed on.
-    async fn failed(&self, aim: Aim, error: &DriverError) -> Failed {
+    pub(super) async fn failed(&self, aim: Aim, error: &DriverError) -> Failed {
         if error.delivery == Delivery::NotSent || error.code == Code::Unavailable {
             self.agent.fleet.doubt(self.driver.name());
         }
@@ -214,14 +273,8 @@ pub(super) async fn call(
     begun: Timestamp,
     decision: Decision,
 ) -> Step {
-    let Some((driver, volume)) = target(agent, v) else {
+    let Some(caller) = Caller::of(agent, v) else {
         return Step::Rest(Next::Failed);
-    };
-    let caller = Caller {
-        agent,
-        v,
-        driver,
-        volume,
     };
     let result = match &decision {
         Decision::Promote(rule) => caller.promote(rule).await,

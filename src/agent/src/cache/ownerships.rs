@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lifeboat_api::DROwnership;
+use lifeboat_api::{DROwnership, VolumeReplication};
 use lifeboat_kit::WatchEvent;
 
 use super::store::{key_of, version};
@@ -17,6 +17,15 @@ impl Caches {
         let record = inner.ownerships.get(key)?.clone();
         let highest = inner.epochs.get(key).copied().unwrap_or(record.spec.epoch);
         Some((record, highest))
+    }
+
+    /// The volumes that go by a record.
+    pub(crate) fn volumes_by(&self, ownership: &Key) -> Vec<Arc<VolumeReplication>> {
+        let inner = self.inner.read();
+        let users = inner.by_ownership.get(ownership).into_iter().flatten();
+        users
+            .filter_map(|key| inner.volumes.get(key).cloned())
+            .collect()
     }
 
     /// Takes what our own write returned, if the object is still known.

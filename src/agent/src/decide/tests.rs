@@ -1,7 +1,7 @@
 //! Each rule of the decision, as a row of a table.
 
 use super::*;
-use crate::view::{ClassFacts, GrantFacts, Key, Memory};
+use crate::view::{ClassFacts, GrantFacts, Key, Memory, Salvage};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use lifeboat_api::common::to_time;
 use lifeboat_api::replication::VolumeReplicationStatus;
@@ -83,6 +83,7 @@ fn by_hub(
         resync_number: 1,
         resync_issued: None,
         resync_failed: None,
+        salvage: Salvage::Nothing,
         grant: Grant::Present(GrantFacts {
             name: "own".into(),
             cluster: "east".into(),

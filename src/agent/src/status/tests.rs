@@ -41,6 +41,7 @@ fn failed(aim: Aim, prerequisite: Prerequisite) -> Outcome {
         text,
         message,
         retry: Retry::Soon,
+        event: aim.reason(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper_util::rt::TokioIo;
 use lifeboat_drivers::{ConnectError, Endpoint, connector};
 use lifeboat_proto::replication::controller_server::ControllerServer;
-use lifeboat_proto::{csi, fence, identity, volumegroup};
+use lifeboat_proto::{copies, csi, fence, identity, volumegroup};
 use lifeboat_sim::csi_addons::Identities;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
@@ -91,6 +91,7 @@ impl Driver {
             .add_service(fence::fence_controller_server::FenceControllerServer::new(
                 service.clone(),
             ));
+        let router = router.add_service(copies::copies_server::CopiesServer::new(service.clone()));
         let who = Identities(service);
         let router = match self.identity {
             Identity::Addons => {

@@ -149,6 +149,26 @@ impl World {
         self.ask_with(name, state, &json!({}), &annotations).await;
     }
 
+    /// Orders a resync as the hub does, for the `number`th time and for hours; what is thrown away is to be kept for so long.
+    pub(crate) async fn order_salvage(
+        &self,
+        name: &str,
+        epoch: i64,
+        number: u32,
+        salvage: Option<&str>,
+    ) {
+        let until = self.ground.clock().now() + jiff::SignedDuration::from_hours(10);
+        let mut annotations = json!({
+            "lifeboat.dev/epoch": epoch.to_string(), "lifeboat.dev/ownership": "own",
+            "lifeboat.dev/resync-until": until.to_string(), "lifeboat.dev/resync-request": number.to_string(),
+        });
+        if let Some(salvage) = salvage {
+            annotations["lifeboat.dev/salvage"] = json!(salvage);
+        }
+        self.ask_with(name, "resync", &json!({}), &annotations)
+            .await;
+    }
+
     pub(crate) async fn grant(&self, owner: &str, epoch: i64, force: Option<i64>) {
         let namespaces: Api<Namespace> = Api::all(self.admin.clone());
         let system = namespaces.get("kube-system").await.unwrap();

@@ -23,6 +23,14 @@ pub enum Rpc {
     Info,
     /// `GetReplicationDestinationInfo`.
     Destination,
+    /// `GetCopyState`.
+    CopyState,
+    /// `GetDivergence`.
+    Divergence,
+    /// `KeepCopy`.
+    Keep,
+    /// `DropCopy`.
+    Drop,
 }
 
 /// The `force` field of a call.

@@ -39,7 +39,7 @@ impl Service {
     }
 
     /// Does what was asked in a task of its own: as in a real driver, work goes on when the caller leaves.
-    async fn call<T: Send + 'static>(
+    pub(super) async fn call<T: Send + 'static>(
         &self,
         rpc: Rpc,
         handle: String,
@@ -99,9 +99,9 @@ fn code(error: &StorageError) -> Code {
         | StorageError::NotPrimary { .. }
         | StorageError::StillPrimary { .. }
         | StorageError::SecondaryNotReplaying { .. } => Code::InvalidArgument,
-        StorageError::PeerPrimary { .. } | StorageError::NotSyncedYet { .. } => {
-            Code::FailedPrecondition
-        }
+        StorageError::DivergenceUnknown { .. }
+        | StorageError::PeerPrimary { .. }
+        | StorageError::NotSyncedYet { .. } => Code::FailedPrecondition,
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    Fabric, Handles, Health, Power, Promotion, Readiness, Resync, Role, StorageError, SyncInfo,
-    WriteError,
+    Arrival, Fabric, Handles, Health, Power, Promotion, Readiness, Resync, Role, StorageError,
+    SyncInfo, WriteError,
     log::{Entry, Record, RoleChange},
     network::SiteId,
+    volume::Inflow,
 };
 
 /// One site's array.
@@ -85,6 +86,44 @@ impl Array {
     pub fn destination(&self, handle: &str) -> Result<String, StorageError> {
         self.fabric
             .with(|s, now| s.destination(self.id, handle, now))
+    }
+
+    /// From now on what begins to arrive at the copy here stops half way: nothing that is newer arrives whole.
+    pub fn stop_copying(&self, handle: &str) -> Result<(), StorageError> {
+        self.set_inflow(handle, Inflow::Stopped)
+    }
+
+    /// What began to arrive goes on, as long as its source is there.
+    pub fn resume_copying(&self, handle: &str) -> Result<(), StorageError> {
+        self.set_inflow(handle, Inflow::Runs)
+    }
+
+    fn set_inflow(&self, handle: &str, inflow: Inflow) -> Result<(), StorageError> {
+        self.fabric
+            .with(|s, now| s.set_inflow(self.id, handle, inflow, now))
+    }
+
+    /// How far the copy here has come.
+    pub fn arrival(&self, handle: &str) -> Result<Arrival, StorageError> {
+        self.fabric.with(|s, now| s.arrival(self.id, handle, now))
+    }
+
+    /// How many bytes of the copy here the newest primary in sight does not hold.
+    pub fn divergence(&self, handle: &str) -> Result<u64, StorageError> {
+        self.fabric
+            .with(|s, now| s.divergence(self.id, handle, now))
+    }
+
+    /// Makes an image of its own, not mirrored, of what the one here holds now; answers its handle and its bytes. One of that
+    /// label that is there stays as it is.
+    pub fn keep(&self, handle: &str, label: &str) -> Result<(String, u64), StorageError> {
+        self.fabric
+            .with(|s, now| s.keep(self.id, handle, label, now))
+    }
+
+    /// Takes an image away that was made so; an absent one is no error.
+    pub fn drop_kept(&self, handle: &str) -> Result<(), StorageError> {
+        self.fabric.with(|s, now| s.drop_kept(self.id, handle, now))
     }
 
     /// The name of the image behind a handle of this array, whether or not it exists.

@@ -77,6 +77,14 @@ pub enum StorageError {
         /// The image.
         handle: String,
     },
+    /// How much never reached the peer cannot be known.
+    #[error("it cannot be known how much of image {handle} never reached its peer: {why}")]
+    DivergenceUnknown {
+        /// The image.
+        handle: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// No peer array has a copy.
     #[error("image {handle} has no copy on a peer yet")]
     NoDestination {

@@ -38,7 +38,12 @@ pub enum Readiness {
 }
 
 impl State {
-    fn copy(&self, site: SiteId, name: &str, handle: &str) -> Result<&Copy, StorageError> {
+    pub(super) fn copy(
+        &self,
+        site: SiteId,
+        name: &str,
+        handle: &str,
+    ) -> Result<&Copy, StorageError> {
         let copy = self.volumes.get(name).and_then(|v| v.copies.get(&site));
         copy.ok_or_else(|| StorageError::NotFound {
             handle: handle.to_owned(),

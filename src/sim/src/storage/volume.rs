@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Bytes that one record counts for.
-const RECORD_BYTES: i64 = 4096;
+pub(super) const RECORD_BYTES: i64 = 4096;
 
 /// Who may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,20 @@ pub(super) struct Copy {
     pub(super) shipped: BTreeMap<SiteId, Shipment>,
     /// The role of each peer when it was last seen.
     pub(super) seen: BTreeMap<SiteId, Role>,
+    /// Whether what is on its way here gets there.
+    pub(super) inflow: Inflow,
+    /// A snapshot of this time has begun to arrive and is not whole.
+    pub(super) arriving: Option<Timestamp>,
+    /// How much of the log the content before the newest has: what a forced promotion leaves of a copy that is not whole.
+    pub(super) before: usize,
+}
+
+/// Whether snapshots that begin to arrive at a copy arrive whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inflow {
+    Runs,
+    /// Each stops half way.
+    Stopped,
 }
 
 impl Copy {
@@ -104,6 +118,9 @@ impl Copy {
             rebuild: Rebuild::NotAsked,
             shipped: BTreeMap::new(),
             seen: BTreeMap::new(),
+            inflow: Inflow::Runs,
+            arriving: None,
+            before: 0,
         }
     }
 
@@ -182,9 +199,14 @@ impl Volume {
         }
     }
 
-    /// Starts a reign of the copy at `site`, from what it holds.
+    /// Starts a reign of the copy at `site`, from what it holds. Of one that is not whole that is less than it had: arrays go
+    /// back to the content before, and say nothing.
     pub(super) fn lead(&mut self, site: SiteId, term: Term, now: Timestamp) {
         if let Some(copy) = self.copies.get_mut(&site) {
+            if copy.arriving.take().is_some() {
+                copy.log.truncate(copy.before);
+                copy.complete = false;
+            }
             self.terms.insert(
                 term,
                 Some(Parent {
@@ -223,9 +245,10 @@ impl Volume {
             copy.shipped.remove(&site);
         }
         if let Some(copy) = self.copies.get_mut(&site) {
-            let seen = std::mem::take(&mut copy.seen);
+            let (seen, inflow) = (std::mem::take(&mut copy.seen), copy.inflow);
             *copy = Copy {
                 seen,
+                inflow,
                 rebuild: Rebuild::Asked,
                 ..Copy::follower(now)
             };
@@ -406,6 +429,10 @@ impl Volume {
         {
             return None;
         }
+        if copy.inflow == Inflow::Stopped {
+            self.copies.get_mut(&site)?.arriving = Some(taken);
+            return None;
+        }
         let upto = source.log.partition_point(|e| e.at <= taken);
         let keep = if related { copy.log.len().min(upto) } else { 0 };
         let delta: Vec<log::Entry> = source.log.get(keep..upto).unwrap_or_default().to_vec();
@@ -414,6 +441,10 @@ impl Volume {
             .saturating_mul(RECORD_BYTES);
         let term = source.term;
         let copy = self.copies.get_mut(&site)?;
+        if !delta.is_empty() {
+            copy.before = keep;
+        }
+        copy.arriving = None;
         copy.log.truncate(keep);
         copy.log.extend(delta);
         copy.term = term;
