@@ -14,8 +14,9 @@ use tokio::{
 
 use super::Rbd;
 
-/// How long attaching may take on a busy machine.
-const ATTACH: Duration = Duration::from_secs(40);
+/// How long attaching may take: where a machine died, its lock on the image is broken after 30 s, and others want it, too. Who
+/// gives up sooner leaves a lock of its own.
+const ATTACH: Duration = Duration::from_secs(120);
 /// How long an orderly end may take: the script gives up, and ends it by force, after three times 10 s.
 const DETACH: Duration = Duration::from_secs(40);
 /// How long an end by force may take.

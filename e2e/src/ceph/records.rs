@@ -52,7 +52,7 @@ impl fmt::Display for Record {
 }
 
 /// FNV-1a, in hex: a torn or mixed-up line does not have it by chance.
-fn checksum(words: &str) -> String {
+pub(super) fn checksum(words: &str) -> String {
     let step = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let sum = words.bytes().fold(0xcbf2_9ce4_8422_2325, step);
     format!("{sum:016x}")

@@ -5,3 +5,4 @@ mod disaster;
 mod driver;
 mod ground;
 mod hub;
+mod kept;

@@ -51,13 +51,13 @@ async fn moved(fleet: &Fleet, app: &App, to: &str, what: &str, spec: &Value) -> 
         for volume in &app.volumes {
             primary(fleet, &volume.image, to).await?;
         }
-        Ok(start.elapsed())
+        Ok::<_, anyhow::Error>(start.elapsed())
     };
     let available = async {
         fleet.until_on(app, to).await?;
-        Ok(start.elapsed())
+        Ok::<_, anyhow::Error>(start.elapsed())
     };
-    let (primary, available): (Duration, Duration) = tokio::try_join!(primary, available)?;
+    let (primary, available) = tokio::try_join!(primary, available)?;
     let edit = format!("edit: {what} to {to}");
     row("hub", &edit, "all volumes are primary", primary);
     row("hub", &edit, "`Available`", available);
@@ -106,7 +106,7 @@ async fn fail_over(fleet: &mut Fleet, app: &App, image: &str) -> Result<()> {
         let anew = fleet.until(app, "in step again", |p| at_rest(p, "dr2"));
         fleet.meanwhile(app, "dr2", anew).await?;
         row("hub", "dr1 is back", "protected again", start.elapsed());
-        Ok(())
+        Ok::<_, anyhow::Error>(())
     };
     let by_hand = by_hand::resync(fleet, image);
     let ((), ()) = tokio::try_join!(lifeboat, by_hand).context("the return of dr1")?;
