@@ -5,8 +5,8 @@ set -euo pipefail
 die() { echo "install.sh: $*" >&2; exit 1; }
 
 there() {
-  local p
-  for p in ceph-mon ceph-mgr ceph-osd rbd-mirror rbd ceph ceph-authtool monmaptool; do
+  local p PATH=$PATH:/usr/sbin:/sbin
+  for p in ceph-mon ceph-mgr ceph-osd rbd-mirror rbd rbd-fuse ceph ceph-authtool monmaptool mkfs.ext4; do
     command -v "$p" > /dev/null || return 1
   done
 }
@@ -16,11 +16,11 @@ exec 9> "${TMPDIR:-/tmp}/lifeboat-ceph-install.lock" # two tests want it at once
 flock 9
 if there; then exit; fi
 
-command -v apt-get > /dev/null || die "no apt-get: install ceph-mon, ceph-mgr, ceph-osd, rbd-mirror and ceph-common of Ceph 16 or later by hand"
+command -v apt-get > /dev/null || die "no apt-get: install ceph-mon, ceph-mgr, ceph-osd, rbd-mirror, rbd-fuse and ceph-common of Ceph 16 or later by hand"
 root=()
 [ "$(id -u)" = 0 ] || root=(sudo -n)
 apt() { "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" 9>&- >&2; }
-packages=(ceph-mon ceph-mgr ceph-osd rbd-mirror ceph-common)
+packages=(ceph-mon ceph-mgr ceph-osd rbd-mirror rbd-fuse ceph-common e2fsprogs)
 # The lists may be old, and what they name gone from the mirrors.
 apt update && apt install --yes --no-install-recommends "${packages[@]}" || die "apt could not install ${packages[*]}"
 there || die "apt installed ${packages[*]}, and a program is still missing"

@@ -7,6 +7,11 @@
 //! - [`driver`]: the CSI-Addons driver that the agent talks to.
 //! - [`copying`]: waiting for copies.
 //! - [`sites`]: two Kubernetes clusters on the two Ceph clusters, with agents.
+//! - [`Hub`]: a hub over both.
+//! - [`Mount`]: a real file system on an image.
+//! - [`records`]: what an application writes there, and what of it is found later.
+//! - [`Machine`]: a node whose pods have their volumes mounted, and write.
+//! - [`Fleet`]: all of it: sites that can be lost, cut off and brought back, a hub, and applications that write.
 //!
 //! Everything is a plain process on the loopback address. `e2e/ceph/install.sh` installs Ceph where it is missing.
 
@@ -15,14 +20,23 @@ mod conf;
 pub mod content;
 pub mod copying;
 pub mod driver;
+mod fleet;
+pub mod hub;
+mod machine;
+mod mount;
 mod pair;
 mod rbd;
+pub mod records;
 mod serve;
 pub mod sites;
 mod slot;
 mod status;
 
 pub use cluster::{Cluster, Part};
+pub use fleet::{App, Fleet, Volume};
+pub use hub::Hub;
+pub use machine::Machine;
+pub use mount::{FileSystem, Found, Mount};
 pub use pair::Pair;
 pub use rbd::{Force, Rbd, RbdError, User};
 pub use serve::start_driver;

@@ -6,6 +6,7 @@
 //! - [`Program`]: the `lifeboat` binary as a child process, with its log.
 //! - [`access`]: kubeconfigs of other identities, and kubectl.
 //! - [`Kept`]: what tests stand on, made once.
+//! - [`placement`]: what the hub says of a placement.
 //! - [`objects`]: namespaces, kinds and claims, ready to be used.
 //! - [`ceph`]: real storage, two Ceph clusters that mirror each other, and a CSI-Addons driver for it.
 //! - [`wait`]: conditions on a watch, with a deadline.
@@ -20,6 +21,7 @@ mod kept;
 mod link;
 mod node;
 pub mod objects;
+pub mod placement;
 mod program;
 mod tools;
 pub mod wait;
@@ -27,6 +29,6 @@ pub mod wait;
 pub use control_plane::{ControlPlane, Part, StartOptions, client};
 pub use kept::{Kept, Story};
 pub use link::Link;
-pub use node::Node;
+pub use node::{Node, Work};
 pub use program::Program;
 pub use tools::{Tool, tool};

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -37,6 +37,27 @@ pub struct Node {
     task: JoinHandle<Result<()>>,
 }
 
+/// What pods do on a node beside being reported. To be asked twice is to be asked once; an error is asked again.
+pub trait Work: Send + Sync + 'static {
+    /// The pod is on the node and is to run: it is reported running after this.
+    fn run<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, anyhow::Result<()>>;
+    /// The pod is to end: it is gone after this.
+    fn end<'a>(&'a self, pod: &'a Pod) -> BoxFuture<'a, anyhow::Result<()>>;
+}
+
+/// Nothing is done.
+struct Idle;
+
+impl Work for Idle {
+    fn run<'a>(&'a self, _: &'a Pod) -> BoxFuture<'a, anyhow::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn end<'a>(&'a self, _: &'a Pod) -> BoxFuture<'a, anyhow::Result<()>> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
 /// Pods, by namespace and name, that do not stop when deleted.
 type Stubborn = Arc<Mutex<BTreeSet<(String, String)>>>;
 
@@ -45,11 +66,21 @@ struct Seat {
     client: Client,
     node: String,
     stubborn: Stubborn,
+    work: Arc<dyn Work>,
 }
 
 impl Node {
     /// Registers the node and runs it in the background, in the current runtime.
     pub async fn start(client: Client, name: &str) -> anyhow::Result<Self> {
+        Self::start_with(client, name, Arc::new(Idle)).await
+    }
+
+    /// The same, with something that pods do.
+    pub async fn start_with(
+        client: Client,
+        name: &str,
+        work: Arc<dyn Work>,
+    ) -> anyhow::Result<Self> {
         register(&client, name)
             .await
             .with_context(|| format!("could not register node {name}"))?;
@@ -58,6 +89,7 @@ impl Node {
             client,
             node: name.to_owned(),
             stubborn: stubborn.clone(),
+            work,
         });
         Ok(Self {
             name: name.to_owned(),
@@ -131,13 +163,21 @@ async fn step(pod: Arc<Pod>, seat: Arc<Seat>) -> Result<Action> {
             if seat.is_stubborn(&ns, &name) {
                 return Ok(Action::requeue(AGAIN));
             }
+            if seat.work.end(&pod).await.is_err() {
+                return Ok(Action::requeue(AGAIN));
+            }
             stop(&api, &pod).await?;
         }
-        Some(_) if pending => {
-            api.patch_status(&name, &apply(), &Patch::Apply(running(&pod)))
-                .await?;
+        // Also one that was reported running before the node was lost: it comes back with the node.
+        Some(_) => {
+            if seat.work.run(&pod).await.is_err() {
+                return Ok(Action::requeue(AGAIN));
+            }
+            if pending {
+                api.patch_status(&name, &apply(), &Patch::Apply(running(&pod)))
+                    .await?;
+            }
         }
-        Some(_) => {}
         None if claims_bound(&seat.client, &ns, &pod).await? => {
             let target = json!({"kind": "Node", "name": seat.node});
             let body = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target});

@@ -91,6 +91,8 @@ osd_op_num_threads_per_shard = 1
 osd_scrub_load_threshold = 0
 [client]
 rbd_default_features = 61
+# rbd-fuse does not pass on what a flush answers, so nothing may wait for a flush: a write is refused at once, or done.
+rbd_cache = false
 # How soon rbd-mirror notices things, in seconds; 30 by default, which is how long a test would wait.
 rbd_mirror_image_state_check_interval = 3
 rbd_mirror_pool_replayers_refresh_interval = 3

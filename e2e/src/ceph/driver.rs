@@ -1,13 +1,14 @@
 //! A CSI-Addons driver for RBD over the `rbd` program, for tests. It answers as ceph-csi does: the same handles, codes and like
 //! words; and in one case better: a copy that is incomplete is not promoted by force.
 //!
-//! Services: `identity.Identity`, `replication.Controller`, `fence.FenceController`. Groups are not offered: consistent snapshots
+//! Services: `identity.Identity`, `replication.Controller`, `fence.FenceController`, and our own `lifeboat.copies.v1.Copies`. Groups are not offered: consistent snapshots
 //! of several images are not mirrored by this Ceph, so `volumegroup.Controller` is UNIMPLEMENTED.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use lifeboat_proto::{
+    copies::copies_server::CopiesServer,
     fence::fence_controller_server::FenceControllerServer,
     identity::{
         capability::{self, Type, network_fence, service, volume_replication},
@@ -20,6 +21,7 @@ use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
+mod copies;
 mod fence;
 mod handle;
 mod refusal;
@@ -80,6 +82,7 @@ impl Driver {
         Server::builder()
             .add_service(IdentityServer::new(Identities(self.clone())))
             .add_service(ControllerServer::new(self.clone()))
+            .add_service(CopiesServer::new(self.clone()))
             .add_service(FenceControllerServer::new(self))
             .serve_with_incoming(UnixListenerStream::new(listener))
             .await

@@ -16,7 +16,7 @@ use super::status::{Info, MirrorStatus, Snapshot};
 
 /// How long a call may take that only looks at something, or that Ceph answers at once when it is well.
 const LOOK: Duration = Duration::from_secs(15);
-/// How long a change may take: a promotion waits for the lock of an rbd-mirror that died, which is 30 s.
+/// How long a change may take: it waits for the lock of a client that died, an rbd-mirror or one on a machine, which is 30 s.
 const CHANGE: Duration = Duration::from_secs(50);
 /// Without these `rbd` waits for ever for a cluster that is dead or frozen. In seconds.
 const GIVE_UP: [&str; 3] = [
@@ -238,9 +238,8 @@ impl Rbd {
     /// Keeps a note with an image. Only on a primary; it is copied with the image.
     pub async fn keep_note(&self, image: &str, key: &str, value: &str) -> Result<(), RbdError> {
         let spec = self.spec(image);
-        self.text(&["image-meta", "set", &spec, key, value])
-            .await
-            .map(drop)
+        let args = ["image-meta", "set", &spec, key, value];
+        self.run(&args, CHANGE, None).await.map(drop)
     }
 
     async fn mirror(&self, args: &[&str]) -> Result<(), RbdError> {
@@ -261,6 +260,13 @@ impl Rbd {
     pub async fn text(&self, args: &[&str]) -> Result<String, RbdError> {
         let out = self.run(args, LOOK, None).await?;
         Ok(String::from_utf8_lossy(&out).into_owned())
+    }
+
+    /// Whose word counts: the user, and the file with the key.
+    pub(super) fn credentials(&self) -> [String; 2] {
+        self.user.as_ref().map_or_else(Default::default, |user| {
+            [user.id.clone(), user.key.path().display().to_string()]
+        })
     }
 
     /// The command line of `rbd`, to be extended.

@@ -13,7 +13,7 @@ use super::{
     start_driver,
 };
 use crate::{
-    ControlPlane, Program,
+    ControlPlane, Part, Program,
     access::{in_repository, kubectl, merged, service_account},
     objects,
 };
@@ -32,6 +32,7 @@ pub struct Site {
     // First, so that it does not live to see its API server and its driver go.
     agent: Program,
     driver: Program,
+    folder: PathBuf,
     /// Its API server.
     pub plane: ControlPlane,
     /// A client as administrator.
@@ -137,9 +138,42 @@ impl Sites {
     /// All went well: nobody needs the logs of the programs.
     pub fn went_well(&mut self) {
         for site in [&mut self.dr1, &mut self.dr2] {
-            site.agent.went_well();
-            site.driver.went_well();
+            site.went_well();
         }
+    }
+
+    fn of(&mut self, name: &str) -> (&mut Site, &Pair) {
+        let site = if name == NAMES[0] {
+            &mut self.dr1
+        } else {
+            &mut self.dr2
+        };
+        (site, &self.pair)
+    }
+
+    /// The loss of a site: Ceph, API server, agent and driver end at once.
+    pub async fn kill(&mut self, name: &str) -> Result<()> {
+        let (site, pair) = self.of(name);
+        tokio::try_join!(pair.site(name).kill(), site.kill()).map(drop)
+    }
+
+    /// It comes back, with what it had on its disks.
+    pub async fn start_again(&mut self, name: &str) -> Result<()> {
+        let (site, pair) = self.of(name);
+        pair.site(name).start().await?;
+        site.start_again(pair).await
+    }
+
+    /// A site that is not dead and not heard of: Ceph, API server, agent and driver stop in their tracks.
+    pub async fn freeze(&self, name: &str) -> Result<()> {
+        tokio::try_join!(self.pair.site(name).freeze(), self.site(name).freeze()).map(drop)
+    }
+
+    /// It goes on where it was, storage first, and knows of nothing. In between, what is asked is done.
+    pub async fn thaw(&self, name: &str, between: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        self.pair.site(name).thaw().await?;
+        between().await?;
+        self.site(name).thaw().await
     }
 
     /// What the agents' programs have logged that speaks of a missing right.
@@ -167,8 +201,6 @@ impl Site {
         install(&plane.kubeconfig_path(), "spoke-deploy/standalone").await?;
         objects::namespace(&client, SECRET.0).await?;
         objects::apply_yaml(&client, &classes(storage.key())).await?;
-        let socket = folder.join(format!("{name}.sock"));
-        let driver = start_driver(pair, storage, &socket).await?;
         let mine = service_account(
             &plane.kubeconfig(),
             names::SYSTEM_NAMESPACE,
@@ -177,17 +209,69 @@ impl Site {
         .await?;
         let file = folder.join(format!("agent-{name}"));
         std::fs::write(&file, mine)?;
-        let at = format!("{NAME}=unix://{}", socket.display());
-        let args = ["agent", "--identity", "agent-0", "--driver", &at];
-        let file = file.display().to_string();
-        let agent = Program::start(&format!("agent-{name}"), &args, &[("KUBECONFIG", &file)])?;
+        let (agent, driver) = programs(pair, storage, folder).await?;
         Ok(Self {
             agent,
             driver,
+            folder: folder.to_owned(),
             plane,
             client,
         })
     }
+
+    /// The agent's program.
+    pub fn agent(&self) -> &Program {
+        &self.agent
+    }
+
+    /// Ends everything of Kubernetes with SIGKILL, and the driver with it.
+    async fn kill(&mut self) -> Result<()> {
+        self.went_well();
+        tokio::try_join!(
+            self.plane.kill(Part::All),
+            self.agent.kill(),
+            self.driver.kill()
+        )
+        .map(drop)
+    }
+
+    async fn freeze(&self) -> Result<()> {
+        tokio::try_join!(
+            self.plane.freeze(),
+            self.agent.freeze(),
+            self.driver.freeze()
+        )
+        .map(drop)
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        tokio::try_join!(self.plane.thaw(), self.agent.thaw(), self.driver.thaw()).map(drop)
+    }
+
+    async fn start_again(&mut self, pair: &Pair) -> Result<()> {
+        self.plane.start_again().await?;
+        let storage = pair.site(self.plane.name());
+        (self.agent, self.driver) = programs(pair, storage, &self.folder).await?;
+        Ok(())
+    }
+
+    fn went_well(&mut self) {
+        self.agent.went_well();
+        self.driver.went_well();
+    }
+}
+
+/// Starts the agent of a cluster, and the driver that it talks to.
+async fn programs(pair: &Pair, storage: &Cluster, folder: &Path) -> Result<(Program, Program)> {
+    let name = storage.name();
+    let socket = folder.join(format!("{name}.sock"));
+    let driver = start_driver(pair, storage, &socket).await?;
+    let at = format!("{NAME}=unix://{}", socket.display());
+    let args = ["agent", "--identity", "agent-0", "--driver", &at];
+    let file = folder.join(format!("agent-{name}"));
+    let file = file.display().to_string();
+    let agent = Program::start(&format!("agent-{name}"), &args, &[("KUBECONFIG", &file)])?;
+    Ok((agent, driver))
 }
 
 /// Applies a folder of the repository as the quick start says.

@@ -188,6 +188,9 @@ pub struct SnapshotNamespace {
     pub complete: bool,
     /// The snapshot of the other side that it is a copy of.
     pub primary_snap_id: Option<u64>,
+    /// For whom a snapshot of the primary is still kept.
+    #[serde(default)]
+    pub mirror_peer_uuids: Vec<String>,
     /// Who made that one; empty in what is left of a promotion by force that was cut short.
     #[serde(default)]
     pub primary_mirror_uuid: String,
@@ -203,6 +206,13 @@ pub fn incomplete_copy(snapshots: &[Snapshot]) -> Option<&Snapshot> {
     let Snapshot { id: _, namespace } = newest;
     let copy = namespace.primary_snap_id.is_some() && !namespace.primary_mirror_uuid.is_empty();
     (copy && !namespace.complete).then_some(newest)
+}
+
+/// Of the snapshots of a side that was primary, the last one that the other side is known to have: the oldest that is kept for it.
+pub(super) fn kept_for_peer(snapshots: &[Snapshot]) -> Option<&Snapshot> {
+    let kept = |n: &SnapshotNamespace| n.kind == "mirror" && !n.mirror_peer_uuids.is_empty();
+    let kept = snapshots.iter().filter(|s| kept(&s.namespace));
+    kept.min_by_key(|s| s.id)
 }
 
 #[cfg(test)]

@@ -47,9 +47,19 @@ enum Call {
     Resync,
     ResyncForced,
     Info,
+    /// Whether the copy is complete.
+    CopyState,
+    Divergence,
+    /// Under an empty name.
+    KeepUnnamed,
+    /// Of a kept copy; what is meant is none.
+    DropCopy,
 }
 
-use Call::{Demote, Disable, Enable, Info, Promote, PromoteForced, Resync, ResyncForced};
+use Call::{
+    CopyState, Demote, Disable, Divergence, DropCopy, Enable, Info, KeepUnnamed, Promote,
+    PromoteForced, Resync, ResyncForced,
+};
 
 /// How the call is spoiled, or what it says besides.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +142,15 @@ const TABLE: &[Row] = &[
     (Given::Mirrored, "dr1", Info, With::Nothing, Synced),
     (Given::Mirrored, "dr2", Info, With::Nothing, No(INVALID, "not primary")),
     (Given::Drained, "dr1", Info, With::Nothing, No(INVALID, "not primary")),
+    // What our own contract says of copies.
+    (Given::Plain, "dr1", CopyState, With::Nothing, No(INVALID, "not enabled")),
+    (Given::Mirrored, "dr1", CopyState, With::Nothing, No(INVALID, "is primary")),
+    (Given::Mirrored, "dr2", CopyState, With::Nothing, Ready(true)),
+    (Given::Mirrored, "dr1", Divergence, With::Nothing, No(PRECONDITION, "is primary")),
+    (Given::Mirrored, "dr2", Divergence, With::Nothing, No(PRECONDITION, "no snapshot is left")),
+    (Given::Mirrored, "dr1", KeepUnnamed, With::Nothing, No(INVALID, "empty name")),
+    (Given::Mirrored, "dr1", DropCopy, With::Nothing, No(INVALID, "not a copy that was kept")),
+    (Given::Nothing, "dr1", DropCopy, With::Nothing, Done),
     // Disable.
     (Given::Plain, "dr1", Disable, With::Nothing, Done),
     (Given::OwnMirrored, "dr1", Disable, With::Nothing, Then(None, None)),
@@ -275,6 +294,10 @@ async fn check(
         Demote => caller.demote().await.map(|()| None),
         Resync => caller.resync(false).await.map(Some),
         ResyncForced => caller.resync(true).await.map(Some),
+        CopyState => caller.copy_state().await.map(Some),
+        Divergence => caller.divergence().await.map(|_| None),
+        KeepUnnamed => caller.keep("").await.map(|_| None),
+        DropCopy => caller.drop_copy(&caller.handle).await.map(|()| None),
         Info => {
             let info = caller.info().await;
             if matches!(answer, Synced) {

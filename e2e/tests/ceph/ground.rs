@@ -10,6 +10,10 @@ use lifeboat_e2e::{
         driver::{CLUSTER, USER_ID, USER_KEY, handle_of},
     },
 };
+use lifeboat_proto::copies::{
+    DropCopyRequest, GetCopyStateRequest, GetDivergenceRequest, KeepCopyRequest,
+    copies_client::CopiesClient,
+};
 use lifeboat_proto::replication::{
     DemoteVolumeRequest, DisableVolumeReplicationRequest, EnableVolumeReplicationRequest,
     GetVolumeReplicationInfoRequest, GetVolumeReplicationInfoResponse, PromoteVolumeRequest,
@@ -166,6 +170,50 @@ impl Caller {
         };
         let done = self.client().resync_volume(request).await;
         done.map(|r| r.into_inner().ready)
+    }
+
+    fn copies(&self) -> CopiesClient<Channel> {
+        CopiesClient::new(self.channel.clone())
+    }
+
+    pub(crate) async fn copy_state(&self) -> Result<bool, Status> {
+        let request = GetCopyStateRequest {
+            volume_id: self.handle.clone(),
+            secrets: self.secrets.clone(),
+            ..Default::default()
+        };
+        let done = self.copies().get_copy_state(request).await;
+        done.map(|r| r.into_inner().complete)
+    }
+
+    pub(crate) async fn divergence(&self) -> Result<u64, Status> {
+        let request = GetDivergenceRequest {
+            volume_id: self.handle.clone(),
+            secrets: self.secrets.clone(),
+            ..Default::default()
+        };
+        let done = self.copies().get_divergence(request).await;
+        done.map(|r| r.into_inner().bytes)
+    }
+
+    /// Returns the handle of the copy.
+    pub(crate) async fn keep(&self, name: &str) -> Result<String, Status> {
+        let request = KeepCopyRequest {
+            volume_id: self.handle.clone(),
+            name: name.to_owned(),
+            secrets: self.secrets.clone(),
+            ..Default::default()
+        };
+        let done = self.copies().keep_copy(request).await;
+        done.map(|r| r.into_inner().volume_id)
+    }
+
+    pub(crate) async fn drop_copy(&self, handle: &str) -> Result<(), Status> {
+        let request = DropCopyRequest {
+            volume_id: handle.to_owned(),
+            secrets: self.secrets.clone(),
+        };
+        self.copies().drop_copy(request).await.map(drop)
     }
 
     pub(crate) async fn info(&self) -> Result<GetVolumeReplicationInfoResponse, Status> {

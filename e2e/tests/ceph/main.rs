@@ -4,3 +4,5 @@ mod clusters;
 mod disaster;
 mod driver;
 mod ground;
+mod hub;
+mod kept;

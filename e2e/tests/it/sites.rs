@@ -20,7 +20,7 @@ mod apps;
 mod look;
 mod site;
 
-pub(crate) use look::{epoch, has, on, phase};
+pub(crate) use lifeboat_e2e::placement::{epoch, has, on, phase};
 pub(crate) use site::Site;
 
 /// The managed clusters, best first.

@@ -21,6 +21,8 @@ enum Which {
     Moves(Told),
     /// The agent on a real kube-apiserver, beside what that can do.
     Agent(Told),
+    /// Moves on two Ceph clusters, beside what the storage itself needs.
+    Ceph(Told),
 }
 
 /// What a benchmark is told.
@@ -42,11 +44,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => ("bench", &args.moves),
         Some(Which::Moves(told)) => ("bench", told),
         Some(Which::Agent(told)) => ("bench-agent", told),
+        Some(Which::Ceph(told)) => ("bench-ceph", told),
     };
     // All at once, also the product: with another selection cargo may choose other features and compile everything again.
     run_command(&mut cargo(
         "build --release --locked --package lifeboat-cli --package lifeboat-lab --package lifeboat-e2e \
-         --bin lifeboat --bin bench --bin bench-agent",
+         --bin lifeboat --bin bench --bin bench-agent --bin bench-ceph --bin rbd-driver --bin record-writer",
     ))?;
     let mut bench = command(beside(&format!("../release/{name}"))?);
     bench.env("LIFEBOAT_BIN", beside("../release/lifeboat")?);

@@ -44,6 +44,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// A call that names a volume and nothing else.
+    pub(super) fn volume(volume_id: String, secrets: HashMap<String, String>) -> Self {
+        Self {
+            source: None,
+            volume_id,
+            secrets,
+        }
+    }
+
     /// Newer callers say what they mean in the source, older ones in the field that was there first. A group is taken for a volume
     /// and then not found, as ceph-csi does.
     fn handle(&self) -> String {

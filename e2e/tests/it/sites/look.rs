@@ -1,10 +1,12 @@
 //! What a test waits for and looks at.
 
 use anyhow::Result;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt, api::ListParams};
-use lifeboat_api::{DRCluster, DRPlacement, common::condition};
-use lifeboat_e2e::wait;
+use lifeboat_api::{DRCluster, DRPlacement};
+use lifeboat_e2e::{
+    placement::{at_rest, ready},
+    wait,
+};
 use lifeboat_sim::world::App;
 use serde_json::{Value, json};
 
@@ -14,11 +16,6 @@ impl Sites {
     /// Waits until the hub calls a cluster, its agent and its drivers ready.
     pub(crate) async fn until_ready(&self, cluster: &str) -> Result<()> {
         let api = Api::<DRCluster>::all(self.hub_client.clone());
-        let ready = |c: &DRCluster| {
-            let conditions = c.status.as_ref().map(|s| s.conditions.as_slice());
-            let is = |kind| is_true(conditions.unwrap_or_default(), kind);
-            is("Reachable") && is("AgentAlive") && is("DriversReady")
-        };
         wait::until_some(&api, cluster, "it is ready", ready)
             .await
             .map(drop)
@@ -43,10 +40,7 @@ impl Sites {
     /// Waits until an application has come to rest on a cluster: available, and protected on the other one.
     pub(crate) async fn until_settled(&self, app: &App, cluster: &str) -> Result<DRPlacement> {
         let what = format!("it is at rest on {cluster}");
-        self.until(app, &what, |p| {
-            on(p, cluster) && phase(p) == "Steady" && has(p, "Protected") && has(p, "PeerReady")
-        })
-        .await
+        self.until(app, &what, |p| at_rest(p, cluster)).await
     }
 
     /// Waits until every copy of an application's volumes on a cluster holds exactly these records.
@@ -103,34 +97,4 @@ impl Sites {
 fn print(kind: &str, name: &str, what: &Value) {
     let text = serde_saphyr::to_string(what).unwrap_or_else(|_| what.to_string());
     eprintln!("--- {kind} {name}\n{text}");
-}
-
-fn is_true(conditions: &[Condition], kind: &str) -> bool {
-    condition(conditions, kind).is_some_and(|c| c.status == "True")
-}
-
-/// Whether a condition of the placement is True.
-pub(crate) fn has(placement: &DRPlacement, kind: &str) -> bool {
-    let status = placement.status.as_ref();
-    status.is_some_and(|s| is_true(&s.conditions, kind))
-}
-
-/// Whether the status speaks of the present spec, and says that the application runs on this cluster.
-pub(crate) fn on(placement: &DRPlacement, cluster: &str) -> bool {
-    let status = placement.status.as_ref();
-    let current = status.and_then(|s| s.observed_generation) == placement.metadata.generation;
-    let there = status.and_then(|s| s.cluster.as_deref()) == Some(cluster);
-    current && there && has(placement, "Available")
-}
-
-/// The phase of a placement.
-pub(crate) fn phase(placement: &DRPlacement) -> &str {
-    let status = placement.status.as_ref();
-    status.and_then(|s| s.phase.as_deref()).unwrap_or_default()
-}
-
-/// The epoch of a placement.
-pub(crate) fn epoch(placement: &DRPlacement) -> i64 {
-    let status = placement.status.as_ref();
-    status.and_then(|s| s.epoch).unwrap_or_default()
 }
