@@ -35,6 +35,9 @@ pub struct DriverState {
 /// Of what a driver offers: it says whether a copy is complete, before that is promoted by force.
 pub const COPY_STATE: &str = "CopyState";
 
+/// Of what a driver offers: it makes independent copies of what a resync would throw away, and its agent knows to ask for them.
+pub const SALVAGE: &str = "Salvage";
+
 /// Takes the description off an enum's schema: in an optional field it would replace the field's own, which is what
 /// `kubectl explain` should print.
 pub(crate) fn let_the_field_speak(schema: &mut schemars::Schema) {

@@ -113,6 +113,9 @@ pub enum AgentFacts {
         /// Names of the drivers that tell whether a copy is complete. Of the others nobody knows what a forced promotion brings back.
         #[serde(default)]
         telling: BTreeSet<String>,
+        /// Names of the drivers that make an independent copy of what is thrown away, and whose agents know to ask for it.
+        #[serde(default)]
+        keeping: BTreeSet<String>,
     },
     /// All have run out or were given up.
     Silent {

@@ -98,6 +98,7 @@ pub fn empty_cluster() -> ClusterFacts {
             drivers: BTreeMap::from([(DRIVER.to_owned(), String::new())]),
             silent: BTreeMap::new(),
             telling: BTreeSet::from([DRIVER.to_owned()]),
+            keeping: BTreeSet::from([DRIVER.to_owned()]),
         },
         namespaces: BTreeMap::from([("shop".to_owned(), NamespaceFacts::Active)]),
         storage_classes: BTreeMap::from([(CLASS.to_owned(), DRIVER.to_owned())]),

@@ -17,7 +17,7 @@ use super::hold::binding;
 use super::quarantine::old_owners;
 use super::relocate::{Staged, staged};
 use super::view::{View, names, replication};
-use super::{failover, protect};
+use super::{failover, gates, protect};
 
 /// Volumes are made and promoted on the target.
 pub(super) fn promote(v: &View<'_>, from: &ClusterId, to: &ClusterId, kind: MoveKind) -> Draft {
@@ -138,11 +138,18 @@ fn promoting(v: &View<'_>, to: &ClusterId, claims: &BTreeSet<ClaimKey>) -> Draft
         .map(|c| c.volumes.values().map(|x| x.csi.driver.clone()).collect())
         .unwrap_or_default();
     blockers.extend(protect::agent_trouble(facts, to, &drivers));
+    let mut gates = Vec::new();
+    if may_be_forced(v, to) {
+        let told = gates::copy_state(v, to);
+        blockers.extend(told.blockers);
+        gates = told.gates;
+    }
     Draft::wait(format!(
         "promoting on {to}: {done} of {} volumes are primary",
         claims.len()
     ))
     .blocked_all(blockers)
+    .gated(gates)
 }
 
 /// Volumes whose storage class the policy does not know any more.
@@ -166,8 +173,10 @@ fn other_way(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
     if v.intent.life == Life::Leaving || v.pending() != Some(MoveKind::Failover) {
         return None;
     }
-    let named = failover::named(v, to);
-    if v.fresh(to) && named.is_none_or(|named| named == to) {
+    if may_be_forced(v, to) {
+        if !gates::copy_state(v, to).open() {
+            return None;
+        }
         let said = format!("{to} may be forced: the loss was accepted");
         let forced = Draft::journal(v, |j| {
             j.served = Some(v.intent.request.clone());
@@ -181,6 +190,12 @@ fn other_way(v: &View<'_>, to: &ClusterId) -> Option<Draft> {
         Wish::Begin(draft) => Some(draft),
         Wish::None | Wish::Held(_) => None,
     }
+}
+
+/// Whether a failover is asked for to where the application is going anyway.
+fn may_be_forced(v: &View<'_>, to: &ClusterId) -> bool {
+    let asked = v.intent.life != Life::Leaving && v.pending() == Some(MoveKind::Failover);
+    asked && v.fresh(to) && failover::named(v, to).is_none_or(|named| named == to)
 }
 
 /// The target fell silent after the commit. Another failover is the way out.
@@ -288,7 +303,8 @@ fn unready(v: &View<'_>, on: &ClusterId, wanted: &BTreeMap<WorkloadKey, i32>) ->
     let there = &v.at(on).workloads;
     let late = |(k, n): (&WorkloadKey, &i32)| {
         let seen = there.get(k);
-        let ready = seen.is_some_and(|w| w.ready >= (*n).min(w.replicas));
+        // Scaled to zero by a hand it is not ready: that says nothing of its data.
+        let ready = seen.is_some_and(|w| w.ready >= (*n).min(w.replicas.max(1)));
         (!ready).then(|| format!("{k} ({} of {n} ready)", seen.map_or(0, |w| w.ready)))
     };
     wanted.iter().filter_map(late).collect()
@@ -300,10 +316,15 @@ pub(super) fn runs(v: &View<'_>, on: &ClusterId) -> bool {
     capture.is_some_and(|c| unready(v, on, &wanted(v, c)).is_empty())
 }
 
-/// An application that was not ready in time: noted when it is.
+/// An application that was not ready in time: noted when it is. One that was captured at zero replicas since, by a hand that stopped it,
+/// has not become ready by that.
 pub(super) fn runs_after_all(v: &View<'_>, on: &ClusterId) -> Option<Draft> {
     let late = v.journal.arrival().is_some_and(|m| m.available.is_none());
-    (late && runs(v, on)).then(|| {
+    let some = v.capture().is_some_and(|c| {
+        let wanted = wanted(v, c);
+        wanted.is_empty() || wanted.values().any(|n| *n > 0)
+    });
+    (late && some && runs(v, on)).then(|| {
         let said = format!("{} runs on {on}", v.intent.placement);
         Draft::journal(v, |j| {
             if let Some(record) = j.arrival_mut() {

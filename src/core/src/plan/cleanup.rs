@@ -67,19 +67,14 @@ pub(super) fn next(v: &View<'_>, left: &Left<'_>) -> Draft {
 /// What is to be done on the old sides, and beside it on the owner: a step there that fails for ever keeps no copy from being made.
 /// What takes objects away there, and the end of the move, wait for the owner: it is captured first.
 fn beside_the_owner(v: &View<'_>, left: &Left<'_>, keep: &mut Draft) -> Draft {
-    let sides = old_sides(v, left);
+    let busy = !keep.steps.is_empty();
+    let sides = old_sides(v, left, |draft| busy && takes_away(draft));
     let ends = |j: &Journal| j.phase == Phase::Steady;
-    if keep.steps.is_empty() || sides.journal.as_ref().is_some_and(|j| !ends(j)) {
+    if !busy || sides.journal.as_ref().is_some_and(|j| !ends(j)) {
         return sides;
     }
     let steps = std::mem::take(&mut keep.steps);
-    let takes_away = |s: &Step| {
-        matches!(
-            s,
-            Step::RemoveWorkloads { .. } | Step::Release { .. } | Step::RemoveClaims { .. }
-        )
-    };
-    if sides.steps.is_empty() || sides.steps.iter().any(takes_away) {
+    if sides.steps.is_empty() || takes_away(&sides) {
         let text = std::mem::take(&mut keep.text);
         return Draft {
             blockers: sides.blockers,
@@ -92,8 +87,19 @@ fn beside_the_owner(v: &View<'_>, left: &Left<'_>, keep: &mut Draft) -> Draft {
     }
 }
 
-/// Every cluster but the owner that still has something of ours, the one that was left last among them.
-fn old_sides(v: &View<'_>, left: &Left<'_>) -> Draft {
+fn takes_away(draft: &Draft) -> bool {
+    draft.steps.iter().any(|s| {
+        matches!(
+            s,
+            Step::RemoveWorkloads { .. } | Step::Release { .. } | Step::RemoveClaims { .. }
+        )
+    })
+}
+
+/// Every cluster but the owner that still has something of ours, the one that was left last among them. What comes `later` is done
+/// when nothing else is to be done on any of them.
+fn old_sides(v: &View<'_>, left: &Left<'_>, later: impl Fn(&Draft) -> bool) -> Draft {
+    let mut last = None;
     let mut waits: Vec<Draft> = Vec::new();
     for id in v.others() {
         let facts = v.at(id);
@@ -121,11 +127,18 @@ fn old_sides(v: &View<'_>, left: &Left<'_>) -> Draft {
             continue;
         }
         if let Some(draft) = one_side(v, left, id) {
+            if later(&draft) {
+                last.get_or_insert(draft);
+                continue;
+            }
             if draft.journal.is_some() || !draft.steps.is_empty() {
                 return draft;
             }
             waits.push(draft);
         }
+    }
+    if let Some(draft) = last {
+        return draft;
     }
     let mut waits = waits.into_iter();
     let Some(mut first) = waits.next() else {

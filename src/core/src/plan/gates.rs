@@ -127,6 +127,13 @@ pub(super) fn failover(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Gates 
         .asked_for(MoveKind::Failover)
 }
 
+/// Can it be told whether the copies there are complete, or was it accepted that it cannot?
+pub(super) fn copy_state(v: &View<'_>, to: &ClusterId) -> Gates {
+    copy_state::told(v, to)
+        .about(to)
+        .asked_for(MoveKind::Failover)
+}
+
 /// Is the cluster fit to take the application from its last copy? An old copy there that was not cleaned up yet may
 /// be that copy, unless it is being rebuilt.
 fn last_copy(v: &View<'_>, to: &ClusterId) -> Gates {

@@ -408,6 +408,7 @@ pub(super) fn agent_trouble(
             drivers: states,
             silent,
             telling: _,
+            keeping: _,
         } => {
             let quiet = drivers.iter().filter_map(|d| silent.get_key_value(d));
             let quiet: Vec<String> = quiet.map(|(d, at)| format!("{d} since {at}")).collect();

@@ -87,9 +87,30 @@ pub(super) fn next(v: &View<'_>) -> Draft {
         })
         .collect();
     if !records.is_empty() {
-        return Draft::act("removing the ownership records", records);
+        let draft = Draft::act("removing the ownership records", records);
+        let kept = kept_copies(v);
+        if kept.is_empty() {
+            return draft;
+        }
+        let said = format!(
+            "kept copies stay, and nobody deletes them any more: {}",
+            names(kept)
+        );
+        return draft.event(Severity::Warning, "CopiesKept", said);
     }
     Draft::act("lets the placement go", vec![Step::Finish])
+}
+
+/// Copies of former primaries that are there, of which only the ownership records tell.
+fn kept_copies(v: &View<'_>) -> Vec<String> {
+    let all = v.observed.clusters.iter();
+    let all = all.flat_map(|(id, c)| c.diverged.iter().map(move |d| (id, d)));
+    all.filter_map(|(id, d)| {
+        let kept = d.kept.as_ref().filter(|k| k.dropped.is_none())?;
+        let (driver, handle) = (&kept.csi.driver, &kept.csi.handle);
+        Some(format!("{handle} of {} ({driver} on {id})", d.claim))
+    })
+    .collect()
 }
 
 fn unreachable(v: &View<'_>, id: &ClusterId) -> Draft {

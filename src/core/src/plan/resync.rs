@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ids::{ClaimKey, ClusterId};
 use crate::intent::MoveKind;
 use crate::journal::Phase;
-use crate::observed::{ClaimPhase, ClusterFacts, Deleting, Replicator, Role, VrStatus};
+use crate::observed::{AgentFacts, ClaimPhase, ClusterFacts, Deleting, Replicator, Role, VrStatus};
 use crate::report::Severity;
 use crate::step::{ResyncOrder, Step};
 use crate::wait::{Blocker, Reason};
@@ -146,7 +146,7 @@ pub(super) fn resync(
                 .blocked(blocker),
             );
         }
-        if let Some(blocker) = salvage_impossible(v, id) {
+        if let Some(blocker) = salvage_impossible(v, id, &unasked) {
             let message = format!("the copy on {id} is kept as it is: {}", blocker.message);
             return Some(Draft::wait(message).blocked(blocker));
         }
@@ -214,18 +214,38 @@ pub(super) fn resync(
     })
 }
 
-/// Why what is thrown away there cannot be kept, if the policy asks for that. Agents say it themselves, for each volume.
-fn salvage_impossible(v: &View<'_>, id: &ClusterId) -> Option<Blocker> {
+/// Why what is thrown away there cannot be kept, if the policy asks for that. An agent that knows nothing of it would not refuse.
+fn salvage_impossible(
+    v: &View<'_>,
+    id: &ClusterId,
+    claims: &BTreeSet<ClaimKey>,
+) -> Option<Blocker> {
     v.policy.salvage_seconds?;
-    (v.at(id).replicator == Replicator::Upstream).then(|| {
-        Blocker::new(
-            Reason::SalvageImpossible,
-            format!(
-                "the policy asks to keep what is thrown away, and the controllers of the CSI-Addons project, which work the volumes on {id}, make no copies"
-            ),
-            "copy by hand what you need, and remove failover.salvage from the DRPolicy; or let an agent work the volumes there",
-        )
-    })
+    let facts = v.at(id);
+    let asks = "the policy asks to keep what is thrown away";
+    let message = match (&facts.agent, facts.replicator) {
+        (_, Replicator::Upstream) => format!(
+            "{asks}, and the controllers of the CSI-Addons project, which work the volumes on {id}, make no copies"
+        ),
+        (AgentFacts::Alive { keeping, .. }, Replicator::Agent) => {
+            let volumes = claims.iter().filter_map(|k| facts.volumes.get(k));
+            let drivers = volumes.filter_map(|x| x.volume.as_ref()?.csi.as_ref());
+            let drivers: BTreeSet<&String> = drivers.map(|csi| &csi.driver).collect();
+            let unable: Vec<&&String> = drivers.iter().filter(|d| !keeping.contains(**d)).collect();
+            if unable.is_empty() {
+                return None;
+            }
+            let which = names(unable);
+            format!("{asks}, and on {id} its agent does not say that it makes copies: {which}")
+        }
+        // Nobody there carries an order out.
+        (AgentFacts::Unseen | AgentFacts::Silent { .. }, Replicator::Agent) => return None,
+    };
+    Some(Blocker::new(
+        Reason::SalvageImpossible,
+        message,
+        "bring the agent and the storage driver there up to date; or copy by hand what you need, and remove failover.salvage from the DRPolicy",
+    ))
 }
 
 /// How long an order to resync holds. An agent may be out of reach, and come to it when its copy is the last one: then it

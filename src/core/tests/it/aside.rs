@@ -3,9 +3,9 @@
 use lifeboat_core::ids::ClaimKey;
 use lifeboat_core::observed::{Retained, Role, VolumeFacts, VrStatus};
 use lifeboat_core::step::Step;
-use lifeboat_core::testing::{Link, id};
+use lifeboat_core::testing::{Link, Model, id};
 
-use crate::drive::{calm, fail_over, protected};
+use crate::drive::{calm, fail_over, protected, resyncing};
 
 #[test]
 fn a_step_that_fails_for_ever_on_the_owner_keeps_no_copy_from_being_made_anew() {
@@ -31,6 +31,37 @@ fn a_step_that_fails_for_ever_on_the_owner_keeps_no_copy_from_being_made_anew() 
         model.tick();
     }
     assert!(asked, "{:#?}", model.plan().1);
+}
+
+#[test]
+fn nor_does_a_side_that_is_done_keep_another_one_from_it() {
+    let mut model = resyncing();
+    let on = |model: &mut Model, name: &str| {
+        let mut steps = Vec::new();
+        for _ in 0..40 {
+            let b = model.sites.get_mut(&id("b")).unwrap();
+            let x = b.truth.volumes.values_mut().next().unwrap();
+            x.volume.as_mut().unwrap().retained = Retained::No;
+            let plan = model.plan().1;
+            let of = plan.steps.iter().filter(|s| s.cluster() == Some(&id(name)));
+            steps.extend(of.map(Step::name));
+            model.follow(&plan, None, 1);
+            model.tick();
+        }
+        steps
+    };
+    // The first side is in step, and only waits to be cleaned, which the owner holds up.
+    on(&mut model, "a");
+    let a = model.sites[&id("a")].truth.clone();
+    let c = model.sites.get_mut(&id("c")).unwrap();
+    c.truth.volumes = a.volumes.clone();
+    for x in c.truth.volumes.values_mut() {
+        let r = x.replication.as_mut().unwrap();
+        (r.desired, r.status) = (Role::Secondary, VrStatus::Demoted);
+        (r.resync_asked, r.resync_issued) = (None, None);
+    }
+    let steps = on(&mut model, "c");
+    assert!(steps.contains(&"Resync"), "{steps:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use lifeboat_core::Plan;
 use lifeboat_core::ids::{ClaimKey, Epoch};
-use lifeboat_core::intent::Risk;
+use lifeboat_core::intent::{Life, MoveKind, Risk};
 use lifeboat_core::journal::Phase;
 use lifeboat_core::observed::{AgentFacts, Contact, Csi, DivergedFacts, KeptFacts, Replicator};
 use lifeboat_core::report::{ConditionKind, Tri};
@@ -12,7 +12,7 @@ use lifeboat_core::testing::{DRIVER, Link, Model, id};
 use lifeboat_core::wait::Reason;
 
 use crate::converge::replan;
-use crate::drive::{assert_rests, calm, fail_over, protected, resyncing};
+use crate::drive::{assert_rests, calm, fail_over, protected, relocate, resyncing};
 
 /// The driver on `name` cannot say whether its copies are complete.
 fn mute(model: &mut Model, name: &str) {
@@ -125,13 +125,93 @@ fn nothing_is_thrown_away_where_it_cannot_be_kept_as_the_policy_asks() {
 }
 
 #[test]
-fn what_a_former_primary_held_is_told_newest_first_also_when_it_is_not_seen() {
-    let mut model = resyncing();
+fn an_agent_that_does_not_say_that_it_keeps_copies_is_not_trusted_to_refuse() {
+    let mut model = lost(protected());
+    model.policy.salvage_seconds = Some(3_600);
+    let keeps = |model: &mut Model, does: bool| {
+        let a = model.sites.get_mut(&id("a")).unwrap();
+        let AgentFacts::Alive { keeping, .. } = &mut a.truth.agent else {
+            panic!("no agent");
+        };
+        *keeping = does.then(|| DRIVER.to_owned()).into_iter().collect();
+    };
+    keeps(&mut model, false);
+    model.link("a", Link::Up);
+    calm(&mut model);
+    let plan = model.plan().1;
+    assert!(
+        holds(&plan, Reason::SalvageImpossible),
+        "{:#?}",
+        plan.report
+    );
+    keeps(&mut model, true);
+    calm(&mut model);
+    assert_rests(&mut model, "b");
+}
+
+#[test]
+fn a_relocation_that_is_turned_into_a_failover_after_its_commit_asks_the_same_question() {
+    let mut model = protected();
+    mute(&mut model, "b");
+    relocate(&mut model, "b");
+    while !matches!(model.journal.phase, Phase::Promoting { .. }) {
+        let plan = model.plan().1;
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    model.link("a", Link::Dead);
+    fail_over(&mut model, "b");
     let mut observed = model.observe();
-    let of = |name: &str, epoch| DivergedFacts {
+    for x in observed
+        .clusters
+        .get_mut(&id("b"))
+        .unwrap()
+        .volumes
+        .values_mut()
+    {
+        x.replication = None;
+    }
+    let plan = replan(&model, &observed);
+    let forced = |plan: &Plan| {
+        let phase = plan.journal.as_ref().map(|j| &j.phase);
+        matches!(
+            phase,
+            Some(Phase::Promoting {
+                kind: MoveKind::Failover,
+                ..
+            })
+        )
+    };
+    assert!(!forced(&plan), "{plan:#?}");
+    model.intent.accepted.insert(Risk::UnverifiedCopy);
+    assert!(forced(&replan(&model, &observed)), "{plan:#?}");
+}
+
+#[test]
+fn at_the_end_it_is_said_which_kept_copies_nobody_deletes_any_more() {
+    let mut model = protected();
+    model.intent.life = Life::Leaving;
+    let mut said = Vec::new();
+    while !model.finished {
+        let mut observed = model.observe();
+        let since = model.now;
+        let a = observed.clusters.get_mut(&id("a")).unwrap();
+        a.diverged = vec![diverged("data", 2, since)];
+        let plan = replan(&model, &observed);
+        said.extend(plan.report.events.clone());
+        model.follow(&plan, None, 1);
+        model.tick();
+    }
+    let is = |e: &&lifeboat_core::report::EventReport| e.reason == "CopiesKept";
+    let kept = said.iter().find(is).unwrap();
+    assert!(kept.message.contains("kept-data of shop/data"), "{kept:?}");
+}
+
+fn diverged(name: &str, epoch: i64, now: jiff::Timestamp) -> DivergedFacts {
+    DivergedFacts {
         claim: ClaimKey::new("shop", name),
         epoch: Epoch(epoch),
-        measured_at: model.now,
+        measured_at: now,
         bytes: Some(4_096),
         message: None,
         kept: Some(KeptFacts {
@@ -139,10 +219,17 @@ fn what_a_former_primary_held_is_told_newest_first_also_when_it_is_not_seen() {
                 driver: DRIVER.to_owned(),
                 handle: format!("kept-{name}"),
             },
-            until: model.now,
+            until: now,
             dropped: None,
         }),
-    };
+    }
+}
+
+#[test]
+fn what_a_former_primary_held_is_told_newest_first_also_when_it_is_not_seen() {
+    let mut model = resyncing();
+    let mut observed = model.observe();
+    let of = |name, epoch| diverged(name, epoch, model.now);
     let a = observed.clusters.get_mut(&id("a")).unwrap();
     let since = model.now;
     a.contact = Contact::Stale {

@@ -285,6 +285,16 @@ fn an_application_that_is_ready_late_is_noted_also_at_rest() {
         workload.ready = 0;
     }
     assert_eq!(replan(&model, &observed).journal, None);
+    // Stopped by a hand it is not ready either, whether that was captured or not.
+    for workload in facts(&mut observed, "b").workloads.values_mut() {
+        workload.replicas = 0;
+    }
+    assert_eq!(replan(&model, &observed).journal, None);
+    let newest = observed.archive.newest.as_mut().unwrap();
+    for replicas in newest.workloads.values_mut() {
+        *replicas = 0;
+    }
+    assert_eq!(replan(&model, &observed).journal, None);
 }
 
 /// `b` owns the application, which is not ready there, and `a` returns.
@@ -342,6 +352,7 @@ fn a_placement_says_that_the_agent_of_its_driver_is_silent_and_not_that_another_
                 drivers: served.map(|d| (d, String::new())).collect(),
                 silent: [(silent.to_owned(), since)].into(),
                 telling: [DRIVER.to_owned()].into(),
+                keeping: [DRIVER.to_owned()].into(),
             };
         }
         let report = replan(&model, &observed).report;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
-use lifeboat_api::common::{COPY_STATE, DriverState};
+use lifeboat_api::common::{COPY_STATE, DriverState, SALVAGE};
 use lifeboat_api::names;
 use lifeboat_core::observed::{AgentFacts, Replicator};
 use lifeboat_kit::WatchEvent;
@@ -88,12 +88,14 @@ impl Agents {
         };
         let served = self.drivers(now).into_iter();
         let served = served.filter(|driver| !silent.contains_key(&driver.name));
+        let offering = |what: &str| {
+            let offers = |driver: &DriverState| driver.capabilities.iter().any(|c| c == what);
+            let all = served.clone().filter(offers);
+            all.map(|driver| driver.name).collect()
+        };
         AgentFacts::Alive {
-            telling: served
-                .clone()
-                .filter(|driver| driver.capabilities.iter().any(|c| c == COPY_STATE))
-                .map(|driver| driver.name)
-                .collect(),
+            telling: offering(COPY_STATE),
+            keeping: offering(SALVAGE),
             drivers: served.map(trouble).collect(),
             silent,
         }
@@ -223,6 +225,7 @@ mod tests {
             drivers: drivers.collect(),
             silent: BTreeMap::new(),
             telling: BTreeSet::new(),
+            keeping: BTreeSet::new(),
         }
     }
 
@@ -279,6 +282,7 @@ mod tests {
             drivers: [("d1".to_owned(), String::new())].into(),
             silent: [("d2".to_owned(), now())].into(),
             telling: BTreeSet::new(),
+            keeping: BTreeSet::new(),
         };
         assert_eq!(agents.facts(late(16)), one_silent);
         assert_eq!(agents.drivers(late(16))[1].state, "Unknown");
