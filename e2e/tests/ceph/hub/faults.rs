@@ -48,9 +48,7 @@ async fn ailing(fleet: &mut Fleet) -> Result<()> {
     fleet.bring_back("dr1").await?;
     let fleet = &*fleet;
     let all = apps.iter().map(|app| async move {
-        let left = fleet.until_left(app, "dr1");
-        fleet.meanwhile(app, "dr2", left).await?;
-        fleet.until_settled(app, "dr2").await?;
+        fleet.until_returned(app, "dr1", "dr2").await?;
         nothing_lost(fleet, app, "dr2", &["dr2"]).await?;
         fleet.retire(app, "dr2").await
     });
