@@ -2,7 +2,7 @@
 # mount.sh CONF POOL IMAGE FOLDER: a real file system on an RBD image, mounted at FOLDER/at while this program runs. The image need
 # not be known to the kernel: rbd-fuse shows it as a file, and a loop device sits on that. A blank image gets an ext4 first.
 # Answers on stdout: `found WHAT SHA256` (what the image held before anything was done: blank, clean, unclean or damaged), then
-# `mounted PID`: others find the files under /proc/PID/root/FOLDER/at.
+# `mounted PID`: others find the files at root/FOLDER/at of /proc/PID.
 # Words on stdin: `hold` and `go` (nothing is written in between; answered by `held` and `gone`), `detach` (unmounts and ends).
 # The end of stdin, also because whoever called was killed: as when a machine dies, nothing is written back.
 set -euo pipefail

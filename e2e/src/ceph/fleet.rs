@@ -6,7 +6,7 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, api::DeleteParams};
-use lifeboat_api::DRPlacement;
+use lifeboat_api::{DRPlacement, VolumeReplication};
 use serde_json::Value;
 
 use super::{
@@ -138,6 +138,19 @@ impl Fleet {
         self.meanwhile(app, cluster, settled).await
     }
 
+    /// Waits until a cluster that was lost is of use to an application again: quarantined, its copies taken anew and proven, and
+    /// the application, on its other cluster, at rest. Each of the three may take a minute and more.
+    pub async fn until_returned(&self, app: &App, cluster: &str, to: &str) -> Result<()> {
+        let quarantined = self.until_left(app, cluster);
+        self.meanwhile(app, to, quarantined).await?;
+        let client = self.sites.site(cluster).client.clone();
+        let roles = Api::<VolumeReplication>::namespaced(client, &app.name);
+        let none = |all: &[VolumeReplication]| all.is_empty();
+        let proven = wait::until_list(&roles, "its copies are proven", none);
+        self.meanwhile(app, to, proven).await?;
+        self.until_settled(app, to).await.map(drop)
+    }
+
     /// Takes snapshots of an application's volumes on a cluster while something else is waited for.
     pub async fn meanwhile<T>(
         &self,
@@ -166,7 +179,11 @@ impl Fleet {
     pub async fn until_left(&self, app: &App, on: &str) -> Result<()> {
         let client = self.sites.site(on).client.clone();
         let api = Api::<Deployment>::namespaced(client, &app.name);
-        wait::until_gone(&api, &app.name).await?;
+        let stopped = |d: Option<&Deployment>| {
+            let replicas = d.map(|d| d.spec.as_ref().and_then(|s| s.replicas));
+            replicas.is_none_or(|r| r == Some(0))
+        };
+        wait::until(&api, &app.name, "it runs nothing", stopped).await?;
         let machine = self.machine(on);
         wait::until_answer("its volumes are let go", || async {
             let mounted = machine.mounted().await;

@@ -169,12 +169,11 @@ impl Used {
             mut writer,
             mount,
         } = self;
-        let ended = match writer.ended() {
-            Ok(None) => tokio::time::timeout(STOP, writer.stop()).await.is_ok(),
-            Ok(Some(_)) | Err(_) => {
-                volumes.note(&of, &writer.log().unwrap_or_default());
-                true
-            }
+        let ended = if let Ok(None) = writer.ended() {
+            tokio::time::timeout(STOP, writer.stop()).await.is_ok()
+        } else {
+            volumes.note(&of, &writer.log().unwrap_or_default());
+            true
         };
         writer.went_well();
         let let_go = if ended {

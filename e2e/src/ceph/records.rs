@@ -131,7 +131,8 @@ mod tests {
     }
 
     fn file(all: &[Record]) -> String {
-        all.iter().map(|r| format!("{r}\n")).collect()
+        let lines: Vec<String> = all.iter().map(ToString::to_string).collect();
+        lines.join("\n") + "\n"
     }
 
     #[test]

@@ -12,6 +12,7 @@ use lifeboat_e2e::{
 };
 
 mod cut_off;
+mod faults;
 mod lost;
 mod relocate;
 

@@ -373,6 +373,12 @@ pub enum VrStatus {
     Demoted,
     /// Demoted, resync accepted and under way (Degraded and Resyncing).
     Resyncing,
+    /// Demoted, and the driver can neither bring it in step nor say how far it is: it holds what the other side never got, a
+    /// split brain. Only to take it anew helps.
+    Apart {
+        /// The driver's words.
+        message: String,
+    },
     /// The driver refused; its words.
     Failed {
         /// The message of the status.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use lifeboat_api::DRPlacement;
 use lifeboat_e2e::{
     ceph::{App, Fleet},
-    placement::{at_rest, has, on},
+    placement::{has, on},
     wait,
 };
 use serde_json::{Value, json};
@@ -103,8 +103,7 @@ async fn fail_over(fleet: &mut Fleet, app: &App, image: &str) -> Result<()> {
             .meanwhile(app, "dr2", fleet.until_left(app, "dr1"))
             .await?;
         row("hub", "dr1 is back", "quarantined there", start.elapsed());
-        let anew = fleet.until(app, "in step again", |p| at_rest(p, "dr2"));
-        fleet.meanwhile(app, "dr2", anew).await?;
+        fleet.until_returned(app, "dr1", "dr2").await?;
         row("hub", "dr1 is back", "protected again", start.elapsed());
         Ok::<_, anyhow::Error>(())
     };

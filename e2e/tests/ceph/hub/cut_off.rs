@@ -39,7 +39,7 @@ async fn cut_off(fleet: &Fleet) -> Result<()> {
         .await?;
     let left = stepped_down_first(fleet, app);
     fleet.meanwhile(app, "dr2", left).await?;
-    fleet.until_settled(app, "dr2").await?;
+    fleet.until_returned(app, "dr1", "dr2").await?;
     nothing_lost(fleet, app, "dr2", &["dr2"]).await?;
     same_on_both(fleet, app, "dr2", "dr1").await?;
     fleet.retire(app, "dr2").await

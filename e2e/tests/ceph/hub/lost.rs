@@ -92,9 +92,7 @@ async fn returned(fleet: &mut Fleet, apps: &[App]) -> Result<()> {
     fleet.bring_back("dr1").await?;
     let fleet = &*fleet;
     let all = apps.iter().map(|app| async move {
-        let quarantined = fleet.until_left(app, "dr1");
-        fleet.meanwhile(app, "dr2", quarantined).await?;
-        fleet.until_settled(app, "dr2").await?;
+        fleet.until_returned(app, "dr1", "dr2").await?;
         nothing_lost(fleet, app, "dr2", &["dr2"]).await?;
         same_on_both(fleet, app, "dr2", "dr1").await
     });

@@ -69,7 +69,7 @@ pub(super) fn cancel(v: &View<'_>, from: &ClusterId, to: &ClusterId) -> Draft {
         let failed = ours
             .iter()
             .filter_map(|k| match replication(facts, k).map(|r| &r.status) {
-                Some(VrStatus::Failed { message }) => Some(Blocker::new(
+                Some(VrStatus::Failed { message } | VrStatus::Apart { message }) => Some(Blocker::new(
                     Reason::Promoting,
                     format!("{k} on {from}: {message}"),
                     "the agent tries again; look at the driver if this stays, or fail over: action: Failover",

@@ -284,7 +284,9 @@ pub(super) fn unsynced(v: &View<'_>, on: &ClusterId, claims: &BTreeSet<ClaimKey>
                 Some(format!("{k} has not been copied since it came to {on}"))
             }
             VrStatus::Primary => None,
-            VrStatus::Failed { message } => Some(format!("{k}: {message}")),
+            VrStatus::Failed { message } | VrStatus::Apart { message } => {
+                Some(format!("{k}: {message}"))
+            }
             VrStatus::Pending | VrStatus::Drained | VrStatus::Demoted | VrStatus::Resyncing => {
                 Some(format!("{k} is not primary yet"))
             }

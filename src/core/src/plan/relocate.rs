@@ -337,11 +337,13 @@ fn demote(v: &View<'_>, leg: &Leg<'_>) -> Draft {
         let failed = claims
             .iter()
             .filter_map(|k| match replication(facts, k).map(|r| &r.status) {
-                Some(VrStatus::Failed { message }) => Some(Blocker::new(
-                    Reason::Demoting,
-                    format!("{k} on {}: {message}", leg.from),
-                    "the agent tries again; look at the driver if this stays",
-                )),
+                Some(VrStatus::Failed { message } | VrStatus::Apart { message }) => {
+                    Some(Blocker::new(
+                        Reason::Demoting,
+                        format!("{k} on {}: {message}", leg.from),
+                        "the agent tries again; look at the driver if this stays",
+                    ))
+                }
                 _ => None,
             });
         let text = format!(

@@ -105,7 +105,10 @@ pub(super) fn resync(
             replication(facts, k).is_some_and(|r| {
                 matches!(
                     r.status,
-                    VrStatus::Demoted | VrStatus::Drained | VrStatus::Resyncing
+                    VrStatus::Demoted
+                        | VrStatus::Drained
+                        | VrStatus::Resyncing
+                        | VrStatus::Apart { .. }
                 ) || r.desired == Role::Resync
             })
         };
@@ -352,7 +355,7 @@ fn failures(
     reason: Reason,
 ) -> Vec<Blocker> {
     let of = |k: &ClaimKey| match replication(facts, k).map(|r| &r.status) {
-        Some(VrStatus::Failed { message }) => Some(Blocker::new(
+        Some(VrStatus::Failed { message } | VrStatus::Apart { message }) => Some(Blocker::new(
             reason,
             format!("{k} on {id}: {message}"),
             "the agent tries again; look at the driver if this stays",

@@ -210,7 +210,10 @@ fn available(v: &View<'_>) -> Answer {
             replication(facts, k).is_some_and(|r| {
                 matches!(
                     r.status,
-                    VrStatus::Demoted | VrStatus::Drained | VrStatus::Resyncing
+                    VrStatus::Demoted
+                        | VrStatus::Drained
+                        | VrStatus::Resyncing
+                        | VrStatus::Apart { .. }
                 )
             })
         })
@@ -432,6 +435,7 @@ fn volumes(v: &View<'_>) -> Vec<VolumeReport> {
                 Some(VrStatus::Primary) => ("Primary", None),
                 Some(VrStatus::Pending) => ("Unknown", None),
                 Some(VrStatus::Failed { message }) => ("Unknown", Some(message.clone())),
+                Some(VrStatus::Apart { message }) => ("Secondary", Some(message.clone())),
                 Some(VrStatus::Drained | VrStatus::Demoted | VrStatus::Resyncing) => {
                     ("Secondary", None)
                 }

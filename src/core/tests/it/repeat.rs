@@ -275,6 +275,17 @@ fn a_request_that_was_carried_out_as_it_was_taken_back_is_asked_for_under_its_ow
 }
 
 #[test]
+fn a_copy_that_its_driver_calls_split_is_taken_anew() {
+    let mut model = resyncing();
+    let r = on_a(&mut model);
+    (r.desired, r.resync_asked) = (Role::Secondary, None);
+    r.status = VrStatus::Apart {
+        message: "split-brain".to_owned(),
+    };
+    assert_eq!(asked(&model.plan().1), [(data(), 1)]);
+}
+
+#[test]
 fn only_a_sync_later_than_the_request_proves_a_copy() {
     let mut model = resyncing();
     let Phase::CleaningUp { resync, .. } = model.journal.phase else {

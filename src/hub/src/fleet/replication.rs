@@ -77,8 +77,14 @@ fn read_status(vr: &VolumeReplication, desired: Role) -> VrStatus {
         Some("False") => {
             let words = found("Completed").map(|c| c.message.clone());
             let message = status.message.clone().filter(|m| !m.is_empty());
-            return VrStatus::Failed {
-                message: message.or(words).unwrap_or_default(),
+            let message = message.or(words).unwrap_or_default();
+            // It has stepped down; what failed came after that. Who waits for the demotion must not wait for ever.
+            let resync = found("Completed").is_some_and(|c| c.reason == "FailedToResync");
+            let secondary = status.state.as_deref() == Some("Secondary");
+            return if desired == Role::Secondary && resync && secondary {
+                VrStatus::Apart { message }
+            } else {
+                VrStatus::Failed { message }
             };
         }
         _ => return VrStatus::Pending,
@@ -200,5 +206,23 @@ mod tests {
             message: "no luck".into(),
         };
         assert_eq!(status("primary", "Unknown", 2, &[no(done)]), failed);
+        assert_eq!(status("secondary", "Secondary", 2, &[no(done)]), failed);
+        let vr = |desired: &str| {
+            serde_json::from_value::<VolumeReplication>(json!({
+                "apiVersion": "replication.storage.openshift.io/v1alpha1", "kind": "VolumeReplication",
+                "metadata": {"name": "a", "generation": 2},
+                "spec": {"volumeReplicationClass": "v", "replicationState": desired, "dataSource": {"kind": "PersistentVolumeClaim", "name": "a"}},
+                "status": {"state": "Secondary", "observedGeneration": 2, "message": "split-brain", "conditions": [
+                    {"type": done, "status": "False", "observedGeneration": 2, "reason": "FailedToResync", "message": "no luck",
+                     "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+            }))
+            .unwrap()
+        };
+        let message = "split-brain".to_owned();
+        let apart = VrStatus::Apart {
+            message: message.clone(),
+        };
+        assert_eq!(facts(&vr("secondary")).status, apart);
+        assert_eq!(facts(&vr("resync")).status, VrStatus::Failed { message });
     }
 }
