@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    fn named(name: &str) -> Option<Need> {
-        Some(Need::Copy(name.to_owned()))
+    fn named(name: &str) -> Need {
+        Need::Copy(name.to_owned())
     }
 
     #[test]
@@ -232,21 +232,21 @@ mod tests {
         let mut all = vec![entry("db", 2, Some(old.clone()))];
         assert_eq!(reserve(&mut all, &of, &wish(1)), Some(Need::Nothing));
         // Past its time, and renewed before the drop begins.
-        assert_eq!(reserve(&mut all, &of, &wish(5)), named("n"));
+        assert_eq!(reserve(&mut all, &of, &wish(5)), Some(named("n")));
         assert_eq!(made(&mut all, &of, "n", &copy("k", 9)), Some(()));
         assert_eq!(dropping(&mut all, &old, at(5)), None, "it is wanted again");
         dropped(&mut all, &old, at(5));
         assert_eq!(all[0].kept, Some(copy("k", 9)));
         // The other way round: the driver was asked for it, and the drop began before its answer was recorded.
         let new = copy("k", 9);
-        assert_eq!(reserve(&mut all, &of, &wish(10)), named("n"));
+        assert_eq!(reserve(&mut all, &of, &wish(10)), Some(named("n")));
         assert_eq!(dropping(&mut all, &new, at(10)), Some(()));
         assert_eq!(made(&mut all, &of, "n", &copy("k", 14)), None);
         let fresh = format!("n.{}", at(10).as_second());
-        assert_eq!(reserve(&mut all, &of, &wish(10)), named(&fresh));
+        assert_eq!(reserve(&mut all, &of, &wish(10)), Some(named(&fresh)));
         assert_eq!(
             reserve(&mut all, &of, &wish(11)),
-            named(&fresh),
+            Some(named(&fresh)),
             "asked again by the name that was written down"
         );
         assert_eq!(made(&mut all, &of, &fresh, &copy("k2", 14)), Some(()));
@@ -259,7 +259,7 @@ mod tests {
         dropped(&mut all, &copy("k2", 14), at(15));
         assert_eq!(dropping(&mut all, &copy("k2", 14), at(15)), None, "once");
         let fresh = format!("n.{}", at(16).as_second());
-        assert_eq!(reserve(&mut all, &of, &wish(16)), named(&fresh));
+        assert_eq!(reserve(&mut all, &of, &wish(16)), Some(named(&fresh)));
         assert_eq!(copies(&all[0]).count(), 0);
     }
 }
