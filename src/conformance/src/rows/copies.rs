@@ -525,7 +525,11 @@ pub(crate) async fn a_copy_that_takes_its_time_keeps_no_promotion_waiting(on: &O
     let mut world = world(on, &[Capability::Keep], "west").await;
     world.stop().await;
     world.claim("web").await;
-    world.start_with(|config| config.concurrency = 1);
+    world.start_with(|config| {
+        config.concurrency = 1;
+        // So that no deadline frees a slot in between.
+        config.rpc_timeout = Duration::from_secs(7_200);
+    });
     let slow = Answer::Slow(Duration::from_secs(3_600));
     world.driver.always("K", slow);
     world.order_salvage("db", 2, 1, Some("600")).await;
