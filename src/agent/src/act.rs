@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use call::call;
 use resync::{fail_resync, forget_failure, issue_resync};
+use salvage::salvage;
 
 use crate::agent::Agent;
 use crate::cache::Work;
@@ -50,9 +51,19 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
         Decision::Refresh => settle(agent, v, Outcome::Refreshed, begun).await,
         Decision::Stuck { why } => stuck(agent, v, why, begun).await,
         Decision::Release { why } => release(agent, v, why).await,
+        Decision::IssueResync { request, enable } => {
+            // The note says that the call may have been made: whatever is to be saved is saved before. That may take hours, and
+            // has slots of its own.
+            if let Err(step) = salvage(agent, v, request).await {
+                return step;
+            }
+            let Some(_slot) = slot(agent, v) else {
+                return Step::Rest(Next::Wait);
+            };
+            issue_resync(agent, v, request, enable).await
+        }
         // Before anything is noted of a call: who stands in line has made none.
-        Decision::IssueResync { .. }
-        | Decision::Promote(_)
+        Decision::Promote(_)
         | Decision::Demote { .. }
         | Decision::Check { .. }
         | Decision::Resync { .. }
@@ -61,11 +72,7 @@ pub(crate) async fn act(agent: &Agent, v: &VolumeView, decision: Decision) -> St
             let Some(_slot) = slot(agent, v) else {
                 return Step::Rest(Next::Wait);
             };
-            if let Decision::IssueResync { request, enable } = decision {
-                issue_resync(agent, v, request, enable).await
-            } else {
-                call(agent, v, begun, decision).await
-            }
+            call(agent, v, begun, decision).await
         }
     }
 }

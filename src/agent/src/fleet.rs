@@ -32,6 +32,9 @@ struct Member {
     slots: Slots,
     /// Fences have their own: a fence is not to stand in line behind volumes whose calls hang.
     fences: Slots,
+    /// So has what is done about copies that are kept: it may take as long as the volumes are large, and no promotion is to stand
+    /// in line behind it.
+    copies: Slots,
 }
 
 /// The drivers that are served.
@@ -64,6 +67,7 @@ impl Fleet {
             annotations,
             slots: Slots::new(self.at_once),
             fences: Slots::new(self.at_once),
+            copies: Slots::new(self.at_once),
         };
         self.members.insert(name.clone(), member);
         self.tell_how(&name);
@@ -98,15 +102,21 @@ impl Fleet {
         slots.enter(work)
     }
 
+    /// A slot of a driver for measuring, keeping or dropping, or a place in its line.
+    pub(crate) fn enter_copies(&self, driver: &str, work: &Work) -> Option<Slot<'_>> {
+        self.members.get(driver)?.copies.enter(work)
+    }
+
     /// Who finds a slot now that found none before.
     pub(crate) fn call(&self) -> impl Iterator<Item = Work> {
-        let lines = self.members.values().flat_map(|m| [&m.slots, &m.fences]);
+        let members = self.members.values();
+        let lines = members.flat_map(|m| [&m.slots, &m.fences, &m.copies]);
         lines.filter_map(Slots::call)
     }
 
     /// How much may be done at once: what all slots hold, and as much as one driver's for what needs none.
     pub(crate) fn at_once(&self) -> usize {
-        self.at_once * (2 * self.members.len() + 1)
+        self.at_once * (3 * self.members.len() + 1)
     }
 
     pub(crate) fn view(&self, name: &str) -> DriverView {

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Resource;
-use lifeboat_api::common::to_time;
+use lifeboat_api::common::condition;
 use lifeboat_api::replication::ReplicationState;
-use lifeboat_api::{
-    DROwnership, DROwnershipStatus, Divergence, KeptCopy, VolumeReplication, names,
-};
+use lifeboat_api::{DROwnership, Divergence, KeptCopy, VolumeReplication, names};
 use lifeboat_drivers::{Retry, Secrets};
 use lifeboat_kit::events::{EventKind, News};
 use lifeboat_kit::{CallError, Next};
@@ -20,47 +18,53 @@ use crate::cache::Work;
 use crate::ownership;
 use crate::view::{Key, SecretView};
 
-/// Of each claim so many past divergences stay on record, besides those with a copy.
-const HISTORY: usize = 3;
+mod entries;
+
+pub(crate) use entries::{Need, Wish, find, lasts};
+
 /// The longest sleep until a copy's time is over: clocks are set meanwhile.
 const LONGEST: Duration = Duration::from_secs(3_600);
-/// A copy whose resync was not sent yet is looked at again after this.
-const UNSENT: Duration = Duration::from_secs(60);
+/// A copy whose resync is not settled yet is looked at again after this.
+const UNSETTLED: Duration = Duration::from_secs(60);
 
-/// Puts one entry into a record; `None` if the record is gone.
+/// Puts what was measured into a record; `None` if the record is gone.
 pub(crate) async fn record(
     agent: &Agent,
     key: &Key,
-    entry: &Divergence,
+    measured: &Divergence,
 ) -> Result<Option<()>, CallError> {
-    ownership::edit(agent, key, |status| put(status, entry)).await
+    ownership::edit(agent, key, |all| entries::put(all, measured)).await
 }
 
-/// Pure.
-fn put(status: &mut DROwnershipStatus, entry: &Divergence) {
-    let all = &mut status.divergence;
-    match all
-        .iter_mut()
-        .find(|d| d.claim == entry.claim && d.epoch == entry.epoch)
-    {
-        Some(old) => *old = entry.clone(),
-        None => all.push(entry.clone()),
-    }
-    let mut past: Vec<i64> = all
-        .iter()
-        .filter(|d| d.claim == entry.claim && there(d).is_none())
-        .map(|d| d.epoch)
-        .collect();
-    past.sort_unstable();
-    let oldest = past.len().checked_sub(HISTORY).and_then(|n| past.get(n));
-    if let Some(oldest) = oldest.copied() {
-        all.retain(|d| d.claim != entry.claim || there(d).is_some() || d.epoch >= oldest);
-    }
+/// Writes down by what name a copy is to be made, before it is, if it has to be; `None` if the record is gone.
+pub(crate) async fn reserve(
+    agent: &Agent,
+    key: &Key,
+    of: &Divergence,
+    wish: &Wish,
+) -> Result<Option<Need>, CallError> {
+    let done = ownership::edit(agent, key, |all| entries::reserve(all, of, wish)).await?;
+    Ok(done.flatten())
 }
 
-/// The copy, if it was made and not dropped.
-fn there(entry: &Divergence) -> Option<&KeptCopy> {
-    entry.kept.as_ref().filter(|kept| kept.dropped_at.is_none())
+/// What came of recording a copy.
+pub(crate) enum Made {
+    /// It is there.
+    Recorded,
+    /// It came to be dropped meanwhile.
+    Dropping,
+}
+
+/// Puts the copy of this name into a record; `None` if the record is gone.
+pub(crate) async fn made(
+    agent: &Agent,
+    key: &Key,
+    of: &Divergence,
+    name: &str,
+    copy: &KeptCopy,
+) -> Result<Option<Made>, CallError> {
+    let done = ownership::edit(agent, key, |all| entries::made(all, of, name, copy)).await?;
+    Ok(done.map(|done| done.map_or(Made::Dropping, |()| Made::Recorded)))
 }
 
 /// Drops the copies of a record whose time is over; answers when to look again.
@@ -75,20 +79,24 @@ pub(crate) async fn drop_due(agent: &Agent, key: &Key) -> Next {
     }
     let (mut next, mut failed) = (None, false);
     let all = record.status.iter().flat_map(|status| &status.divergence);
-    for entry in all {
+    let all: Vec<(&Divergence, &KeptCopy)> = all
+        .flat_map(|entry| entries::copies(entry).map(move |kept| (entry, kept)))
+        .collect();
+    for (entry, kept) in all {
         // Who serves the driver looks at everything when its turn comes.
-        let Some(kept) = there(entry).filter(|kept| agent.fleet.serves(&kept.driver)) else {
+        if !agent.fleet.serves(&kept.driver) {
             continue;
-        };
+        }
+        let begun = kept.dropping_since.is_some();
         let wait = match left(kept, agent.clock.now()) {
-            Some(left) => left.min(LONGEST),
-            None if unsent(agent, key, entry) => UNSENT,
-            None => {
+            Some(left) if !begun => left.min(LONGEST),
+            None if !begun && unsettled(agent, key, entry) => UNSETTLED,
+            Some(_) | None => {
                 let work = Work::Ownership(key.clone());
-                let Some(_slot) = agent.fleet.enter(&kept.driver, &work) else {
-                    return Next::Wait;
-                };
-                failed |= drop_one(agent, key, &record, entry, kept).await.is_err();
+                // Called when there is one; copies that another driver has do not wait for it.
+                if let Some(_slot) = agent.fleet.enter_copies(&kept.driver, &work) {
+                    failed |= drop_one(agent, key, &record, entry, kept).await.is_err();
+                }
                 continue;
             }
         };
@@ -106,21 +114,36 @@ fn left(kept: &KeptCopy, now: Timestamp) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-/// Whether the resync that a copy was made for is still to be sent: until then it is wanted, and made sure of before.
-fn unsent(agent: &Agent, key: &Key, entry: &Divergence) -> bool {
+/// Whether the resync that a copy was made for may still throw away what the copy holds: until then it is wanted, and made sure
+/// of before each request.
+fn unsettled(agent: &Agent, key: &Key, entry: &Divergence) -> bool {
     let volumes = agent.caches.volumes_by(key);
     volumes.iter().any(|volume| orders(volume, entry))
 }
 
+/// Whether a volume orders the resync of an entry and the driver was not seen to carry it out: the last request is not noted
+/// yet, or it failed, or nobody knows what became of it.
 fn orders(volume: &VolumeReplication, entry: &Divergence) -> bool {
     let annotations = volume.metadata.annotations.as_ref();
     let read = |name: &str| annotations.and_then(|all| all.get(name));
+    let request = |name| read(name).and_then(|note| names::read_resync_request(note));
     let epoch = read(names::EPOCH).and_then(|epoch| epoch.trim().parse().ok());
-    let issued = read(names::RESYNC_ISSUED).and_then(|note| names::read_resync_request(note));
-    volume.spec.replication_state == ReplicationState::Resync
+    let number = read(names::RESYNC_REQUEST).and_then(|number| number.trim().parse().ok());
+    let asked = volume.spec.replication_state == ReplicationState::Resync
         && volume.spec.data_source.name == entry.claim
-        && epoch == Some(entry.epoch)
-        && issued < Some((entry.epoch, 1))
+        && epoch == Some(entry.epoch);
+    let noted = request(names::RESYNC_ISSUED) >= Some((entry.epoch, number.unwrap_or(1)));
+    let failed = request(names::RESYNC_FAILED).is_some_and(|(epoch, _)| epoch == entry.epoch);
+    asked && (!noted || failed || !carried_out(volume))
+}
+
+/// Whether the driver said last, of this generation, that the copy is being taken anew or is in step.
+fn carried_out(volume: &VolumeReplication) -> bool {
+    volume.status.as_ref().is_some_and(|status| {
+        let completed = condition(&status.conditions, "Completed");
+        status.observed_generation == volume.metadata.generation
+            && completed.is_some_and(|completed| completed.status == "True")
+    })
 }
 
 /// It was not dropped, and that was said.
@@ -133,6 +156,16 @@ async fn drop_one(
     entry: &Divergence,
     kept: &KeptCopy,
 ) -> Result<(), Failed> {
+    let unwritten = |error: CallError| {
+        warn!(record = %key, error = %error.full(), "not written that a copy is dropped");
+        Failed
+    };
+    // Written first, and only if nobody wants it for longer by now: from then on it is not counted on, nor asked for by its name.
+    let now = agent.clock.now();
+    let begun = ownership::edit(agent, key, |all| entries::dropping(all, kept, now)).await;
+    let Some(()) = begun.map_err(unwritten)?.flatten() else {
+        return Ok(());
+    };
     if let Err(why) = drop_it(agent, kept).await {
         let note = format!(
             "the copy {} of {} that driver {} kept is past its time and could not be dropped: {why}; it is tried again",
@@ -149,18 +182,9 @@ async fn drop_one(
         return Err(Failed);
     }
     info!(record = %key, copy = %kept.volume_handle, "kept copy dropped");
-    let now = to_time(agent.clock.now());
-    let dropped = ownership::edit(agent, key, |status| {
-        let all = status.divergence.iter_mut();
-        let copies = all.filter_map(|d| d.kept.as_mut());
-        for copy in copies.filter(|copy| copy.volume_handle == kept.volume_handle) {
-            copy.dropped_at = Some(now.clone());
-        }
-    });
-    dropped.await.map(drop).map_err(|error| {
-        warn!(record = %key, error = %error.full(), "not written that a copy was dropped");
-        Failed
-    })
+    let now = agent.clock.now();
+    let dropped = ownership::edit(agent, key, |all| entries::dropped(all, kept, now)).await;
+    dropped.map(drop).map_err(unwritten)
 }
 
 async fn drop_it(agent: &Agent, kept: &KeptCopy) -> Result<(), String> {
@@ -183,45 +207,4 @@ async fn drop_it(agent: &Agent, kept: &KeptCopy) -> Result<(), String> {
         agent.secrets.distrust(key).await;
     }
     dropped.map_err(|error| error.upstream_text())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(claim: &str, epoch: i64, kept: bool) -> Divergence {
-        let at = to_time("2026-01-02T03:04:05Z".parse().unwrap());
-        Divergence {
-            claim: claim.into(),
-            epoch,
-            measured_at: at.clone(),
-            bytes: Some(1),
-            message: None,
-            kept: kept.then(|| KeptCopy {
-                driver: "d".into(),
-                volume_handle: format!("kept-{claim}-{epoch}"),
-                bytes: 1,
-                kept_at: at.clone(),
-                keep_until: at,
-                dropped_at: None,
-                secret: None,
-            }),
-        }
-    }
-
-    #[test]
-    fn of_each_claim_the_last_few_stay_on_record_and_every_copy_that_is_there() {
-        let mut status = DROwnershipStatus::default();
-        put(&mut status, &entry("web", 1, false));
-        put(&mut status, &entry("db", 2, true));
-        for epoch in 3..=8 {
-            put(&mut status, &entry("db", epoch, false));
-            put(&mut status, &entry("db", epoch, false));
-        }
-        let all = status.divergence.iter();
-        let left: Vec<(&str, i64)> = all.map(|d| (d.claim.as_str(), d.epoch)).collect();
-        let db = [2, 6, 7, 8].map(|epoch| ("db", epoch));
-        assert_eq!(left[0], ("web", 1));
-        assert_eq!(left[1..], db);
-    }
 }

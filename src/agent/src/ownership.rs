@@ -5,10 +5,10 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use lifeboat_api::common::{set_condition, to_time};
-use lifeboat_api::{DROwnership, DROwnershipSpec, DROwnershipStatus, names};
+use lifeboat_api::{DROwnership, DROwnershipSpec, DROwnershipStatus, Divergence, names};
 use lifeboat_kit::apply::WRITE_DEADLINE;
 use lifeboat_kit::{CallError, apply_status, deadline};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::persist::persist;
@@ -28,19 +28,23 @@ pub(crate) async fn store(agent: &Agent, key: &Key) -> Result<(), CallError> {
     if old == new {
         return Ok(());
     }
-    match write(agent, key, &record, &new).await {
+    // The list has a field manager of its own.
+    let mut own = new;
+    own.divergence.clear();
+    match write(agent, key, &record, names::AGENT_MANAGER, json!(own)).await {
         Ok(()) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Writes a status, if the record is still as it is known.
+/// Writes what one field manager has of a status, if the record is still as it is known.
 async fn write(
     agent: &Agent,
     key: &Key,
     record: &DROwnership,
-    status: &DROwnershipStatus,
+    manager: &str,
+    status: Value,
 ) -> Result<(), CallError> {
     let body = json!({
         "apiVersion": DROwnership::api_version(&()),
@@ -50,28 +54,31 @@ async fn write(
     });
     let api = agent.ownerships(&key.namespace);
     let version = record.metadata.resource_version.as_deref();
-    let written = apply_status(&api, &key.name, names::AGENT_MANAGER, body, version).await?;
+    let written = apply_status(&api, &key.name, manager, body, version).await?;
     agent.caches.wrote_ownership(written);
     Ok(())
 }
 
-/// Changes the status of a record as it is now; `None` if the record is gone.
-/// Idempotent because nothing is written when the change changes nothing.
-pub(crate) async fn edit(
+/// Changes what a record says of data that never reached the owner, as it is now, and answers what the change does; `None` if
+/// the record is gone. Idempotent because nothing is written when the change changes nothing.
+pub(crate) async fn edit<T>(
     agent: &Agent,
     key: &Key,
-    change: impl Fn(&mut DROwnershipStatus),
-) -> Result<Option<()>, CallError> {
+    change: impl Fn(&mut Vec<Divergence>) -> T,
+) -> Result<Option<T>, CallError> {
     let known = agent.caches.ownership(key).map(|(record, _)| record);
     let uid = known.as_ref().and_then(|known| known.metadata.uid.clone());
     let store = |record: Arc<DROwnership>| {
-        let mut status = record.status.clone().unwrap_or_default();
-        change(&mut status);
+        let old = record.status.as_ref().map(|status| &status.divergence);
+        let old = old.cloned().unwrap_or_default();
+        let mut new = old.clone();
+        let done = change(&mut new);
         async move {
-            if record.status.as_ref() != Some(&status) {
-                write(agent, key, &record, &status).await?;
+            if old != new {
+                let manager = names::DIVERGENCE_MANAGER;
+                write(agent, key, &record, manager, json!({ "divergence": new })).await?;
             }
-            Ok(Some(()))
+            Ok(Some(done))
         }
     };
     let read = || {

@@ -8,6 +8,9 @@ pub const SYSTEM_NAMESPACE: &str = "lifeboat-system";
 pub const HUB_MANAGER: &str = "lifeboat-hub";
 /// Field manager of the agent's applies.
 pub const AGENT_MANAGER: &str = "lifeboat-agent";
+/// Field manager of the agent's applies of `status.divergence` of a DROwnership: an agent that knows no such field does not take
+/// it away by an apply of its own.
+pub const DIVERGENCE_MANAGER: &str = "lifeboat-agent-divergence";
 
 /// Label: uid of the DRPlacement that an object was made for. The mark that makes an object ours.
 pub const PLACEMENT_UID: &str = "lifeboat.dev/placement-uid";

@@ -89,9 +89,16 @@ pub struct Divergence {
     /// Why it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The name by which the driver was asked for an independent copy, written before it was asked. Without `kept`: it may have
+    /// made one all the same, which is in no record but by this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_name: Option<String>,
     /// The independent copy that was made before it was thrown away. Absent: none was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<KeptCopy>,
+    /// Earlier copies that another took the place of, until they are dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<KeptCopy>,
 }
 
 /// An independent copy of a volume as it was before a resync. Only the agent drops it, when its time is over; without this
@@ -109,6 +116,9 @@ pub struct KeptCopy {
     pub kept_at: Time,
     /// When it is dropped.
     pub keep_until: Time,
+    /// Since when it is being dropped: from then on it is not counted on any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropping_since: Option<Time>,
     /// When it was dropped. Absent: it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped_at: Option<Time>,

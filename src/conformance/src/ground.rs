@@ -413,6 +413,40 @@ pub(crate) async fn install_older(client: &Client) {
     .await;
 }
 
+/// Replaces the kind `DROwnership` by one whose status has no `divergence`.
+pub(crate) async fn install_older_ownerships(client: &Client) {
+    let crds = lifeboat_api::spoke_crds();
+    let new = crds
+        .iter()
+        .find(|crd| crd.spec.names.plural == "drownerships");
+    let mut old = whole(new.unwrap());
+    let root = &mut old["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let status = root["properties"]["status"]["properties"].as_object_mut();
+    assert!(status.unwrap().remove("divergence").is_some());
+    apply(client, old).await;
+    let record = json!({
+        "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership", "metadata": {"name": "probe", "namespace": "default"},
+        "spec": {"placementUID": "1", "placement": "a/b", "cluster": "c", "clusterUID": "2", "owner": "c", "epoch": 1},
+    });
+    let told = json!({
+        "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership", "status": {"divergence": []},
+    });
+    let kind = GroupVersionKind::gvk("lifeboat.dev", "v1alpha1", "DROwnership");
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), "default", &ApiResource::from_gvk(&kind));
+    let params = PatchParams::apply("rows").force();
+    until("the older kind is served", async || {
+        let made = api.patch("probe", &params, &Patch::Apply(&record)).await;
+        assert!(made.is_ok(), "{made:?}");
+        let taken = api
+            .patch_status("probe", &params, &Patch::Apply(&told))
+            .await;
+        drop(api.delete("probe", &DeleteParams::default()).await);
+        taken.is_err()
+    })
+    .await;
+}
+
 pub(crate) fn whole(crd: &CustomResourceDefinition) -> Value {
     let mut object = serde_json::to_value(crd).unwrap();
     object["apiVersion"] = json!("apiextensions.k8s.io/v1");

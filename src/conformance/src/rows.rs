@@ -174,6 +174,13 @@ macro_rules! each_row {
                 what_cannot_be_kept_is_not_thrown_away,
                 a_kept_copy_is_dropped_when_its_time_is_over_by_a_restarted_agent_too,
                 a_copy_is_kept_until_its_resync_was_sent_and_from_then_on_for_its_time,
+                a_copy_stays_while_the_driver_did_not_carry_out_the_resync_it_was_made_for,
+                a_later_request_keeps_what_no_earlier_one_did,
+                a_copy_that_is_being_dropped_is_not_counted_on_again,
+                the_name_of_a_copy_is_on_record_before_the_driver_is_asked_for_it,
+                a_record_that_cannot_be_written_holds_a_resync_back_only_where_a_copy_is_wanted,
+                a_copy_that_takes_its_time_keeps_no_promotion_waiting,
+                an_agent_that_knows_nothing_of_kept_copies_leaves_them_on_record,
             }
         }
     };

@@ -80,6 +80,11 @@ impl World {
         ground::install_older(&self.admin).await;
     }
 
+    /// Replaces the kind of ownership records by one that knows nothing of what never reached the owner.
+    pub(crate) async fn older_ownership_kind(&self) {
+        ground::install_older_ownerships(&self.admin).await;
+    }
+
     async fn bare(on: &On, identity: Identity, without: &str) -> Self {
         let ground = Arc::new(Ground::new(on.server(), without, on.is_paused()).await);
         let driver = Driver::new(DRIVER, identity);

@@ -6,7 +6,6 @@ use lifeboat_kit::CallError;
 use tracing::warn;
 
 use super::call::call;
-use super::salvage::salvage;
 use super::{Step, again, refuse, warn_about};
 use crate::agent::Agent;
 use crate::decide::{Decision, still_ordered};
@@ -21,10 +20,6 @@ pub(super) async fn issue_resync(
     (epoch, number): (i64, u32),
     enable: Mark,
 ) -> Step {
-    // The note says that the call may have been made: whatever is to be saved is saved before.
-    if let Err(step) = salvage(agent, v, (epoch, number)).await {
-        return step;
-    }
     let note = names::resync_request(epoch, number);
     if let Err(error) = writes::annotate(agent, &v.key, names::RESYNC_ISSUED, Some(&note)).await {
         return again(Err(error), v);

@@ -7,14 +7,16 @@ use jiff::Timestamp;
 use lifeboat_api::common::to_time;
 use lifeboat_api::{Divergence, KeptCopy, KeptSecret};
 use lifeboat_drivers::{Capability, Kept, Retry};
-use lifeboat_kit::Next;
+use lifeboat_kit::{CallError, Next};
 use tracing::{info, warn};
 
 use super::call::{Caller, source_name};
-use super::{Step, again, settle};
+use super::{Step, settle};
 use crate::agent::Agent;
-use crate::kept;
+use crate::cache::Work;
+use crate::kept::{self, Made, Need, Wish};
 use crate::outcome::{Aim, Failed, Outcome};
+use crate::slots::Slot;
 use crate::view::{Class, Grant, Key, Rule, Salvage, VolumeView};
 
 /// Reason of the event, and the beginning of what is said, when what is to be kept cannot be.
@@ -38,9 +40,10 @@ pub(super) async fn salvage(
     };
     let caller = Caller::of(agent, v).ok_or(Step::Rest(Next::Failed))?;
     let measures = caller.offers(Capability::Divergence);
-    // What a later request of an epoch throws away is what the one before it has begun to copy.
+    // What a later request of an epoch throws away may be what the one before it has begun to copy, or still all that never
+    // reached the owner: that one was noted, and perhaps no driver heard of it. So it is not measured, and kept all the same.
     let sent = hub.resync_issued.is_some_and(|(before, _)| before == epoch);
-    if sent || (!measures && hub.salvage == Salvage::Nothing) {
+    if hub.salvage == Salvage::Nothing && (sent || !measures) {
         return Ok(());
     }
     let begun = agent.clock.now();
@@ -51,17 +54,18 @@ pub(super) async fn salvage(
         .ok_or(Step::Rest(Next::Failed))?;
     let claim = source_name(v);
     let all = record.status.iter().flat_map(|status| &status.divergence);
-    let mut all = all.filter(|d| d.claim == claim && d.epoch == epoch);
-    let known = all.next().cloned();
-    // The note of the one before may be gone with its VolumeReplication; what was kept for it is not replaced.
-    if number > 1 && known.as_ref().is_some_and(|known| known.kept.is_some()) {
-        return Ok(());
-    }
-    let mut entry = measured(&caller, epoch, known).await?;
+    let known = kept::find(all, claim, epoch).cloned();
+    let entry = measured(&caller, epoch, known, sent).await?;
     // Said first, so that people see what is at stake while the copy cannot be made.
-    store(agent, v, &at, &entry).await?;
+    let said = kept::record(agent, &at, &entry).await;
     let time = match &hub.salvage {
-        Salvage::Nothing => return Ok(()),
+        Salvage::Nothing => {
+            if let Err(error) = &said {
+                warn!(volume = %v.key, record = %at, error = %error.full(), "not written down what a resync throws away");
+                return Ok(());
+            }
+            return stored(agent, v, &at, said, begun).await;
+        }
         Salvage::Copy(time) => *time,
         Salvage::Unreadable(text) => {
             let why = format!(
@@ -70,7 +74,8 @@ pub(super) async fn salvage(
             return held(agent, v, Failed::held(Aim::Resync, FAILED, why), begun).await;
         }
     };
-    if lasts(entry.kept.as_ref(), time, begun) {
+    stored(agent, v, &at, said, begun).await?;
+    if kept::lasts(entry.kept.as_ref(), time, begun) {
         return Ok(());
     }
     if !caller.offers(Capability::Salvage) {
@@ -80,16 +85,30 @@ pub(super) async fn salvage(
         );
         return held(agent, v, Failed::held(Aim::Resync, FAILED, why), begun).await;
     }
+    let _slot = enter(&caller)?;
+    let wish = Wish {
+        name: format!(
+            "{}.{}.{claim}.{epoch}.{number}",
+            record.spec.placement_uid, v.key.namespace
+        ),
+        time,
+        now: begun,
+    };
+    let reserved = kept::reserve(agent, &at, &entry, &wish).await;
+    let name = match stored(agent, v, &at, reserved, begun).await? {
+        Need::Nothing => return Ok(()),
+        Need::Copy(name) => name,
+    };
     caller.still().map_err(|_| Step::Again)?;
-    let name = format!(
-        "{}.{}.{claim}.{epoch}.{number}",
-        record.spec.placement_uid, v.key.namespace
-    );
     match caller.driver.keep_copy(&caller.volume, &name).await {
         Ok(made) => {
             info!(volume = %v.key, copy = %made.handle, "an independent copy is kept");
-            entry.kept = Some(recorded(&caller, made, time));
-            store(agent, v, &at, &entry).await
+            let copy = recorded(&caller, made, time);
+            let made = kept::made(agent, &at, &entry, &name, &copy).await;
+            match stored(agent, v, &at, made, begun).await? {
+                Made::Recorded => Ok(()),
+                Made::Dropping => Err(Step::Again),
+            }
         }
         Err(error) => {
             let failed = caller.failed(Aim::Resync, &error).await;
@@ -108,18 +127,30 @@ pub(super) async fn salvage(
     }
 }
 
-/// What is known of a volume's divergence, asked for again as long as the driver could not say.
+/// A slot for calls about copies, or a place in its line.
+fn enter<'a>(caller: &Caller<'a>) -> Result<Slot<'a>, Step> {
+    let work = Work::Volume(caller.v.key.clone());
+    let slot = caller.agent.fleet.enter_copies(caller.driver.name(), &work);
+    slot.ok_or(Step::Rest(Next::Wait))
+}
+
+/// What is known of a volume's divergence, asked for again as long as the driver could not say and nothing was `sent`.
 async fn measured(
     caller: &Caller<'_>,
     epoch: i64,
     known: Option<Divergence>,
+    sent: bool,
 ) -> Result<Divergence, Step> {
     if let Some(known) = &known
-        && known.bytes.is_some()
+        && (known.bytes.is_some() || sent)
     {
         return Ok(known.clone());
     }
-    let (bytes, message) = if caller.offers(Capability::Divergence) {
+    let (bytes, message) = if sent {
+        let why = "not measured: an earlier request to resync may have thrown it away";
+        (None, Some(why.to_owned()))
+    } else if caller.offers(Capability::Divergence) {
+        let _slot = enter(caller)?;
         caller.still().map_err(|_| Step::Again)?;
         match caller.driver.divergence(&caller.volume).await {
             Ok(bytes) => (Some(i64::try_from(bytes).unwrap_or(i64::MAX)), None),
@@ -137,17 +168,10 @@ async fn measured(
             measured_at: to_time(caller.agent.clock.now()),
             bytes,
             message,
+            copy_name: None,
             kept: known.and_then(|known| known.kept),
+            replaced: Vec::new(),
         },
-    })
-}
-
-/// Whether a copy that was made is there for most of the time that it is wanted from now on: the resync it was made for may
-/// have been refused since, for long.
-fn lasts(kept: Option<&KeptCopy>, time: Duration, now: Timestamp) -> bool {
-    let enough = now.checked_add(time / 2);
-    kept.is_some_and(|kept| {
-        kept.dropped_at.is_none() && enough.is_ok_and(|enough| kept.keep_until.0 >= enough)
     })
 }
 
@@ -163,6 +187,7 @@ fn recorded(caller: &Caller<'_>, made: Kept, time: Duration) -> KeptCopy {
         bytes: i64::try_from(made.bytes).unwrap_or(i64::MAX),
         kept_at: to_time(now),
         keep_until: to_time(now.checked_add(time).unwrap_or(Timestamp::MAX)),
+        dropping_since: None,
         dropped_at: None,
         secret: secret.map(|secret| KeptSecret {
             namespace: secret.namespace.clone(),
@@ -171,19 +196,28 @@ fn recorded(caller: &Caller<'_>, made: Kept, time: Duration) -> KeptCopy {
     }
 }
 
-async fn store(
+/// What came of writing into a record, without which nothing is thrown away.
+async fn stored<T>(
     agent: &Agent,
     v: &VolumeView,
     record: &Key,
-    entry: &Divergence,
-) -> Result<(), Step> {
-    match kept::record(agent, record, entry).await {
-        Ok(Some(())) => Ok(()),
+    written: Result<Option<T>, CallError>,
+    begun: Timestamp,
+) -> Result<T, Step> {
+    match written {
+        Ok(Some(done)) => Ok(done),
         Ok(None) => {
             warn!(volume = %v.key, %record, "the ownership record is gone; nothing is thrown away");
             Err(Step::Rest(Next::Failed))
         }
-        Err(error) => Err(again(Err(error), v)),
+        Err(error) => {
+            let why = format!(
+                "{HELD}, and DROwnership {record} does not take down what is known of it ({}); bring that kind and the agent's rights up to date, {LET_GO}",
+                error.full()
+            );
+            let failed = Failed::held(Aim::Resync, FAILED, why);
+            Err(settle(agent, v, Outcome::Failed(failed), begun).await)
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use lifeboat_api::{Divergence, KeptCopy};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use lifeboat_api::{DROwnership, Divergence, KeptCopy};
 use lifeboat_proto::copies::Capability;
+use serde_json::json;
 use tonic::Code;
 
 use crate::driver::{Answer, DIVERGED, SIZE};
@@ -163,8 +166,7 @@ pub(crate) async fn what_never_reached_the_owner_is_recorded_before_it_is_thrown
             let (said, admin, ns) = (said.clone(), admin.clone(), ns.clone());
             Box::pin(async move {
                 if letter == "Rf" {
-                    let api: kube::Api<lifeboat_api::DROwnership> =
-                        kube::Api::namespaced(admin, &ns);
+                    let api: Api<DROwnership> = Api::namespaced(admin, &ns);
                     let status = api.get("own").await.unwrap().status.unwrap();
                     let entry = &status.divergence[0];
                     assert_eq!((entry.claim.as_str(), entry.epoch), ("db", 2));
@@ -255,7 +257,7 @@ pub(crate) async fn what_is_thrown_away_is_kept_once_across_a_crash_at_each_poin
         assert_eq!(names.len(), often, "{death:?}");
         assert!(names.iter().all(|s| s.members == [name.as_str()]));
         assert!(names.iter().all(|s| s.secrets["userKey"] == SECRET));
-        // What the next request of the epoch throws away is half a copy.
+        // The copy that the first request had made is there for the next one of the epoch too.
         let sent = world.driver.count("Rf");
         world.order_salvage("db", 2, 2, Some("86400")).await;
         until_sent(&world, sent + 1).await;
@@ -384,4 +386,189 @@ pub(crate) async fn a_copy_is_kept_until_its_resync_was_sent_and_from_then_on_fo
             kept(w).await.unwrap().dropped_at.is_some()
         })
         .await;
+}
+
+/// Sends the first request, which keeps a copy, and has it answered that the driver is busy: nothing was done.
+async fn busy_at_the_first_request(on: &On, salvage: Option<&str>) -> World {
+    let world = world(on, &[Capability::Keep], "west").await;
+    let busy = Answer::Fail(Code::Aborted, "busy with another operation");
+    world.driver.always("R", busy.clone());
+    world.driver.always("Rf", busy);
+    world.order_salvage("db", 2, 1, salvage).await;
+    until_sent(&world, 1).await;
+    world
+}
+
+pub(crate) async fn a_copy_stays_while_the_driver_did_not_carry_out_the_resync_it_was_made_for(
+    on: &On,
+) {
+    let world = busy_at_the_first_request(on, Some("600")).await;
+    let first = until_kept(&world).await;
+    world.pass(900).await;
+    assert_eq!(world.driver.count("F"), 0, "nothing was thrown away yet");
+    // A later request makes sure of it for the time that is asked for.
+    let asked = world.driver.count("K");
+    world.order_salvage("db", 2, 2, Some("600")).await;
+    until_sent(&world, 2).await;
+    assert_eq!(world.driver.count("K"), asked + 1);
+    let renewed = until_kept(&world).await;
+    assert_eq!(renewed.volume_handle, first.volume_handle);
+    assert!(renewed.keep_until.0 > first.keep_until.0);
+    world.driver.always("R", Answer::NotReady);
+    world.pass(600).await;
+    world
+        .until("it is dropped", async |w| {
+            kept(w).await.unwrap().dropped_at.is_some()
+        })
+        .await;
+}
+
+pub(crate) async fn a_later_request_keeps_what_no_earlier_one_did(on: &On) {
+    // The policy was given salvage after the first request.
+    let world = busy_at_the_first_request(on, None).await;
+    assert_eq!(divergence(&world).await, []);
+    world.order_salvage("db", 2, 2, Some("600")).await;
+    until_sent(&world, 2).await;
+    let copy = until_kept(&world).await;
+    assert_eq!(copy.volume_handle, format!("kept-uid.{}.db.2.2", world.ns));
+    // It is dropped in its time, and for the third request there is none again.
+    world.driver.always("R", Answer::NotReady);
+    world.pass(600).await;
+    world
+        .until("it is dropped", async |w| {
+            kept(w).await.unwrap().dropped_at.is_some()
+        })
+        .await;
+    world.order_salvage("db", 2, 3, Some("600")).await;
+    until_sent(&world, 3).await;
+    let next = until_kept(&world).await;
+    assert_eq!(next.dropped_at, None);
+    let name = format!("kept-uid.{}.db.2.3.", world.ns);
+    assert!(next.volume_handle.starts_with(&name), "{next:?}");
+}
+
+pub(crate) async fn a_copy_that_is_being_dropped_is_not_counted_on_again(on: &On) {
+    let world = world(on, &[Capability::Keep], "west").await;
+    world.driver.always("R", Answer::NotReady);
+    world.order_salvage("db", 2, 1, Some("600")).await;
+    until_sent(&world, 1).await;
+    let first = until_kept(&world).await;
+    let stuck = Answer::Fail(Code::Unavailable, "away");
+    world.driver.always("F", stuck);
+    world.pass(600).await;
+    world
+        .until("the drop has begun", async |w| w.driver.count("F") > 0)
+        .await;
+    assert!(kept(&world).await.unwrap().dropping_since.is_some());
+    world.order_salvage("db", 2, 2, Some("600")).await;
+    until_sent(&world, 2).await;
+    let second = until_kept(&world).await;
+    assert_ne!(second.volume_handle, first.volume_handle);
+    assert_eq!(second.dropping_since, None);
+    assert_eq!(divergence(&world).await[0].replaced.len(), 1);
+    world.driver.always("F", Answer::Ok);
+    world
+        .until("the first is dropped", async |w| {
+            divergence(w).await[0].replaced.is_empty()
+        })
+        .await;
+    assert_eq!(kept(&world).await.unwrap(), second);
+    let seen = world.driver.seen();
+    let mut dropped = seen.iter().filter(|s| s.letter == "F");
+    assert!(dropped.all(|s| s.handle == first.volume_handle));
+}
+
+pub(crate) async fn the_name_of_a_copy_is_on_record_before_the_driver_is_asked_for_it(on: &On) {
+    let mut world = world(on, &[Capability::Keep], "west").await;
+    let slow = Answer::Slow(Duration::from_secs(3_600));
+    world.driver.next("K", slow);
+    world.order_salvage("db", 2, 1, Some("600")).await;
+    world
+        .until("asked", async |w| w.driver.count("K") == 1)
+        .await;
+    world.kill();
+    let all = divergence(&world).await;
+    let name = NAME.replace("NS", &world.ns);
+    assert_eq!(
+        (all[0].copy_name.as_ref(), &all[0].kept),
+        (Some(&name), &None)
+    );
+}
+
+pub(crate) async fn a_record_that_cannot_be_written_holds_a_resync_back_only_where_a_copy_is_wanted(
+    on: &On,
+) {
+    let all = [Capability::Divergence, Capability::Keep];
+    let world = world(on, &all, "west").await;
+    world.older_ownership_kind().await;
+    world.order_salvage("db", 2, 1, Some("600")).await;
+    world
+        .until_status("db", "Completed=False/FailedToResync")
+        .await;
+    let why = world.volume("db").await.status.unwrap().message.unwrap();
+    for words in [
+        "this copy is not thrown away",
+        "does not take down what is known of it",
+        "bring that kind and the agent's rights up to date",
+    ] {
+        assert!(why.contains(words), "{why}");
+    }
+    world.until_told("SalvageFailed").await;
+    world.pass(120).await;
+    assert_eq!(world.driver.count("Rf"), 0);
+    assert_eq!(world.driver.count("K"), 0, "it would be in no record");
+    world.order_salvage("db", 2, 1, None).await;
+    until_sent(&world, 1).await;
+}
+
+pub(crate) async fn a_copy_that_takes_its_time_keeps_no_promotion_waiting(on: &On) {
+    let mut world = world(on, &[Capability::Keep], "west").await;
+    world.stop().await;
+    world.claim("web").await;
+    world.start_with(|config| {
+        config.concurrency = 1;
+        // So that no deadline frees a slot in between.
+        config.rpc_timeout = Duration::from_secs(7_200);
+    });
+    let slow = Answer::Slow(Duration::from_secs(3_600));
+    world.driver.always("K", slow);
+    world.order_salvage("db", 2, 1, Some("600")).await;
+    world
+        .until("asked", async |w| w.driver.count("K") == 1)
+        .await;
+    world.ask("web", "primary").await;
+    world.until_status("web", PROMOTED).await;
+    let seen = world.driver.seen();
+    let last = seen.iter().rfind(|s| s.letter == "K");
+    assert!(last.is_some_and(|s| s.said.is_none()), "it is still at it");
+    assert_eq!(world.driver.count("K"), 1);
+}
+
+pub(crate) async fn an_agent_that_knows_nothing_of_kept_copies_leaves_them_on_record(on: &On) {
+    let world = world(on, &[Capability::Keep], "west").await;
+    world.driver.always("R", Answer::NotReady);
+    world.order_salvage("db", 2, 1, Some("86400")).await;
+    let copy = until_kept(&world).await;
+    // What an older one applies: the whole status that it knows.
+    let status = world.ownership().await.status.unwrap();
+    let older = json!({
+        "apiVersion": "lifeboat.dev/v1alpha1", "kind": "DROwnership", "metadata": {"name": "own"},
+        "status": {"observedEpoch": 2, "conditions": status.conditions},
+    });
+    let api: Api<DROwnership> = Api::namespaced(world.admin.clone(), &world.ns);
+    let params = PatchParams::apply("lifeboat-agent").force();
+    let older = Patch::Apply(&older);
+    let written = api.patch_status("own", &params, &older).await.unwrap();
+    let written = written.status.unwrap();
+    assert_eq!(written.observed_generation, None, "it took its own away");
+    assert_eq!(kept(&world).await, Some(copy.clone()));
+    // Nor does this one, when it stores an epoch; nor is the epoch lost by what is written of copies.
+    world.grant("west", 3, None).await;
+    world
+        .until("the epoch is stored", async |w| {
+            let status = w.ownership().await.status.unwrap();
+            status.observed_epoch == Some(3)
+        })
+        .await;
+    assert_eq!(kept(&world).await, Some(copy));
 }
